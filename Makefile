@@ -1,0 +1,65 @@
+# Two commands on a machine with Python 3.11+ and make: `make demo`, `make test`.
+# ARGS goes through: make demo ARGS="--json figures.json", make test ARGS="-k outbox"
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.ready
+PYTHON ?=
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check lint bench protos lock
+
+help:
+	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
+	@echo "make test    the tests"
+	@echo "make check   lint, types, arrows, tests: what CI runs"
+	@echo "make bench   the figures of README and docs/performance.md"
+	@echo "make setup   only .venv with everything; the others do it themselves"
+	@echo "make protos  generate protos/*_pb2* again        make lock   resolve requirements/*.lock again"
+
+setup: $(READY)
+
+# A stamp: a second `make` costs nothing until the lock or pyproject.toml changes.
+$(READY): requirements/dev.lock pyproject.toml
+	@python="$(PYTHON)"; \
+	for candidate in python3 python3.13 python3.12 python3.11; do \
+	  [ -z "$$python" ] || break; \
+	  if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then python=$$candidate; fi; \
+	done; \
+	[ -n "$$python" ] || { echo "no Python 3.11 to 3.14 found as python3 or python3.1x; name one: make setup PYTHON=/path/to/python"; exit 1; }; \
+	if ! { [ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
+	  $$python -m venv --clear .venv || { echo "$$python -m venv failed; on Debian and Ubuntu it is a package of its own: apt install python3-venv"; exit 1; }; \
+	fi
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# From the root, so that the generated code says `from protos import ...`.
+protos: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. protos/telemetry.proto
+
+# dev.lock leads; the others take its versions. Resolved for every platform and Python from 3.11, no addresses.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
+lock: $(READY)
+	$(COMPILE) --all-extras --output-file requirements/dev.lock
+	for extra in agent collector logs; do $(COMPILE) --extra $$extra --constraint requirements/dev.lock --output-file requirements/$$extra.lock; done
