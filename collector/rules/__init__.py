@@ -1,0 +1,18 @@
+"""Rules: what counts as a fault, evaluated over whole blocks of records. Needs no store."""
+
+from collector.rules.evaluate import BoundRules, FaultSpan, RuleState, bind, evaluate, evaluate_all
+from collector.rules.rulefile import DEFAULT_FILE, Rule, RuleError, Rules, load_rules
+
+__all__ = [
+    "DEFAULT_FILE",
+    "BoundRules",
+    "FaultSpan",
+    "Rule",
+    "RuleError",
+    "RuleState",
+    "Rules",
+    "bind",
+    "evaluate",
+    "evaluate_all",
+    "load_rules",
+]
