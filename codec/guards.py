@@ -41,7 +41,9 @@ class Guard:
 
     def __post_init__(self) -> None:
         if self.operator not in OPERATORS:
-            raise SchemaError(f"guard on {self.signal}: operator {self.operator!r} is none of {' '.join(OPERATORS)}")
+            raise SchemaError(
+                f"guard on {self.signal}: operator {self.operator!r} is none of {' '.join(OPERATORS)}"
+            )
         if not math.isfinite(self.limit) or not math.isfinite(self.for_s) or self.for_s < 0:
             raise SchemaError(f"guard on {self.signal}: limit and for_s must be finite, for_s not negative")
 
@@ -69,7 +71,9 @@ class GuardSet:
         """Inverse of `to_bytes`. Raises SchemaError for anything else."""
         try:
             rows = json.loads(content)
-            return cls(tuple(Guard(str(s), str(op), float(limit), float(for_s)) for s, op, limit, for_s in rows))
+            return cls(
+                tuple(Guard(str(s), str(op), float(limit), float(for_s)) for s, op, limit, for_s in rows)
+            )
         except SchemaError:
             raise
         except (ValueError, TypeError, OverflowError, RecursionError) as error:

@@ -64,15 +64,25 @@ class Signal:
             raise SchemaError("a signal has no name")
         numbers = (self.factor, self.offset, self.threshold, self.resolution, self.circular)
         if not all(math.isfinite(x) for x in numbers) or self.factor == 0:
-            raise SchemaError(f"signal {self.name}: factor, offset, threshold, resolution and circular must be finite, factor not 0")
+            raise SchemaError(
+                f"signal {self.name}: factor, offset, threshold, resolution and circular must be finite, factor not 0"
+            )
         if min(self.threshold, self.resolution, self.circular) < 0:
             raise SchemaError(f"signal {self.name}: threshold, resolution and circular cannot be negative")
         if self.threshold and self.kind in (Kind.WIDE_UNSIGNED, Kind.WIDE_SIGNED):
-            raise SchemaError(f"signal {self.name}: an integer of more than {SCALED_BITS_MAX} bits is always lossless; set threshold = 0")
-        if self.circular and (self.kind is not Kind.SCALED or abs(self.circular / abs(self.factor) - self.turn_counts) > 1e-6):
-            raise SchemaError(f"signal {self.name}: a turn of {self.circular} is not a whole number of counts of {self.factor}")
+            raise SchemaError(
+                f"signal {self.name}: an integer of more than {SCALED_BITS_MAX} bits is always lossless; set threshold = 0"
+            )
+        if self.circular and (
+            self.kind is not Kind.SCALED or abs(self.circular / abs(self.factor) - self.turn_counts) > 1e-6
+        ):
+            raise SchemaError(
+                f"signal {self.name}: a turn of {self.circular} is not a whole number of counts of {self.factor}"
+            )
         if self.circular and self.max_error_counts * 2 >= self.turn_counts:
-            raise SchemaError(f"signal {self.name}: a threshold of {self.threshold} leaves nothing of a turn of {self.circular}")
+            raise SchemaError(
+                f"signal {self.name}: a threshold of {self.threshold} leaves nothing of a turn of {self.circular}"
+            )
 
     @property
     def max_error_counts(self) -> int:
@@ -118,7 +128,9 @@ class Schema:
 
     def __post_init__(self) -> None:
         if not 1 <= self.rate_hz <= RATE_HZ_MAX or NS % self.rate_hz:
-            raise SchemaError(f"rate_hz = {self.rate_hz}: must divide a second into whole nanoseconds and be 1 to {RATE_HZ_MAX}")
+            raise SchemaError(
+                f"rate_hz = {self.rate_hz}: must divide a second into whole nanoseconds and be 1 to {RATE_HZ_MAX}"
+            )
         if not 1 <= len(self.signals) <= SIGNALS_MAX:
             raise SchemaError(f"a schema has 1 to {SIGNALS_MAX} signals, not {len(self.signals)}")
         names = [signal.name for signal in self.signals]
@@ -146,7 +158,9 @@ class Schema:
         """Canonical JSON, UTF-8: keys sorted, no white space, what has its default left out."""
         signals = [_without_defaults(signal) for signal in self.signals]
         document = {"rate_hz": self.rate_hz, "signals": signals}
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return json.dumps(
+            document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Schema:
@@ -187,6 +201,10 @@ def _signal(entry: dict[str, Any]) -> Signal:
     if unknown:
         raise SchemaError(f"signal {entry.get('name')}: unknown keys {sorted(unknown)}")
     texts = {key: str(entry[key]) for key in ("name", "unit", "source") if key in entry}
-    numbers = {key: float(value) for key, value in entry.items() if key not in {"name", "unit", "source", "kind", "labels"}}
+    numbers = {
+        key: float(value)
+        for key, value in entry.items()
+        if key not in {"name", "unit", "source", "kind", "labels"}
+    }
     labels = tuple((int(count), str(word)) for count, word in entry.get("labels", ()))
     return Signal(**texts, **numbers, kind=Kind(entry.get("kind", 0)), labels=labels)  # type: ignore[arg-type]

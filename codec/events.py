@@ -1,0 +1,247 @@
+"""Look-ahead models: a column as a few levels (hold) or connected lines, found with the whole block in view.
+
+Rules
+- Only the encoder searches (`find_*`). What it found is an event list (position, value); `code_*` writes or reads the
+  list and draws the column from it, in integers, on both sides alike.
+- Values lie on a lattice of `step` counts around the column's last value; where no lattice point is inside the tube,
+  the search takes the nearest and the correction that follows (columns.py) repairs that one value.
+
+Hold-last with look-ahead is the cheapest constant between two sends; lines are Bristol's swinging door (1990) with
+connected, quantised knots and a look-ahead by two.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_count, code_int
+
+CANDIDATES_MAX = 24  # ends that the look-ahead tries for one line
+_RING = 64  # reachable ends that it remembers
+_VALUE_LIMIT = 1 << 50
+
+HOLD_CONTEXTS = 4 * INT_CONTEXTS
+LINE_CONTEXTS = 12 * INT_CONTEXTS
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def line_at(start, end, length, k):
+    """Height after k of `length` steps from start to end, rounded to nearest in integers."""
+    return start + (2 * (end - start) * k + length) // (2 * length)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _bucket(length):
+    return 0 if length < 2 else 1 if length < 6 else 2 if length < 20 else 3
+
+
+@njit(cache=True, error_model="numpy")
+def find_levels(low, high, count, step, level, at, value):
+    """Fewest levels that stay inside the tube. Fills at[k], value[k]; returns how many levels begin in the block."""
+    found = 0
+    i = 0
+    while i < count:
+        if low[i] <= level <= high[i]:
+            i += 1
+            continue
+        floor = low[i]
+        ceiling = high[i]
+        j = i + 1
+        while j < count:
+            tighter_floor = max(floor, low[j])
+            tighter_ceiling = min(ceiling, high[j])
+            if level + -((level - tighter_floor) // step) * step > tighter_ceiling:
+                break
+            floor = tighter_floor
+            ceiling = tighter_ceiling
+            j += 1
+        if j == count:  # the block ends before the level does: the middle serves longest
+            level += (((floor + ceiling) >> 1) - level + (step >> 1)) // step * step
+            if level < floor:
+                level += step
+            elif level > ceiling:
+                level -= step
+        elif level < floor:
+            level += -((level - floor) // step) * step
+        else:
+            level += (ceiling - level) // step * step
+        at[found] = i
+        value[found] = level
+        found += 1
+        i = j
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def code_levels(coder, buffer, ctx, base, count, step, level, at, value, found, column):
+    """Writes or reads levels and draws column[:count]. `level`: the column's last value before the block."""
+    position = 0
+    k = 0
+    gap_class = 0
+    value_class = 0
+    while position < count:
+        gap = 0
+        if not coder[DECODING] and k < found:
+            gap = at[k] - position + 1
+        gap = code_count(coder, buffer, ctx, base + gap_class * INT_CONTEXTS, gap)
+        if gap == 0:
+            break
+        start = position + gap - 1
+        if start >= count:
+            coder[STATUS] = STATUS_DAMAGED
+            return
+        column[position:start] = level
+        steps = 0
+        if not coder[DECODING]:
+            steps = (value[k] - level) // step
+        steps = code_int(coder, buffer, ctx, base + (2 + value_class) * INT_CONTEXTS, steps)
+        level += steps * step
+        if abs(level) > _VALUE_LIMIT:
+            coder[STATUS] = STATUS_DAMAGED
+            return
+        column[start] = level
+        position = start + 1
+        gap_class = 1
+        value_class = 1 if steps > 0 else 0
+        k += 1
+    column[position:count] = level
+
+
+@njit(cache=True, error_model="numpy")
+def _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings):
+    """Sweeps the cone of lines from a knot. Remembers the last _RING reachable ends; returns how many there were."""
+    slope_low = -1e300
+    slope_high = 1e300
+    reached = 0
+    for t in range(from_at + 1, count):
+        length = t - from_at
+        lowest = (low[t] - from_value - 0.499) / length
+        highest = (high[t] - from_value + 0.499) / length
+        slope_low = max(slope_low, lowest)
+        slope_high = min(slope_high, highest)
+        if slope_low > slope_high:
+            break
+        floor = np.int64(np.ceil(max(slope_low * length, np.float64(low[t] - from_value)) / step - 1e-9))
+        ceiling = np.int64(np.floor(min(slope_high * length, np.float64(high[t] - from_value)) / step + 1e-9))
+        if floor <= ceiling:
+            ends[reached & (_RING - 1)] = t
+            floors[reached & (_RING - 1)] = floor
+            ceilings[reached & (_RING - 1)] = ceiling
+            reached += 1
+    return reached
+
+
+@njit(cache=True, error_model="numpy")
+def _farthest(low, high, count, step, from_at, from_value):
+    """The last end that one line from this knot reaches; from_at if none."""
+    slope_low = -1e300
+    slope_high = 1e300
+    farthest = from_at
+    for t in range(from_at + 1, count):
+        length = t - from_at
+        slope_low = max(slope_low, (low[t] - from_value - 0.499) / length)
+        slope_high = min(slope_high, (high[t] - from_value + 0.499) / length)
+        if slope_low > slope_high:
+            break
+        floor = np.ceil(slope_low * length / step - 1e-9)
+        if floor * step <= slope_high * length + 1e-9:
+            farthest = t
+    return farthest
+
+
+@njit(cache=True, error_model="numpy")
+def _fits(low, high, from_at, from_value, to_at, to_value):
+    length = to_at - from_at
+    for k in range(1, length + 1):
+        height = line_at(from_value, to_value, length, k)
+        if height < low[from_at + k] or height > high[from_at + k]:
+            return False
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def find_lines(low, high, count, step, start_value, at, value, ends, floors, ceilings):
+    """Knots of connected lines inside the tube from (-1, start_value) on; the last knot is at count - 1.
+
+    `ends`, `floors`, `ceilings`: int64[_RING] of working space. Returns the number of knots in at[], value[].
+    """
+    found = 0
+    from_at = -1
+    from_value = start_value
+    while from_at < count - 1:
+        reached = _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings)
+        best_at = -1
+        best_value = np.int64(0)
+        best_score = np.int64(-1)
+        tried = 0
+        k = reached - 1
+        while k >= 0 and k > reached - _RING and tried < CANDIDATES_MAX:
+            end = ends[k & (_RING - 1)]
+            floor = floors[k & (_RING - 1)]
+            ceiling = ceilings[k & (_RING - 1)]
+            samples = min(ceiling - floor, 4)
+            for s in range(samples + 1):
+                steps = floor + ((ceiling - floor) * s) // max(samples, 1)
+                candidate = from_value + steps * step
+                tried += 1
+                if not _fits(low, high, from_at, from_value, end, candidate):
+                    continue
+                score = count + 10 if end == count - 1 else _farthest(low, high, count, step, end, candidate)
+                if score > best_score or (
+                    score == best_score and abs(candidate - from_value) < abs(best_value - from_value)
+                ):
+                    best_score = score
+                    best_at = end
+                    best_value = candidate
+            if best_score > count:
+                break
+            k -= max(1, (reached - k) // 2)
+        if best_at < 0:
+            best_at = from_at + 1
+            middle = (low[best_at] + high[best_at]) >> 1
+            best_value = from_value + (middle - from_value + (step >> 1)) // step * step
+        at[found] = best_at
+        value[found] = best_value
+        found += 1
+        from_at = best_at
+        from_value = best_value
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def code_lines(coder, buffer, ctx, base, count, step, start_value, slope_sign, at, value, found, column):
+    """Writes or reads knots and draws column[:count] from (-1, start_value) on. Returns the last slope's sign."""
+    from_at = -1
+    from_value = start_value
+    k = 0
+    previous = 0
+    while from_at < count - 1:
+        length = 0
+        if not coder[DECODING] and at[k] < count - 1:
+            length = at[k] - from_at
+        length = code_count(coder, buffer, ctx, base + previous * INT_CONTEXTS, length)
+        to_end = length == 0
+        if to_end:
+            length = count - 1 - from_at
+        if from_at + length > count - 1:
+            coder[STATUS] = STATUS_DAMAGED
+            return slope_sign
+        steps = 0
+        if not coder[DECODING]:
+            steps = (value[k] - from_value) // step
+        row = 4 + _bucket(length) + (4 if to_end else 0)
+        steps = code_int(coder, buffer, ctx, base + row * INT_CONTEXTS, steps * slope_sign) * slope_sign
+        to_value = from_value + steps * step
+        if abs(to_value) > _VALUE_LIMIT:
+            coder[STATUS] = STATUS_DAMAGED
+            return slope_sign
+        for i in range(1, length + 1):
+            column[from_at + i] = line_at(from_value, to_value, length, i)
+        if steps != 0:
+            slope_sign = 1 if steps > 0 else -1
+        previous = _bucket(length)
+        from_at += length
+        from_value = to_value
+        k += 1
+    return slope_sign

@@ -1,0 +1,229 @@
+"""Adaptive binary range coder. One set of functions runs in both directions.
+
+Every `code_*` function takes the value to code and returns the value coded: encoding, that is its argument; decoding,
+the argument is ignored and the value comes from the bytes. So whatever is written with them is its own mirror image.
+
+The coder (Martin 1979, carry propagation as in LZMA) is an int64[8] array; see the indices below. A probability is
+the mean of a fast and a slow estimate, 16 bits each, of the next bit being 0; it lives in ctx[i, 0] and ctx[i, 1].
+Reading past the end gives zero bytes: trailing zeros are not written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# Indices of the coder's state.
+LOW = 0  # encoding: low end of the interval; decoding: the code word
+RANGE = 1
+CACHE = 2
+PENDING = 3
+POSITION = 4
+DECODING = 5
+STATUS = 6  # 0 sound; otherwise a STATUS_ below
+CODER_SIZE = 8
+
+STATUS_FULL = 1  # the output buffer is too small: our own bug
+STATUS_DAMAGED = 2  # the bytes cannot have been written by this coder
+
+_FAST, _SLOW = 4, 7
+_LOWEST, _HIGHEST = 32, 65536 - 32
+_EVEN = 32768
+_TOP = 1 << 24
+_MASK = 0xFFFFFFFF
+
+# Contexts that `code_int` uses, from its base on.
+EXPONENT_MAX = 62
+_ZERO, _SIGN, _EXPONENT, _BIT1, _BIT2, _BIT3 = 0, 1, 2, 24, 36, 48
+INT_CONTEXTS = 64
+
+
+def new_contexts(shape: tuple[int, ...]) -> np.ndarray:
+    """Contexts that know nothing: uint16[*shape, 2]."""
+    return np.full((*shape, 2), _EVEN, np.uint16)
+
+
+@njit(cache=True, error_model="numpy")
+def start_encoding(coder):
+    coder[LOW] = 0
+    coder[RANGE] = _MASK
+    coder[CACHE] = 0
+    coder[PENDING] = 1
+    coder[POSITION] = -1  # the byte before the first is always 0: a code word stays below 1
+    coder[DECODING] = 0
+    coder[STATUS] = 0
+
+
+@njit(cache=True, error_model="numpy")
+def start_decoding(coder, buffer):
+    coder[LOW] = 0
+    coder[RANGE] = _MASK
+    coder[POSITION] = 0
+    coder[DECODING] = 1
+    coder[STATUS] = 0
+    for _ in range(4):
+        _pull(coder, buffer)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _pull(coder, buffer):
+    position = coder[POSITION]
+    byte = np.int64(buffer[position]) if position < buffer.size else np.int64(0)
+    coder[LOW] = ((coder[LOW] << 8) | byte) & _MASK
+    coder[POSITION] = position + 1
+
+
+@njit(cache=True, error_model="numpy")
+def _push(coder, buffer):
+    if coder[LOW] < 0xFF000000 or coder[LOW] > _MASK:
+        carry = coder[LOW] >> 32
+        byte = coder[CACHE]
+        while coder[PENDING] > 0:
+            position = coder[POSITION]
+            if position < 0:
+                pass
+            elif position < buffer.size:
+                buffer[position] = np.uint8((byte + carry) & 0xFF)
+            else:
+                coder[STATUS] = STATUS_FULL
+            coder[POSITION] = position + 1
+            byte = 0xFF
+            coder[PENDING] -= 1
+        coder[CACHE] = (coder[LOW] >> 24) & 0xFF
+    coder[PENDING] += 1
+    coder[LOW] = (coder[LOW] & 0x00FFFFFF) << 8
+
+
+@njit(cache=True, error_model="numpy")
+def finish_encoding(coder, buffer):
+    """Ends the code word in as few bytes as tell it apart. Returns the number of bytes written."""
+    low = coder[LOW]
+    high = low + coder[RANGE] - 1
+    value = high
+    for shift in (24, 16, 8):
+        candidate = (high >> shift) << shift
+        if candidate >= low:
+            value = candidate
+            break
+    coder[LOW] = value
+    for _ in range(5):
+        _push(coder, buffer)
+    size = max(0, min(coder[POSITION], buffer.size))
+    while size > 0 and buffer[size - 1] == 0:
+        size -= 1
+    return size
+
+
+@njit(cache=True, error_model="numpy")
+def bits_written(coder):
+    """What the code word so far costs, in bits, fractions included."""
+    return 8.0 * (coder[POSITION] + coder[PENDING]) - np.log2(np.float64(coder[RANGE]))
+
+
+@njit(cache=True, error_model="numpy")
+def code_bit(coder, buffer, ctx, i, bit):
+    """One bit under an adaptive probability."""
+    fast = np.int64(ctx[i, 0])
+    slow = np.int64(ctx[i, 1])
+    bound = (coder[RANGE] >> 16) * ((fast + slow) >> 1)
+    if coder[DECODING]:
+        bit = 0 if coder[LOW] < bound else 1
+        if bit == 1:
+            coder[LOW] -= bound
+    elif bit == 1:
+        coder[LOW] += bound
+    if bit == 0:
+        coder[RANGE] = bound
+        fast += (65536 - fast) >> _FAST
+        slow += (65536 - slow) >> _SLOW
+        ctx[i, 0] = min(fast, _HIGHEST)
+        ctx[i, 1] = min(slow, _HIGHEST)
+    else:
+        coder[RANGE] -= bound
+        fast -= fast >> _FAST
+        slow -= slow >> _SLOW
+        ctx[i, 0] = max(fast, _LOWEST)
+        ctx[i, 1] = max(slow, _LOWEST)
+    while coder[RANGE] < _TOP:
+        coder[RANGE] = (coder[RANGE] << 8) & _MASK
+        if coder[DECODING]:
+            _pull(coder, buffer)
+        else:
+            _push(coder, buffer)
+    return bit
+
+
+@njit(cache=True, error_model="numpy")
+def code_raw(coder, buffer, value, bits):
+    """`bits` bits of equal probability, the highest first."""
+    result = np.int64(0)
+    for k in range(bits - 1, -1, -1):
+        coder[RANGE] >>= 1
+        if coder[DECODING]:
+            bit = 1 if coder[LOW] >= coder[RANGE] else 0
+            if bit == 1:
+                coder[LOW] -= coder[RANGE]
+        else:
+            bit = (value >> k) & 1
+            if bit == 1:
+                coder[LOW] += coder[RANGE]
+        result = (result << 1) | bit
+        while coder[RANGE] < _TOP:
+            coder[RANGE] = (coder[RANGE] << 8) & _MASK
+            if coder[DECODING]:
+                _pull(coder, buffer)
+            else:
+                _push(coder, buffer)
+    return result
+
+
+@njit(cache=True, error_model="numpy")
+def code_int(coder, buffer, ctx, base, value):
+    """A signed integer, |value| < 2**62: zero flag, sign, exponent in unary, three adaptive mantissa bits, raw rest."""
+    if code_bit(coder, buffer, ctx, base + _ZERO, 1 if value != 0 else 0) == 0:
+        return np.int64(0)
+    negative = code_bit(coder, buffer, ctx, base + _SIGN, 1 if value < 0 else 0)
+    return _code_magnitude(coder, buffer, ctx, base, abs(value)) * (1 - 2 * negative)
+
+
+@njit(cache=True, error_model="numpy")
+def code_count(coder, buffer, ctx, base, value):
+    """An integer >= 0 with the contexts of `code_int`, without a sign."""
+    if code_bit(coder, buffer, ctx, base + _ZERO, 1 if value != 0 else 0) == 0:
+        return np.int64(0)
+    return _code_magnitude(coder, buffer, ctx, base, value)
+
+
+@njit(cache=True, error_model="numpy")
+def _code_magnitude(coder, buffer, ctx, base, magnitude):
+    """An integer >= 1."""
+    wanted = 0
+    if not coder[DECODING]:
+        while (magnitude >> (wanted + 1)) > 0:
+            wanted += 1
+    exponent = 0
+    while (
+        code_bit(coder, buffer, ctx, base + _EXPONENT + min(exponent, 21), 1 if exponent < wanted else 0) == 1
+    ):
+        exponent += 1
+        if exponent >= EXPONENT_MAX:
+            coder[STATUS] = STATUS_DAMAGED
+            return np.int64(1)
+    result = np.int64(1)
+    if exponent > 0:
+        bit = code_bit(
+            coder, buffer, ctx, base + _BIT1 + min(exponent, 12) - 1, (magnitude >> (exponent - 1)) & 1
+        )
+        result = (result << 1) | bit
+    if exponent > 1:
+        row = 2 * (min(exponent, 7) - 2) + (result & 1)
+        bit = code_bit(coder, buffer, ctx, base + _BIT2 + row, (magnitude >> (exponent - 2)) & 1)
+        result = (result << 1) | bit
+    if exponent > 2:
+        row = 4 * (min(exponent, 6) - 3) + (result & 3)
+        bit = code_bit(coder, buffer, ctx, base + _BIT3 + row, (magnitude >> (exponent - 3)) & 1)
+        result = (result << 1) | bit
+    if exponent > 3:
+        rest = code_raw(coder, buffer, magnitude, exponent - 3)
+        result = (result << (exponent - 3)) | rest
+    return result
