@@ -132,7 +132,9 @@ class Proxy:
             lane.tasks.discard(task)
 
 
-async def _pump(lane: Lane, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, *, up: bool) -> None:
+async def _pump(
+    lane: Lane, reader: asyncio.StreamReader, writer: asyncio.StreamWriter | None, *, up: bool
+) -> None:
     """Carry bytes one way until the end, counting. Nothing arrives while the road is silent, or without a writer."""
     while chunk := await reader.read(CHUNK_BYTES):
         if up:

@@ -1,0 +1,91 @@
+"""The same records as other people send them: one protobuf message per record, and one JSON object per record.
+
+Measured, not estimated: every record becomes a real message. The baselines are the lean forms of what they stand for: no
+vehicle name, no envelope, no transport; a proto3 message leaves out what is 0 or not available, and JSON leaves out
+what is not available and writes no more digits than the signal has.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from codec.schema import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.message import Message
+
+    from codec.records import Records
+    from codec.schema import Schema, Signal
+
+NS_PER_MS = 1_000_000
+
+
+def message_class(schema: Schema) -> type[Message]:
+    """Message Record { int64 timestamp_ms = 1; double s0 = 2; double s1 = 3; ... }: names do not travel."""
+    file = descriptor_pb2.FileDescriptorProto(name="record.proto", package="baseline", syntax="proto3")
+    message = file.message_type.add(name="Record")
+    field = descriptor_pb2.FieldDescriptorProto
+    message.field.add(name="timestamp_ms", number=1, type=field.TYPE_INT64, label=field.LABEL_OPTIONAL)
+    for column in range(len(schema.signals)):
+        number = column + 2
+        number += 1000 * (number >= 19000)  # 19000 to 19999 are protobuf's own
+        message.field.add(
+            name=f"s{column}", number=number, type=field.TYPE_DOUBLE, label=field.LABEL_OPTIONAL
+        )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("baseline.Record"))
+
+
+def protobuf_bytes(schema: Schema, runs: Iterable[Records]) -> int:
+    """Sum of the sizes of one serialised message per record."""
+    record = message_class(schema)
+    names = [f"s{column}" for column in range(len(schema.signals))]
+    total = 0
+    for run in runs:
+        milliseconds = _milliseconds(schema, run)
+        rows = schema.to_physical(run.counts, run.states).tolist()
+        for timestamp_ms, row in zip(milliseconds, rows, strict=True):
+            values = {name: value for name, value in zip(names, row, strict=True) if value == value}  # noqa: PLR0124 (NaN)
+            total += len(record(timestamp_ms=timestamp_ms, **values).SerializeToString())
+    return total
+
+
+def json_bytes(schema: Schema, runs: Iterable[Records]) -> int:
+    """Sum of the sizes of one compact JSON object per record, newline included."""
+    names = schema.names
+    digits = [_decimals(signal) for signal in schema.signals]
+    total = 0
+    for run in runs:
+        milliseconds = _milliseconds(schema, run)
+        values = schema.to_physical(run.counts, run.states)
+        for column, places in enumerate(digits):
+            if places is not None:
+                values[:, column] = np.round(values[:, column], places)
+        for timestamp_ms, row in zip(milliseconds, values.tolist(), strict=True):
+            document = {"timestamp_ms": timestamp_ms}
+            document.update((name, value) for name, value in zip(names, row, strict=True) if value == value)  # noqa: PLR0124
+            total += len(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()) + 1
+    return total
+
+
+def _milliseconds(schema: Schema, run: Records) -> list[int]:
+    ticks = np.arange(run.first_tick, run.end_tick, dtype=np.int64)
+    return [int(tick) for tick in ticks * schema.period_ns // NS_PER_MS]
+
+
+def _decimals(signal: Signal) -> int | None:
+    """Decimals that a scaled signal's values have; None where they are floats of their own."""
+    if signal.kind is not Kind.SCALED:
+        return None
+    exponents = [
+        Decimal(repr(number)).normalize().as_tuple().exponent for number in (signal.factor, signal.offset)
+    ]
+    return max(0, *(-int(exponent) for exponent in exponents))
