@@ -82,6 +82,10 @@ assert C_PATTERN + patterns.PATTERN_CONTEXTS <= CONTEXTS
 
 _ARITHMETIC_MAX = 1 << 30  # models that multiply are tried on counts below this
 _AVAILABLE = 0
+
+# Room for a body: random 47-bit counts cost under 10 bytes each; contexts that expect otherwise, some more.
+BODY_BYTES_PER_VALUE = 32
+BODY_BYTES_MIN = 4096
 _CHEAP_BITS = 0.6  # per value: where look-ahead is that good, no causal model wins
 
 
@@ -103,7 +107,7 @@ class Workspace:
         self.space = np.zeros((4, 64), np.int64)
         self.trial_contexts = np.zeros((CONTEXTS, 2), np.uint16)
         self.trial_states = np.zeros(STATE_SIZE, np.int64)
-        self.trial_buffer = np.zeros(16 * self.records + 64, np.uint8)
+        self.trial_buffer = np.zeros(BODY_BYTES_PER_VALUE * self.records + BODY_BYTES_MIN, np.uint8)
         self.trial_coder = np.zeros(CODER_SIZE, np.int64)
         self.coder = np.zeros(CODER_SIZE, np.int64)
 

@@ -218,7 +218,7 @@ def code_lines(coder, buffer, ctx, base, count, step, start_value, slope_sign, a
     previous = 0
     while from_at < count - 1:
         length = 0
-        if not coder[DECODING] and at[k] < count - 1:
+        if not coder[DECODING] and k < found and at[k] < count - 1:
             length = at[k] - from_at
         length = code_count(coder, buffer, ctx, base + previous * INT_CONTEXTS, length)
         to_end = length == 0

@@ -135,7 +135,8 @@ def code_filter(
     coder, buffer, ctx, base, fix, correct, sparse, values, low, high, count, step, state, column
 ):
     """The adaptive filter. `sparse`: a flag tells first whether the value changed at all, for signals that are
-    refreshed more rarely than they are sampled. Returns how many values lie outside the tube, as `code_smooth`."""
+    refreshed more rarely than they are sampled. Returns how many values lie outside the tube, as `code_smooth`.
+    """
     last = state[LAST]
     magnitude = state[MAGNITUDE]
     run = state[RUN]

@@ -19,6 +19,8 @@ import numpy as np
 from codec import columns
 from codec.block import BLOCK_VERSION, Header, Keyframe, parse_header, render_header
 from codec.columns import (
+    BODY_BYTES_MIN,
+    BODY_BYTES_PER_VALUE,
     ERROR_MAX,
     FORCED,
     GRID,
@@ -184,6 +186,16 @@ class StreamEncoder:
     def group_digest(self) -> int:
         return self._coding.group_digest
 
+    @property
+    def contexts(self) -> np.ndarray:
+        """uint16[m, CONTEXTS, 2] as they are after the last block; for training."""
+        return self._coding.contexts
+
+    @property
+    def column_states(self) -> np.ndarray:
+        """int64[m, STATE_SIZE] as they are after the last block; for training."""
+        return self._coding.states
+
     def set_guards(self, guards: GuardSet) -> None:
         """In force from the next block, which becomes a keyframe that names them."""
         if guards.hash != self.guards.hash:
@@ -213,7 +225,7 @@ class StreamEncoder:
             coding.restart(self._prior)
             coding.digest = Digest(self.facts.stream_id, self.next_seq)
         copy = Records(records.first_tick, records.counts.astype(np.int64, order="C"), records.states.copy())
-        buffer = np.zeros(64 + count * len(self.schema.signals) * 12, np.uint8)
+        buffer = np.zeros(BODY_BYTES_MIN + BODY_BYTES_PER_VALUE * records.counts.size, np.uint8)
         coder = coding.workspace.coder
         start_encoding(coder)
         coding.run(coder, buffer, copy, self._intervals, self._changes(copy))
