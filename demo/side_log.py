@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import zstandard
+
 from codec.journal import unpack_records
+from codec.schema import SCHEMA_BYTES_MAX, Schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,12 +19,18 @@ if TYPE_CHECKING:
     from codec.records import Records
 
 _SAMPLED = struct.Struct("<qq")  # records sampled over all runs, last sampled tick
+_SCHEMA = 1  # kind of blob
+
+
+class SideLogError(ValueError):
+    """An outbox that the demo cannot judge by; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SideLog:
     """Committed records as (stream_no, records) in the order of their commits, and how many were sampled in all."""
 
+    schema: Schema
     committed: tuple[tuple[int, Records], ...]
     sampled_count: int
 
@@ -34,14 +44,36 @@ class SideLog:
         return self.sampled_count - self.committed_count
 
 
-def read_side_log(outbox: Path, signal_count: int) -> SideLog:
-    """Raises DamagedBlock, sqlite3.Error or OSError: the demo cannot judge without it."""
-    with sqlite3.connect(f"file:{outbox}?mode=ro", uri=True) as database:
+def read_side_log(outbox: Path) -> SideLog:
+    """Raises SideLogError, DamagedBlock, sqlite3.Error or OSError: the demo cannot judge without it."""
+    with closing(sqlite3.connect(f"file:{outbox}?mode=ro", uri=True)) as database:
+        schemas = database.execute(
+            "SELECT DISTINCT blobs.content FROM streams JOIN blobs ON blobs.hash = schema_hash AND kind = ?",
+            (_SCHEMA,),
+        ).fetchall()
         rows = database.execute("SELECT stream_no, content FROM side_log ORDER BY id").fetchall()
-    database.close()
-    sampled_count, _ = _SAMPLED.unpack(sampled_path(outbox).read_bytes()[: _SAMPLED.size])
-    committed = tuple((int(stream_no), unpack_records(content, signal_count)) for stream_no, content in rows)
-    return SideLog(committed, sampled_count)
+    if len(schemas) != 1:
+        raise SideLogError(
+            f"{outbox}: {len(schemas)} schemas; a vehicle of the demo has one"
+            if schemas
+            else f"{outbox}: nothing was sampled"
+        )
+    schema = Schema.from_bytes(
+        zstandard.ZstdDecompressor().decompress(schemas[0][0], max_output_size=SCHEMA_BYTES_MAX)
+    )
+    committed = tuple(
+        (int(stream_no), unpack_records(content, len(schema.signals))) for stream_no, content in rows
+    )
+    return SideLog(schema, committed, sampled_count(outbox))
+
+
+def sampled_count(outbox: Path) -> int:
+    """Records that ever left this vehicle's sampler; 0 before the first."""
+    try:
+        count, _ = _SAMPLED.unpack_from(sampled_path(outbox).read_bytes())
+    except (FileNotFoundError, struct.error):
+        return 0
+    return int(count)
 
 
 def sampled_path(outbox: Path) -> Path:

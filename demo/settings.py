@@ -1,0 +1,89 @@
+"""The files that the demo's agents read: values in, TOML text out. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LOSS_MAX_S = 1.0  # of record time, at most, lost by a kill
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """One vehicle's recorded drive and how it is played: `speed` times as fast as it was driven."""
+
+    vin: str
+    model: str
+    firmware_version: str
+    log: Path
+    dbcs: tuple[Path, ...]
+    speed: float
+    signals: Mapping[str, Any] | None = None  # None: all usable ones, with their default thresholds
+    bus_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Short name, and the vehicle's folder: the end of its VIN."""
+        return self.vin[-6:]
+
+
+def agent_toml(drive: Drive, *, address: str, outbox: Path, epoch: float) -> str:
+    """Configuration of one agent. The drive's first frame plays at `epoch`, seconds of Unix time, restarts or not."""
+    document: dict[str, Any] = {
+        "vehicle": {"id": drive.vin, "model": drive.model, "firmware_version": drive.firmware_version},
+        "collector": {"address": address},
+        "outbox": {"path": str(outbox), "loss_max_s": LOSS_MAX_S},
+        # Waits fit the demo's time, in which a minute of driving takes a few seconds.
+        "uplink": {"heartbeat_s": 60.0, "retry_min_s": 0.2, "retry_max_s": 2.0, "drain_s": 30.0},
+        "demo": {"side_log": True},
+        "bus": [
+            {
+                "interface": "replay",
+                "channel": str(drive.log),
+                "dbc": [str(dbc) for dbc in drive.dbcs],
+                "options": {"speed": drive.speed, "epoch": epoch, **drive.bus_options},
+            }
+        ],
+    }
+    if drive.signals is not None:
+        document["signals"] = dict(drive.signals)
+    return toml(document)
+
+
+def toml(document: Mapping[str, Any]) -> str:
+    """Tables and arrays of tables one level deep; what is deeper is written inline."""
+    lines: list[str] = []
+    for key, value in document.items():
+        tables = value if isinstance(value, list) else [value]
+        for table in tables:
+            lines.append(f"[[{key}]]" if isinstance(value, list) else f"[{key}]")
+            lines += [f"{_key(name)} = {_inline(entry)}" for name, entry in table.items()]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _inline(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return (
+                "{ " + ", ".join(f"{_key(name)} = {_inline(entry)}" for name, entry in value.items()) + " }"
+            )
+        case list() | tuple():
+            return "[" + ", ".join(map(_inline, value)) + "]"
+        case int() | float():
+            return repr(value)
+        case _:
+            return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML string
+
+
+def _key(name: str) -> str:
+    return (
+        name if name.isascii() and name.replace("_", "").isalnum() else json.dumps(name, ensure_ascii=False)
+    )

@@ -1,0 +1,46 @@
+"""What the demo writes for its agents is what the agent reads."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo.settings import LOSS_MAX_S, Drive, agent_toml, toml
+from edge_agent.config import parse_config
+
+DRIVE = Drive(
+    "5YJ3E1EA7JF000316",
+    "Model 3",
+    "1.0",
+    Path("/drives/city.log.gz"),
+    (Path("/dbc/car.dbc"),),
+    20.0,
+    {"Speed": 2.0, "Motor.Temp": {"threshold": 1.0}},
+)
+
+
+def test_the_agent_understands_it():
+    text = agent_toml(DRIVE, address="127.0.0.1:4242", outbox=Path("/run/outbox.db"), epoch=1_700_000_000.25)
+    config = parse_config(text, Path("/run/agent.toml"), {})
+    assert config.vehicle.id == DRIVE.vin
+    assert config.collector.address == "127.0.0.1:4242"
+    assert (config.outbox.path, config.outbox.loss_max_s) == ("/run/outbox.db", LOSS_MAX_S)
+    assert config.demo.side_log
+    assert config.buses[0].channel == str(DRIVE.log)
+    assert config.buses[0].options == {"speed": 20.0, "epoch": 1_700_000_000.25}
+    assert set(config.signals or ()) == {"Speed", "Motor.Temp"}
+
+
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f", exclude_categories=("Cs",)))
+_VALUES = st.one_of(
+    st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False, allow_infinity=False), _TEXTS
+)
+_TABLES = st.dictionaries(_TEXTS, st.one_of(_VALUES, st.lists(_VALUES), st.dictionaries(_TEXTS, _VALUES)))
+
+
+@given(st.dictionaries(_TEXTS, st.one_of(_TABLES, st.lists(_TABLES, min_size=1))))
+def test_toml_reads_back_as_what_was_written(document):
+    assert tomllib.loads(toml(document)) == document
