@@ -1,0 +1,185 @@
+"""What the demo shows: a live table on a terminal, plain lines elsewhere, and the verdict."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
+
+    from demo.verdict import Verdict
+
+EVENTS_SHOWN = 10
+PLAIN_EVERY_S = 5.0
+_STATE_STYLES = {"online": "green", "no network": "red", "killed": "bold red", "arrived": "cyan"}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One vehicle as it stands now."""
+
+    model: str
+    drive: str
+    state: str
+    sampled: int  # records
+    outbox_batches: int  # not acknowledged yet
+    bytes_wire: int
+    bytes_protobuf: int
+    faults_open: int
+    faults: int
+
+    @property
+    def reduction(self) -> float | None:
+        return 1 - self.bytes_wire / self.bytes_protobuf if self.bytes_protobuf > self.bytes_wire else None
+
+
+class View(Protocol):
+    """Where the demo's news go."""
+
+    def event(self, at_s: float | None, text: str) -> None: ...
+    def show(self, at_s: float, fleet: Sequence[Snapshot]) -> None: ...
+    def close(self) -> None: ...
+
+
+class LiveView:
+    """A table that stays in its place, with the latest events below."""
+
+    def __init__(self, console: Console) -> None:
+        self._events: deque[Text] = deque(maxlen=EVENTS_SHOWN)
+        self._table: RenderableType = Text("starting", style="dim")
+        self._live = Live(self.picture(), console=console, refresh_per_second=4)
+        self._live.start()
+
+    def event(self, at_s: float | None, text: str) -> None:
+        self._events.append(_event_line(at_s, text))
+        self._live.update(self.picture())
+
+    def show(self, at_s: float, fleet: Sequence[Snapshot]) -> None:
+        self._table = fleet_table(at_s, fleet)
+        self._live.update(self.picture())
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def picture(self) -> RenderableType:
+        return Group(self._table, *self._events)
+
+
+class PlainView:
+    """A line for each event, and the fleet now and then: for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._due_s = 0.0
+
+    def event(self, at_s: float | None, text: str) -> None:
+        self._console.print(_event_line(at_s, text), soft_wrap=True)
+
+    def show(self, at_s: float, fleet: Sequence[Snapshot]) -> None:
+        if at_s < self._due_s:
+            return
+        self._due_s = at_s + PLAIN_EVERY_S
+        for one in fleet:
+            self._console.print(_plain_line(at_s, one), soft_wrap=True, highlight=False)
+
+    def close(self) -> None:
+        pass
+
+
+def fleet_table(at_s: float, fleet: Sequence[Snapshot]) -> Table:
+    table = Table(title=f"deadreckon  {at_s:5.1f} s", title_justify="left", title_style="bold", expand=False)
+    table.add_column("vehicle", no_wrap=True)
+    table.add_column("drive", no_wrap=True)
+    table.add_column("link", min_width=11, no_wrap=True)
+    for heading in ("records", "in outbox", "bytes sent", "saved", "faults"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in fleet:
+        open_faults = (
+            Text(f"{one.faults_open} open", style="bold red") if one.faults_open else Text("-", style="dim")
+        )
+        if one.faults and not one.faults_open:
+            open_faults = Text(f"{one.faults} past", style="yellow")
+        table.add_row(
+            one.model,
+            one.drive,
+            Text(one.state, style=_STATE_STYLES.get(one.state, "yellow")),
+            f"{one.sampled:,}",
+            f"{one.outbox_batches} blocks" if one.outbox_batches != 1 else "1 block",
+            f"{one.bytes_wire:,}",
+            "" if one.reduction is None else f"{one.reduction:.2%}",
+            open_faults,
+        )
+    return table
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    table = Table(
+        title="What was sampled, against what the collector gives back",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("vehicle", no_wrap=True)
+    for heading in (
+        "sampled",
+        "stored",
+        "missing",
+        "twice",
+        "lost at\nkill",
+        "worst error /\nthreshold",
+        "bytes on\nthe wire",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("less than\nprotobuf", justify="right", no_wrap=True)
+    table.add_column("less than\nJSON", justify="right", no_wrap=True)
+    table.add_column("faults\nfound", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for one in verdicts:
+        c = one.comparison
+        table.add_row(
+            one.model,
+            f"{one.records_sampled:,}",
+            f"{c.stored:,}",
+            _count(c.missing),
+            _count(c.duplicated),
+            f"{one.lost_at_kill}" if one.kills or one.lost_at_kill else "-",
+            f"{c.max_error_over_threshold:.2f}",
+            f"{one.bytes_wire:,}",
+            f"{one.reduction:.2%}",
+            f"{one.reduction_json:.2%}",
+            f"{len(one.found)} of {len(one.expected)}",
+            Text("whole", style="bold green") if one.ok else Text("FAILED", style="bold red"),
+        )
+    return table
+
+
+def _count(number: int) -> Text:
+    return Text(f"{number:,}", style="bold red" if number else "green")
+
+
+def _event_line(at_s: float | None, text: str) -> Text:
+    mark = Text(f"{at_s:6.1f} s  " if at_s is not None else "          ", style="dim")
+    style = (
+        "red"
+        if "SIGKILL" in text or text.startswith("dead zone")
+        else "green"
+        if "again" in text or "back" in text
+        else ""
+    )
+    return mark.append(Text(text, style=style))
+
+
+def _plain_line(at_s: float, one: Snapshot) -> str:
+    saved = "" if one.reduction is None else f", {one.reduction:.2%} saved"
+    return (
+        f"{at_s:6.1f} s    {one.model}: {one.state}, {one.sampled:,} records, {one.outbox_batches} blocks in outbox, "
+        f"{one.bytes_wire:,} bytes sent{saved}, {one.faults_open} faults open"
+    )

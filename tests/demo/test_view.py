@@ -1,0 +1,73 @@
+"""The demo's output holds what a reader looks for, with or without a terminal."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from demo.view import LiveView, PlainView, Snapshot, fleet_table, verdict_table
+from tests.demo.test_verdict import GOOD
+
+ONE = Snapshot("Model 3", "city", "no network", 12345, 7, 4321, 4_000_000, faults_open=1, faults=2)
+
+
+def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=140, force_terminal=terminal), out
+
+
+def test_the_fleet_at_a_glance():
+    where, out = console()
+    where.print(fleet_table(12.3, [ONE]))
+    for text in (
+        "12.3 s",
+        "Model 3",
+        "city",
+        "no network",
+        "12,345",
+        "7 blocks",
+        "4,321",
+        "99.89%",
+        "1 open",
+    ):
+        assert text in out.getvalue()
+
+
+def test_nothing_is_claimed_before_there_is_something_to_compare_with():
+    assert Snapshot("", "", "", 0, 0, 100, 0, 0, 0).reduction is None
+
+
+def test_the_verdict_as_a_table():
+    where, out = console()
+    where.print(verdict_table([GOOD]))
+    for text in ("Model 3", "1,050", "1,000", "50", "1.00", "99.50%", "99.80%", "1 of 1", "whole"):
+        assert text in out.getvalue()
+
+
+def test_plain_lines_come_now_and_then():
+    where, out = console()
+    view = PlainView(where)
+    view.event(1.0, "dead zone 1")
+    for tenth in range(100):
+        view.show(tenth / 10, [ONE])
+    view.close()
+    lines = out.getvalue().splitlines()
+    assert "dead zone 1" in lines[0]
+    assert len(lines) == 1 + 2
+    assert (
+        "no network, 12,345 records, 7 blocks in outbox, 4,321 bytes sent, 99.89% saved, 1 faults open"
+        in lines[1]
+    )
+
+
+def test_the_live_view_keeps_the_latest_events():
+    where, out = console(terminal=True)
+    view = LiveView(where)
+    for number in range(20):
+        view.event(float(number), f"event {number}")
+    view.show(1.0, [ONE])
+    view.close()
+    last_picture = out.getvalue().rpartition("deadreckon")[2]
+    assert "event 19" in last_picture
+    assert "event 5" not in last_picture
