@@ -50,6 +50,7 @@ class Lane:
     port: int
     road: Road = Road.OPEN
     traffic: Traffic = field(default_factory=Traffic)
+    through: int = 0  # connections that reach the collector
     server: asyncio.Server | None = None
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -74,6 +75,11 @@ class Proxy:
 
     def road(self, name: str) -> Road:
         return self._lanes[name].road
+
+    def connected(self, name: str) -> bool:
+        """Whether something goes through from end to end."""
+        lane = self._lanes[name]
+        return lane.road is Road.OPEN and lane.through > 0
 
     async def set_road(self, name: str, road: Road) -> None:
         """Cut or restore. Whatever is connected loses its connection, unless the road goes silent."""
@@ -121,7 +127,13 @@ class Proxy:
                 return
             back, beyond = await asyncio.open_connection(*self._target)
             lane.writers.add(beyond)
-            await asyncio.gather(_pump(lane, reader, beyond, up=True), _pump(lane, back, writer, up=False))
+            lane.through += 1
+            try:
+                await asyncio.gather(
+                    _pump(lane, reader, beyond, up=True), _pump(lane, back, writer, up=False)
+                )
+            finally:
+                lane.through -= 1
         except (OSError, asyncio.CancelledError):
             pass  # the collector is down, or the road was cut: the vehicle sees its connection reset
         finally:

@@ -46,7 +46,9 @@ async def test_a_refused_road_resets_what_is_connected_and_refuses_what_comes():
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"a")
         await reader.readexactly(2)
+        assert proxy.connected("car")
         await proxy.set_road("car", Road.REFUSED)
+        assert not proxy.connected("car")
         with pytest.raises(ConnectionResetError):
             await reader.readexactly(1)
         with pytest.raises(ConnectionRefusedError):
