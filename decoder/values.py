@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from cantools.database import errors as cantools_errors
+
+from decoder import kernels, tables
+from decoder.signals import bus_messages, bus_signals, not_available
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
+    from cantools.database.can import Message, Signal
     from numpy.typing import NDArray
 
     from decoder.frames import Frames
-    from decoder.plan import Bus
+    from decoder.signals import Bus
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +30,87 @@ class Values:
     value: NDArray[np.float64]
     names: tuple[str, ...]
 
+    def __len__(self) -> int:
+        return len(self.value)
+
 
 class BulkDecoder:
-    """Tables of all signals of some buses; as `default_choices` names them."""
+    """Tables of all signals of some buses, under the names that `default_choices` gives them.
+
+    `warnings` has a line for each clash of IDs, and for each message that cantools has to decode, slowly.
+    With `mask_unavailable`, codes that mean "not available" become NaN; else values are cantools' to the last bit.
+    """
 
     names: tuple[str, ...]
     warnings: tuple[str, ...]
 
-    def __init__(self, buses: Sequence[Bus]) -> None:
-        raise NotImplementedError
+    def __init__(self, buses: Sequence[Bus], *, mask_unavailable: bool = False) -> None:
+        messages, warnings = bus_messages(buses)
+        signals = bus_signals(buses, messages)
+        self.names = tuple(entry.name for entry in signals)
+        self._columns = {(id(entry.owner.message), entry.signal.name): i for i, entry in enumerate(signals)}
+        self._mask = mask_unavailable
+        tabled = []
+        self._others: dict[tuple[int, int], tables.BusMessage] = {}
+        for entry in messages:
+            reason = tables.inexpressible(entry.message)
+            if reason:
+                self._others[entry.bus, entry.key] = entry
+                warnings.append(f"{entry.source}: message {entry.message.name} {reason}; cantools decodes it, slowly")
+            else:
+                tabled.append(entry)
+        self.warnings = tuple(warnings)
+        limits = {
+            i: not_available(entry.signal, j1939=entry.owner.message.protocol == "j1939") for i, entry in enumerate(signals)
+        }
+        self._tables = tables.compile_tables(tabled, self._column, len(signals), limits)
+        self._path = np.zeros(kernels.PATH_NODES_MAX, np.int64)
+        self._cells = kernels.make_cells()
 
     def decode_values(self, frames: Frames) -> Values:
-        """Physical values, NaN where the sender says 'not available'."""
-        raise NotImplementedError
+        """All values of all frames that the DBCs know, in the order of the frames."""
+        matched = np.empty(len(frames), np.int32)
+        most = kernels.match_frames(frames.buses, frames.ids, self._tables, matched)
+        frame, signal, value = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float64)
+        count = kernels.decode_frames(
+            matched,
+            frames.lengths,
+            frames.words(),
+            self._tables,
+            self._mask,
+            self._path,
+            self._cells,
+            frame,
+            signal,
+            value,
+        )
+        values = Values(frame[:count], signal[:count], value[:count], self.names)
+        return self._with_others(frames, values) if self._others else values
+
+    def _column(self, entry: tables.BusMessage, signal: Signal) -> int:
+        return self._columns[id(entry.message), signal.name]
+
+    def _with_others(self, frames: Frames, values: Values) -> Values:
+        """The same with the values of messages that only cantools can decode."""
+        ids = np.array([key for _, key in self._others], np.uint32)
+        frame, signal, value = [values.frame], [values.signal], [values.value]
+        for i in np.flatnonzero(np.isin(frames.ids, ids)):
+            entry = self._others.get((int(frames.buses[i]), int(frames.ids[i])))
+            if entry is None:
+                continue
+            decoded = _by_cantools(entry.message, frames.data[i, : frames.lengths[i]].tobytes())
+            frame.append(np.full(len(decoded), i, np.int32))
+            signal.append(np.array([self._columns[id(entry.message), name] for name in decoded], np.int32))
+            value.append(np.array(list(decoded.values()), np.float64))
+        joined = np.concatenate(frame)
+        order = np.argsort(joined, kind="stable")
+        return Values(joined[order], np.concatenate(signal)[order], np.concatenate(value)[order], values.names)
+
+
+def _by_cantools(message: Message, data: bytes) -> dict[str, float]:
+    """Values by signal name; none if the frame cannot be decoded."""
+    try:
+        decoded = message.decode(data, decode_choices=False, allow_truncated=True, decode_containers=False)
+    except (cantools_errors.Error, ValueError, OverflowError):
+        return {}
+    return {name: float(value) for name, value in decoded.items()}  # type: ignore[arg-type,union-attr]

@@ -1,0 +1,309 @@
+"""Messages compiled to tables of integers, which is all that the kernels know of a DBC.
+
+Rules
+- A message is a tree, as cantools has it: a *node* has signals (rows) and multiplexors (switches); a switch has cases,
+  each a value and the node that follows. A frame is decoded by the nodes on its path. If a switch has no case for the
+  value that a frame carries, the frame updates nothing.
+- A row says where the bits of one signal are and how raw bits become a value, to the last bit of cantools' float64.
+- J1939 messages are found by their exact ID or else by their PGN, from any source address.
+- What rows cannot express (`inexpressible`) is decoded by cantools, message by message.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from decoder.frames import EXTENDED, FD_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cantools.database.can import Message, Signal
+    from numpy.typing import NDArray
+
+    from decoder.dbc import Dbc
+
+# Columns of `Tables.rows`.
+COLUMN, WORD, SHIFT, SPILL, LENGTH, END_BYTE, BIG_ENDIAN, FORM, ARITHMETIC, FACTOR, OFFSET, ROW_COLUMNS = range(12)
+UNSIGNED, SIGNED, FLOAT16, FLOAT32, FLOAT64 = range(5)  # FORM
+LINEAR, WHOLE, WHOLE_TIMES, AS_IT_IS = range(4)  # ARITHMETIC: in float64; in integers; product in integers; none
+# Columns of `Tables.limits`: an unsigned raw >= FLOOR (not 0) is "not available", and so is each of its codes.
+FLOOR, CODES_FIRST, CODES_END, LIMIT_COLUMNS = range(4)
+BUSES_MAX = 256
+PGN_KEY = 1 << 30  # bit 30 is free in IDs: it marks a PGN
+EXACT_FLOAT = 1 << 53
+INT64_MAX = (1 << 63) - 1
+
+
+class Tables(NamedTuple):
+    """What kernels take. All integers are int64 unless said otherwise."""
+
+    standard: NDArray[np.int32]  # [buses * 2048]: message of an 11-bit ID, or -1
+    keys: NDArray[np.uint64]  # [power of two]: bus << 32 | 29-bit ID with bit 31, or PGN_KEY | PGN; open addressing
+    found: NDArray[np.int32]  # [same]: its message, or -1
+    messages: NDArray[np.int64]  # [messages, 3]: root node, whether it has switches, most rows of any path
+    nodes: NDArray[np.int64]  # [nodes, 4]: first row, end row, first switch, end switch
+    switches: NDArray[np.int64]  # [switches, 3]: row, first case, end case
+    cases: NDArray[np.int64]  # [cases, 2]: value in rising order, node
+    rows: NDArray[np.int64]  # [rows, ROW_COLUMNS]
+    scales: NDArray[np.float64]  # [rows, 2]: factor, offset
+    limits: NDArray[np.int64]  # [columns, LIMIT_COLUMNS]
+    bounds: NDArray[np.float64]  # [columns, 2]: a raw value outside is "not available", and so is NaN
+    codes: NDArray[np.uint64]  # raw codes that mean "not available"
+
+
+@dataclass(frozen=True, slots=True)
+class BusMessage:
+    """A message on one bus."""
+
+    bus: int
+    message: Message
+    source: str  # file name of its DBC
+
+    @property
+    def key(self) -> int:
+        return frame_key(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which raw values of a signal mean that it is not available."""
+
+    floor: int = 0  # unsigned raw >= floor, where floor is not 0
+    codes: tuple[int, ...] = ()  # unsigned raw
+    low: float = -math.inf  # outside low..high, in raw values
+    high: float = math.inf
+
+
+def frame_key(message: Message) -> int:
+    """The ID as frames carry it: bit 31 set for 29 bits."""
+    return int(message.frame_id) | (EXTENDED if message.is_extended_frame else 0)
+
+
+def pgn(frame_id: int) -> int:
+    """Parameter group number of a 29-bit ID: without priority and source, nor destination where there is one."""
+    group = frame_id >> 8 & 0x3FFFF
+    return group if group >> 8 & 0xFF >= 0xF0 else group & 0x3FF00
+
+
+def merge(buses: Sequence[Sequence[Dbc]], names: Sequence[str]) -> tuple[list[BusMessage], list[str]]:
+    """The messages of each bus; where two DBCs of one bus have the same ID, the first wins, with a warning."""
+    assert len(buses) <= BUSES_MAX
+    messages: list[BusMessage] = []
+    warnings: list[str] = []
+    for bus, dbcs in enumerate(buses):
+        owners: dict[int, BusMessage] = {}
+        for dbc in dbcs:
+            source = dbc.path.replace("\\", "/").rsplit("/", 1)[-1]
+            lost: dict[str, list[str]] = defaultdict(list)
+            for message in dbc.messages:
+                candidate = BusMessage(bus, message, source)
+                owner = owners.setdefault(candidate.key, candidate)
+                if owner is not candidate:
+                    lost[owner.source].append(f"{message.name} (0x{message.frame_id:X})")
+            for winner, left_out in lost.items():
+                shown = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+                warnings.append(
+                    f"bus {names[bus]}: {len(left_out)} messages of {source} left out, their IDs are in {winner}: {shown}"
+                )
+        messages += owners.values()
+    return messages, warnings
+
+
+def network_bit(signal: Signal) -> int:
+    """First bit of a signal, counted in the order of its bytes."""
+    start: int = signal.start
+    return start // 8 * 8 + 7 - start % 8 if signal.byte_order == "big_endian" else start
+
+
+def end_byte(signal: Signal) -> int:
+    """How long a frame must be to carry a signal whole."""
+    return (network_bit(signal) + int(signal.length) + 7) // 8
+
+
+def inexpressible(message: Message) -> str:
+    """Why rows cannot express a message, or an empty string."""
+    if message.is_container:
+        return "is a container"
+    for signal in message.signals:
+        if end_byte(signal) > FD_BYTES:
+            return f"has {signal.name} beyond {FD_BYTES} bytes"
+        if signal.length > 64:
+            return f"has {signal.name} of {signal.length} bits"
+        if signal.is_float and signal.length not in (16, 32, 64):
+            return f"has {signal.name}, a float of {signal.length} bits"
+        if _arithmetic(signal) is None:
+            return f"has {signal.name}, whose values need more than 64 bits"
+    return ""
+
+
+def compile_tables(
+    messages: Sequence[BusMessage],
+    column_of: Callable[[BusMessage, Signal], int],
+    columns: int,
+    limits: dict[int, Limits] | None = None,
+) -> Tables:
+    """Tables for `messages`, of the signals that `column_of` gives a column (not -1) below `columns`."""
+    assert not any(inexpressible(entry.message) for entry in messages)
+    compiler = _Compiler(column_of)
+    roots = [compiler.message(entry) for entry in messages]
+    standard, keys, found = _lookup(messages)
+    given = [(limits or {}).get(column, Limits()) for column in range(columns)]
+    ends = np.cumsum([len(limit.codes) for limit in given], dtype=np.int64)
+    floors = np.array([limit.floor for limit in given], np.uint64).view(np.int64)
+    return Tables(
+        standard,
+        keys,
+        found,
+        np.array(roots, np.int64).reshape(-1, 3),
+        np.array(compiler.nodes, np.int64).reshape(-1, 4),
+        np.array(compiler.switches, np.int64).reshape(-1, 3),
+        np.array(compiler.cases, np.int64).reshape(-1, 2),
+        np.array(compiler.rows, np.int64).reshape(-1, ROW_COLUMNS),
+        np.array(compiler.scales, np.float64).reshape(-1, 2),
+        np.column_stack((floors, ends - [len(limit.codes) for limit in given], ends)).astype(np.int64).reshape(-1, LIMIT_COLUMNS),
+        np.array([(limit.low, limit.high) for limit in given], np.float64).reshape(-1, 2),
+        np.array([code for limit in given for code in limit.codes], np.uint64),
+    )
+
+
+class _Compiler:
+    """Collects rows, nodes, switches and cases of one message after the other."""
+
+    def __init__(self, column_of: Callable[[BusMessage, Signal], int]) -> None:
+        self.column_of = column_of
+        self.rows: list[list[int]] = []
+        self.scales: list[tuple[float, float]] = []
+        self.nodes: list[list[int]] = []
+        self.switches: list[list[int]] = []
+        self.cases: list[tuple[int, int]] = []
+
+    def message(self, entry: BusMessage) -> tuple[int, int, int]:
+        children: dict[str | None, list[Signal]] = defaultdict(list)
+        for signal in entry.message.signals:
+            children[signal.multiplexer_signal].append(signal)
+        known: dict[tuple[str | None, tuple[str, ...]], tuple[int, int]] = {}
+        root, most_rows = self._node(entry, children, None, children[None], known)
+        has_switches = self.nodes[root][3] > self.nodes[root][2]
+        return root, int(has_switches), most_rows
+
+    def _node(
+        self,
+        entry: BusMessage,
+        children: dict[str | None, list[Signal]],
+        parent: str | None,
+        signals: Sequence[Signal],
+        known: dict[tuple[str | None, tuple[str, ...]], tuple[int, int]],
+    ) -> tuple[int, int]:
+        """Index of the node with these signals, and the most rows of any path from it. Equal nodes are made once."""
+        identity = (parent, tuple(signal.name for signal in signals))
+        if identity in known:
+            return known[identity]
+        switches: list[tuple[int, list[tuple[int, int]]]] = []
+        most_rows = 0
+        for signal in signals:
+            if not signal.is_multiplexer:
+                continue
+            by_value: dict[int, list[Signal]] = {int(value): [] for value in signal.conversion.choices or {}}
+            for child in children[signal.name]:
+                for value in child.multiplexer_ids or ():
+                    by_value.setdefault(int(value), []).append(child)
+            if not by_value:
+                continue  # switches nothing, so any value will do
+            below = {value: self._node(entry, children, signal.name, by_value[value], known) for value in sorted(by_value)}
+            most_rows += max(rows for _, rows in below.values())
+            switches.append((self._row(signal, -1), [(value, node) for value, (node, _) in below.items()]))
+        first_row = len(self.rows)
+        for signal in signals:
+            column = self.column_of(entry, signal)
+            if column >= 0:
+                self._row(signal, column)
+        end_row = len(self.rows)
+        first_switch = len(self.switches)
+        for row, cases in switches:
+            self.switches.append([row, len(self.cases), len(self.cases) + len(cases)])
+            self.cases += cases
+        self.nodes.append([first_row, end_row, first_switch, len(self.switches)])
+        known[identity] = len(self.nodes) - 1, most_rows + end_row - first_row
+        return known[identity]
+
+    def _row(self, signal: Signal, column: int) -> int:
+        row = [0] * ROW_COLUMNS
+        first, length = network_bit(signal), int(signal.length)
+        beyond = first % 64 + length - 64  # bits that lie in the next word
+        big_endian = signal.byte_order == "big_endian"
+        row[COLUMN], row[WORD], row[LENGTH], row[END_BYTE] = column, first // 64, length, end_byte(signal)
+        row[BIG_ENDIAN] = int(big_endian)
+        if big_endian:
+            row[SHIFT], row[SPILL] = max(0, -beyond), max(0, beyond)
+        else:
+            row[SHIFT], row[SPILL] = first % 64, 64 - first % 64 if beyond > 0 else 0
+        if signal.is_float:
+            row[FORM] = {16: FLOAT16, 32: FLOAT32, 64: FLOAT64}[length]
+        else:
+            row[FORM] = SIGNED if signal.is_signed else UNSIGNED
+        arithmetic = _arithmetic(signal)
+        assert arithmetic is not None
+        row[ARITHMETIC] = arithmetic
+        if arithmetic in (WHOLE, WHOLE_TIMES):
+            row[FACTOR] = int(signal.conversion.scale)
+            row[OFFSET] = int(signal.conversion.offset) if arithmetic == WHOLE else 0
+        self.rows.append(row)
+        self.scales.append((float(signal.conversion.scale), float(signal.conversion.offset)))
+        return len(self.rows) - 1
+
+
+def _arithmetic(signal: Signal) -> int | None:
+    """How cantools reckons raw * factor + offset, where float64 would round differently. None: beyond int64."""
+    factor, offset = signal.conversion.scale, signal.conversion.offset
+    if factor == 1 and offset == 0:
+        return AS_IT_IS
+    if signal.is_float:
+        return LINEAR
+    low = -(1 << signal.length - 1) if signal.is_signed else 0
+    high = (1 << signal.length - (1 if signal.is_signed else 0)) - 1
+    whole_offset = float(offset).is_integer()
+    if float(factor).is_integer() and (whole_offset or isinstance(factor, int)):
+        products = (low * int(factor), high * int(factor))
+        sums = [product + int(offset) for product in products] if whole_offset else []
+        numbers = [abs(number) for number in (*products, *sums, low, high)]
+        if max(numbers) > INT64_MAX:
+            return None
+        if max(numbers) > EXACT_FLOAT:
+            return WHOLE if whole_offset else WHOLE_TIMES
+    return LINEAR
+
+
+def _lookup(messages: Sequence[BusMessage]) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int32]]:
+    buses = max((entry.bus for entry in messages), default=0) + 1
+    standard = np.full(buses * 2048, -1, np.int32)
+    by_key: dict[int, int] = {}
+    for index, entry in enumerate(messages):
+        if entry.message.is_extended_frame:
+            by_key[entry.bus << 32 | entry.key] = index
+        else:
+            standard[entry.bus * 2048 + entry.message.frame_id] = index
+    for index, entry in enumerate(messages):
+        if entry.message.is_extended_frame and entry.message.protocol == "j1939":
+            by_key.setdefault(entry.bus << 32 | PGN_KEY | pgn(entry.message.frame_id), index)
+    size = 4
+    while size < 4 * len(by_key):
+        size *= 2
+    keys, found = np.zeros(size, np.uint64), np.full(size, -1, np.int32)
+    for key, index in by_key.items():
+        slot = hash_slot(key, size)
+        while found[slot] >= 0:
+            slot = (slot + 1) % size
+        keys[slot], found[slot] = key, index
+    return standard, keys, found
+
+
+def hash_slot(key: int, size: int) -> int:
+    """Where to look for a key first; `kernels.match` reckons the same."""
+    return ((key * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF) >> 33 & (size - 1)
+
