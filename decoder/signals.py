@@ -94,6 +94,8 @@ def not_available(
     signal: Signal, *, j1939: bool, reject_outside: bool = False, words: Sequence[str] = NOT_AVAILABLE_WORDS
 ) -> tables.Limits:
     """The raw values of a signal that mean that there is no value."""
+    if signal.length > 64:
+        return tables.Limits()  # text, which no table holds
     labels = labels_of(signal)
     codes = () if signal.is_float else tuple(count for count in labels if says_not_available(signal, count, words))
     low, high = _bounds(signal) if reject_outside else (-math.inf, math.inf)
