@@ -27,9 +27,10 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         self.killed = False
 
-    def start(self) -> None:
-        """Start, or start again after it ended."""
+    def start(self, command: Sequence[str] | None = None) -> None:
+        """Start, or start again after it ended; with another command if one is given."""
         assert not self.running
+        self._command = list(command or self._command)
         # The caller's settings must not reach into the demo, and five numerical libraries need no ten threads.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DEADRECKON_")}
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

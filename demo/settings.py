@@ -23,6 +23,7 @@ class Drive:
     log: Path
     dbcs: tuple[Path, ...]
     speed: float
+    title: str  # what is driven
     signals: Mapping[str, Any] | None = None  # None: all usable ones, with their default thresholds
     bus_options: Mapping[str, Any] = field(default_factory=dict)
 

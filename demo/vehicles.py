@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
+import replay_logs
 from codec.identity import vin_with_check_digit
+from demo.settings import Drive
+from replay_logs.models import MODELS
+from replay_logs.scenarios import DRIVES
+
+_LOGS = Path(replay_logs.__file__).parent
+_VINS = {
+    "model-3": vin_with_check_digit("5YJ3E1EA", "SF000317"),
+    "model-y": vin_with_check_digit("7SAYGDEE", "SF002171"),
+    "model-s-plaid": vin_with_check_digit("5YJSA1E6", "SF004523"),
+    "model-x": vin_with_check_digit("7SAXCBE5", "SF006011"),
+    "r1t": vin_with_check_digit("7FCTGAAL", "SN008842"),
+}
+_ORDER = ("city", "highway", "aggressive", "overheating", "charging")
 
 
-@dataclass(frozen=True, slots=True)
-class Vehicle:
-    """`drive` names one of the recorded drives in replay_logs/drives."""
-
-    vin: str
-    model: str
-    firmware_version: str
-    drive: str
-
-    @property
-    def name(self) -> str:
-        """Folder and short name."""
-        return self.vin[-6:]
-
-
-FLEET = (
-    Vehicle(vin_with_check_digit("5YJ3E1EA", "JF000317"), "Model 3", "2026.38.4", "city"),
-    Vehicle(vin_with_check_digit("5YJYGDEE", "MF002171"), "Model Y", "2026.38.4", "highway"),
-    Vehicle(vin_with_check_digit("5YJSA1E6", "NF004523"), "Model S Plaid", "2026.36.9", "aggressive"),
-    Vehicle(vin_with_check_digit("5YJXCBE2", "GF006011"), "Model X", "2026.32.1", "charging"),
-    Vehicle(vin_with_check_digit("1FTVW1EL", "NWG08842"), "F-150 Lightning", "4.2.7", "overheating"),
-)
+def fleet(wall_s: float) -> list[Drive]:
+    """Every committed drive, played so that it takes `wall_s` seconds."""
+    drives = []
+    for name in _ORDER:
+        scenario = DRIVES[name]
+        model = MODELS[scenario.model]
+        drives.append(
+            Drive(
+                vin=_VINS[model.name],
+                model=model.title,
+                firmware_version=str(model.firmware_version),
+                log=_LOGS / "drives" / f"{name}.log.gz",
+                dbcs=(_LOGS / "car.dbc",),
+                speed=scenario.duration_s / wall_s,
+                title=name,
+            )
+        )
+    return drives

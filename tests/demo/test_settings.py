@@ -18,6 +18,7 @@ DRIVE = Drive(
     Path("/drives/city.log.gz"),
     (Path("/dbc/car.dbc"),),
     20.0,
+    "city",
     {"Speed": 2.0, "Motor.Temp": {"threshold": 1.0}},
 )
 
