@@ -18,7 +18,7 @@ from numba import njit
 from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_count, code_int
 
 CANDIDATES_MAX = 24  # ends that the look-ahead tries for one line
-_RING = 64  # reachable ends that it remembers
+RING = 64  # reachable ends that it remembers
 _VALUE_LIMIT = 1 << 50
 
 HOLD_CONTEXTS = 4 * INT_CONTEXTS
@@ -110,7 +110,7 @@ def code_levels(coder, buffer, ctx, base, count, step, level, at, value, found, 
 
 @njit(cache=True, error_model="numpy")
 def _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings):
-    """Sweeps the cone of lines from a knot. Remembers the last _RING reachable ends; returns how many there were."""
+    """Sweeps the cone of lines from a knot. Remembers the last RING reachable ends; returns how many there were."""
     slope_low = -1e300
     slope_high = 1e300
     reached = 0
@@ -125,9 +125,9 @@ def _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings):
         floor = np.int64(np.ceil(max(slope_low * length, np.float64(low[t] - from_value)) / step - 1e-9))
         ceiling = np.int64(np.floor(min(slope_high * length, np.float64(high[t] - from_value)) / step + 1e-9))
         if floor <= ceiling:
-            ends[reached & (_RING - 1)] = t
-            floors[reached & (_RING - 1)] = floor
-            ceilings[reached & (_RING - 1)] = ceiling
+            ends[reached & (RING - 1)] = t
+            floors[reached & (RING - 1)] = floor
+            ceilings[reached & (RING - 1)] = ceiling
             reached += 1
     return reached
 
@@ -161,11 +161,14 @@ def _fits(low, high, from_at, from_value, to_at, to_value):
 
 
 @njit(cache=True, error_model="numpy")
-def find_lines(low, high, count, step, start_value, at, value, ends, floors, ceilings):
+def find_lines(low, high, count, step, start_value, at, value, cone):
     """Knots of connected lines inside the tube from (-1, start_value) on; the last knot is at count - 1.
 
-    `ends`, `floors`, `ceilings`: int64[_RING] of working space. Returns the number of knots in at[], value[].
+    `cone`: int64[3, RING] of working space. Returns the number of knots in at[], value[].
     """
+    ends = cone[0]
+    floors = cone[1]
+    ceilings = cone[2]
     found = 0
     from_at = -1
     from_value = start_value
@@ -176,10 +179,10 @@ def find_lines(low, high, count, step, start_value, at, value, ends, floors, cei
         best_score = np.int64(-1)
         tried = 0
         k = reached - 1
-        while k >= 0 and k > reached - _RING and tried < CANDIDATES_MAX:
-            end = ends[k & (_RING - 1)]
-            floor = floors[k & (_RING - 1)]
-            ceiling = ceilings[k & (_RING - 1)]
+        while k >= 0 and k > reached - RING and tried < CANDIDATES_MAX:
+            end = ends[k & (RING - 1)]
+            floor = floors[k & (RING - 1)]
+            ceiling = ceilings[k & (RING - 1)]
             samples = min(ceiling - floor, 4)
             for s in range(samples + 1):
                 steps = floor + ((ceiling - floor) * s) // max(samples, 1)

@@ -17,8 +17,8 @@ from importlib import resources
 import numpy as np
 import zstandard
 
-from codec.columns import CONTEXTS
 from codec.errors import DamagedBlock
+from codec.layout import CONTEXTS
 from codec.range_coder import new_contexts
 from codec.residuals import ORDER
 from codec.schema import HASH_BYTES, SIGNALS_MAX

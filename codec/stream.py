@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec import columns
 from codec.block import BLOCK_VERSION, Header, Keyframe, parse_header, render_header
-from codec.columns import (
+from codec.columns import code_columns, reset_state
+from codec.digest import Digest
+from codec.errors import DamagedBlock, UnknownBlock
+from codec.guards import GuardSet, schema_intervals
+from codec.layout import (
     BODY_BYTES_MIN,
     BODY_BYTES_PER_VALUE,
+    CONTEXTS,
     ERROR_MAX,
     FORCED,
     GRID,
@@ -33,18 +37,13 @@ from codec.columns import (
     SCALED,
     STEP,
     TURN,
-    Workspace,
-    code_columns,
-    reset_state,
+    new_workspace,
 )
-from codec.digest import Digest
-from codec.errors import DamagedBlock, UnknownBlock
-from codec.guards import GuardSet, schema_intervals
 from codec.patterns import mark_changes
 from codec.priors import Prior, built_in
 from codec.range_coder import POSITION, STATUS, finish_encoding, start_decoding, start_encoding
 from codec.records import Availability, Records
-from codec.residuals import LAST, ORDER, STATE_SIZE, WEIGHTS
+from codec.residuals import LAST, MODEL, ORDER, STATE_SIZE, WEIGHTS
 from codec.schema import Kind, Schema, physical
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def model_parameters(schema: Schema, models: Mapping[str, str] | None = None) ->
         row[KIND] = SCALED if signal.kind is Kind.SCALED else PATTERN
         row[ERROR_MAX] = signal.max_error_counts
         row[STEP] = signal.step_counts
-        row[GRID] = max(1, signal.step_counts // 4)
+        row[GRID] = max(1, signal.step_counts // 3)
         row[TURN] = signal.turn_counts
         row[FORCED] = MODEL_NAMES.index(models[signal.name]) if models and signal.name in models else -1
     return table
@@ -121,9 +120,9 @@ class _Coding:
         self.facts = facts
         self.parameters = parameters
         signals = len(schema.signals)
-        self.contexts = np.zeros((signals, columns.CONTEXTS, 2), np.uint16)
+        self.contexts = np.zeros((signals, CONTEXTS, 2), np.uint16)
         self.states = np.zeros((signals, STATE_SIZE), np.int64)
-        self.workspace = Workspace(256)
+        self.workspace = new_workspace(512)
         self.column_digests = np.zeros((signals, 2), np.uint64)
         self.digest = Digest(facts.stream_id, 0)
         self.end_tick = facts.origin_tick
@@ -144,13 +143,11 @@ class _Coding:
         self, coder: np.ndarray, buffer: np.ndarray, records: Records, guards: np.ndarray, changes: np.ndarray
     ) -> None:
         if len(records) > self.workspace.records:
-            self.workspace = Workspace(len(records))
+            self.workspace = new_workspace(len(records))
         space = self.workspace
         code_columns(
             coder, buffer, self.contexts, self.states, self.parameters, guards,
-            records.counts, records.states, changes, len(records),
-            space.columns, space.space, space.trial_contexts, space.trial_states, space.trial_buffer, space.trial_coder,
-            self.column_digests,
+            records.counts, records.states, changes, len(records), space, self.column_digests,
         )  # fmt: skip
 
 
@@ -159,12 +156,13 @@ class StreamEncoder:
 
     def __init__(
         self, schema: Schema, facts: StreamFacts, *, guards: GuardSet | None = None, prior: Prior | None = None,
-        next_seq: int = 0, record_count: int = 0, models: Mapping[str, str] | None = None,
+        next_seq: int = 0, record_count: int = 0, previous_digest: int = 0, models: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.guards = guards or GuardSet()
         self._prior = prior or built_in()
         self._coding = _Coding(schema, facts, model_parameters(schema, models))
         self._coding.record_count = record_count
+        self._coding.digest.value = previous_digest  # of the group before, which an earlier run encoded
         self._clock = facts.clock
         self._keyframe_due = True
         self.next_seq = next_seq
@@ -237,7 +235,7 @@ class StreamEncoder:
         coding.record_count += count
         self._keyframe_due = False
         self.next_seq += 1
-        models = tuple(MODEL_NAMES[k] for k in coding.states[:, columns.MODEL])
+        models = tuple(MODEL_NAMES[k] for k in coding.states[:, MODEL].tolist())
         return EncodedBlock(
             self.next_seq - 1, content, keyframe, records.first_tick, count, coding.record_count, models
         )

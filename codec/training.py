@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.columns import CONTEXTS
+from codec.layout import CONTEXTS
 from codec.priors import Prior, untrained
 from codec.residuals import ORDER, WEIGHTS
 from codec.stream import Clock, StreamEncoder, StreamFacts
@@ -52,7 +52,14 @@ class _Sums:
         return Prior(np.rint(contexts).astype(np.uint16), np.rint(weights).astype(np.int64))
 
 
-def train(drives: Sequence[tuple[Schema, Records]], *, block: int = 500, group: int = 1500, start: Prior | None = None, pooled: bool) -> Prior:
+def train(
+    drives: Sequence[tuple[Schema, Records]],
+    *,
+    block: int = 500,
+    group: int = 1500,
+    start: Prior | None = None,
+    pooled: bool,
+) -> Prior:
     """A prior for streams like these: for any schema if pooled, otherwise for the one that all drives share.
 
     `block` and `group` are records per block and per keyframe group.
@@ -70,5 +77,7 @@ def _collect(schema: Schema, records: Records, block: int, group: int, prior: Pr
     encoder = StreamEncoder(schema, StreamFacts(origin_tick=records.first_tick, **_FACTS), prior=prior)  # type: ignore[arg-type]
     for first in range(0, len(records), group):
         for at in range(first, min(first + group, len(records)), block):
-            encoder.encode(records.slice(at, min(at + block, first + group, len(records))), keyframe=at == first)
+            encoder.encode(
+                records.slice(at, min(at + block, first + group, len(records))), keyframe=at == first
+            )
         sums.add(encoder, prior)

@@ -73,6 +73,11 @@ def records_of(rng: np.random.Generator, schema: Schema, first_tick: int, count:
 
 @st.composite
 def guard_sets(draw: st.DrawFn, schema: Schema) -> GuardSet:
-    rows = draw(st.lists(st.tuples(st.sampled_from(schema.names), st.sampled_from(OPERATORS), st.integers(-50, 50)), max_size=6))
+    rows = draw(
+        st.lists(
+            st.tuples(st.sampled_from(schema.names), st.sampled_from(OPERATORS), st.integers(-50, 50)),
+            max_size=6,
+        )
+    )
     scale = draw(st.sampled_from([0.1, 1.0, 10.0]))
     return GuardSet(tuple(Guard(name, operator, limit * scale) for name, operator, limit in rows))

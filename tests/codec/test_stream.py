@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.columns import MODEL_NAMES
 from codec.errors import DamagedBlock, UnknownBlock
 from codec.guards import Guard, GuardSet, limit_interval
+from codec.layout import MODEL_NAMES
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal, physical
 from codec.stream import BLOCK_RECORDS_MAX, Clock, StreamDecoder, StreamEncoder, StreamFacts, is_keyframe
@@ -77,14 +77,22 @@ def test_every_record_comes_back_within_its_bound_and_on_its_side_of_every_guard
 @given(st.integers(0, 2**32 - 1), st.sampled_from(MODEL_NAMES))
 def test_every_model_keeps_the_bound_when_it_is_forced(seed: int, model: str) -> None:
     rng = np.random.default_rng(seed)
-    schema = Schema(50, (Signal("a", factor=0.1, threshold=float(rng.choice([0, 0.3, 2]))), Signal("b", factor=0.1, circular=360, threshold=1)))
+    schema = Schema(
+        50,
+        (
+            Signal("a", factor=0.1, threshold=float(rng.choice([0, 0.3, 2]))),
+            Signal("b", factor=0.1, circular=360, threshold=1),
+        ),
+    )
     guards = GuardSet((Guard("a", ">", 0.5), Guard("b", "<", 0.3)))
     encoder = StreamEncoder(schema, FACTS, guards=guards, models=dict.fromkeys(schema.names, model))
     decoder = StreamDecoder(schema, FACTS)
     tick = FACTS.origin_tick
     for _ in range(3):
         walk = np.cumsum(rng.integers(-9, 10, (100, 2)), axis=0)
-        records = Records(tick, np.stack([walk[:, 0], walk[:, 1] % 3600], axis=1), np.zeros((100, 2), np.uint8))
+        records = Records(
+            tick, np.stack([walk[:, 0], walk[:, 1] % 3600], axis=1), np.zeros((100, 2), np.uint8)
+        )
         block = encoder.encode(records)
         assert block.models == (model, model)
         assert_within_bound(schema, guards, records, decoder.decode(block.seq, block.content).records)
@@ -95,14 +103,20 @@ def drive(seconds: int = 60) -> tuple[Schema, Records]:
     t = np.arange(50 * seconds)
     speed = (600 + 400 * np.sin(t / 300)).astype(np.int64)
     heading = (t // 3) % 3600
-    schema = Schema(50, (Signal("speed", factor=0.1, threshold=2), Signal("heading", factor=0.1, threshold=5, circular=360)))
+    schema = Schema(
+        50,
+        (Signal("speed", factor=0.1, threshold=2), Signal("heading", factor=0.1, threshold=5, circular=360)),
+    )
     return schema, Records(1000, np.stack([speed, heading], axis=1), np.zeros((len(t), 2), np.uint8))
 
 
 def encoded_drive() -> tuple[Schema, Records, list[bytes]]:
     schema, records = drive()
     encoder = StreamEncoder(schema, FACTS)
-    blocks = [encoder.encode(records.slice(k, k + 500), keyframe=k % 1500 == 0).content for k in range(0, len(records), 500)]
+    blocks = [
+        encoder.encode(records.slice(k, k + 500), keyframe=k % 1500 == 0).content
+        for k in range(0, len(records), 500)
+    ]
     return schema, records, blocks
 
 

@@ -1,0 +1,55 @@
+"""What is written comes back, whatever the contexts expected, and in about as many bits as it is worth."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numba import njit
+
+from codec.range_coder import (
+    CODER_SIZE,
+    INT_CONTEXTS,
+    STATUS,
+    code_bit,
+    code_count,
+    code_int,
+    code_raw,
+    finish_encoding,
+    new_contexts,
+    start_decoding,
+    start_encoding,
+)
+
+NUMBERS = st.one_of(st.integers(-3, 3), st.integers(-1000, 1000), st.integers(-(2**61), 2**61))
+
+
+@njit
+def _code(coder, buffer, ctx, numbers):
+    for i in range(numbers.size):
+        numbers[i] = code_int(coder, buffer, ctx, 0, numbers[i])
+        code_bit(coder, buffer, ctx, 2 * INT_CONTEXTS, 1)
+        numbers[i] += code_count(coder, buffer, ctx, INT_CONTEXTS, abs(numbers[i])) * 0
+        code_raw(coder, buffer, 5, 3)
+
+
+def there_and_back(numbers, start):
+    buffer, coder = np.zeros(64 + 40 * len(numbers), np.uint8), np.zeros(CODER_SIZE, np.int64)
+    start_encoding(coder)
+    _code(coder, buffer, start.copy(), np.array(numbers, np.int64))
+    written = buffer[: finish_encoding(coder, buffer)].copy()
+    assert coder[STATUS] == 0
+    start_decoding(coder, written)
+    found = np.zeros(len(numbers), np.int64)
+    _code(coder, written, start.copy(), found)
+    return found.tolist(), len(written)
+
+
+@given(st.lists(NUMBERS, max_size=60), st.integers(0, 2**32))
+def test_numbers_come_back_from_any_contexts(numbers, seed):
+    contexts = np.random.default_rng(seed).integers(32, 65504, (2 * INT_CONTEXTS + 1, 2)).astype(np.uint16)
+    assert there_and_back(numbers, contexts)[0] == numbers
+
+
+def test_a_thousand_zeros_cost_a_few_bytes():
+    found, size = there_and_back([0] * 1000, new_contexts((2 * INT_CONTEXTS + 1,)))
+    assert found == [0] * 1000
+    assert size < 3 * 1000 / 8 + 30  # the raw bits beside them cost three bits each
