@@ -1,0 +1,364 @@
+"""Capture: frames in, durable blocks out. What the capture thread drives; it has no thread or clock of its own.
+
+Rules
+- It takes at most `loss_max` records from the sampler before it writes, however many frames wait.
+- A disk that cannot be written stops nothing: what has to be written is kept, encoded, and written first when it can.
+  UNWRITTEN_BYTES_MAX of it are months; beyond that nothing more is taken.
+- A damaged file is set aside; capture goes on in a fresh one, which says whose place it takes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import zstandard
+
+from codec.errors import SchemaError
+from codec.guards import GuardSet
+from codec.schema import SCHEMA_BYTES_MAX, Schema
+from edge_agent.errors import OutboxBusy, OutboxDamaged
+from edge_agent.outbox import Outbox, salvaged_id, set_aside
+from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
+from edge_agent.recovery import finish_stream
+from edge_agent.rows import BlobKind, Commit, position_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from codec.records import Records
+    from codec.stream import Clock
+    from decoder.frames import Frames
+    from decoder.sampler import Sampler
+
+UNWRITTEN_BYTES_MAX = 64 << 20  # of blocks that wait for the disk: over a month of driving
+DISK_FREE_SHARE = 0.05  # of the disk stays free
+_SAMPLED = struct.Struct("<qq")  # records sampled over all runs, last sampled tick
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What capture needs of the configuration."""
+
+    path: str
+    synchronous: str
+    quota_bytes: int
+    ticks: BlockTicks
+    park_after_ns: int
+    boot_id: bytes
+    side_log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """News for whoever sends: the outbox holds everything before `end`."""
+
+    end: int
+    newest_tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """News for the log: something went wrong with the outbox, and what was done about it. Empty: over."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileReplaced:
+    """News: a fresh file is in the place of a damaged one."""
+
+    aside: str
+
+
+News = Written | Trouble | FileReplaced
+
+
+def open_outbox(settings: Settings, new_id: Callable[[int], bytes]) -> tuple[Outbox, str]:
+    """The outbox, with the stream that a crash cut short finished, and where a damaged file went ("" for nowhere).
+
+    Raises OutboxError, or OutboxBusy where another try may help.
+    """
+    aside = ""
+    try:
+        outbox = Outbox(settings.path, new_id, synchronous=settings.synchronous, side_log=settings.side_log)
+    except OutboxDamaged:
+        replaced = salvaged_id(settings.path)
+        aside = set_aside(settings.path)
+        outbox = Outbox(settings.path, new_id, synchronous=settings.synchronous, side_log=settings.side_log)
+        outbox.replace(replaced)
+    try:
+        _finish(outbox)
+    except BaseException:
+        outbox.close()
+        raise
+    return outbox, aside
+
+
+def _finish(outbox: Outbox) -> None:
+    unfinished = outbox.unfinished()
+    if unfinished is None:
+        return
+    stream, end, journal = unfinished
+    packed = outbox.blob(BlobKind.SCHEMA, stream.schema_hash)
+    try:
+        schema = unpack_schema(packed or b"")
+        guards = stored_guards(outbox, end.guards_hash)
+    except SchemaError:
+        # Without its schema nothing can be made of the journal: its records become a gap.
+        journal = [(row, False) for row, _ in journal]
+        schema, guards = None, GuardSet()
+    outbox.commit(finish_stream(schema, guards, stream, end, journal), limit_bytes=1 << 62)
+
+
+def pack_schema(schema: Schema) -> bytes:
+    """As it goes over the wire and stands in the outbox."""
+    return zstandard.ZstdCompressor().compress(schema.to_bytes())
+
+
+def unpack_schema(packed: bytes) -> Schema:
+    """Raises SchemaError."""
+    try:
+        return Schema.from_bytes(
+            zstandard.ZstdDecompressor().decompress(packed, max_output_size=SCHEMA_BYTES_MAX)
+        )
+    except zstandard.ZstdError as error:
+        raise SchemaError(f"not a packed schema: {error}") from None
+
+
+def stored_guards(outbox: Outbox, guards_hash: bytes) -> GuardSet:
+    """The set of that hash. Raises SchemaError where the outbox has no such set."""
+    if not guards_hash:
+        return GuardSet()
+    guards = GuardSet.from_bytes(outbox.blob(BlobKind.GUARDS, guards_hash) or b"")
+    if guards.hash != guards_hash:
+        raise SchemaError("guards that do not match their hash")
+    return guards
+
+
+class Capture:
+    """One agent's records on their way into its outbox."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        sampler: Sampler,
+        outbox: Outbox,
+        settings: Settings,
+        *,
+        new_id: Callable[[int], bytes],
+        tell: Callable[[News], None],
+    ) -> None:
+        self.outbox = outbox
+        self.mode = Mode.OFFLINE
+        self.record_count = 0  # of this run
+        self._schema = schema
+        self._sampler = sampler
+        self._settings = settings
+        self._new_id = new_id
+        self._tell = tell
+        self._unwritten = Commit()
+        self._trouble = ""
+        self._cursor_ns: int | None = None  # ticks up to here were taken
+        self._last_frame_ns = 0
+        self._sampled = _Sampled(settings.path) if settings.side_log else None
+        self.pipeline = self._new_pipeline()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the disk that nothing more may be taken."""
+        return self._unwritten.size_bytes > UNWRITTEN_BYTES_MAX
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something waits for the disk."""
+        return bool(self._unwritten)
+
+    # Frames and time
+
+    def take(self, frames: Frames, clock: Clock) -> None:
+        """Frames in order; see `merge`. `clock` is what a keyframe would say of the time."""
+        stamps = frames.timestamps_ns
+        start = 0
+        while start < len(frames):
+            if self._cursor_ns is None:
+                self._cursor_ns = int(stamps[start])
+            limit_ns = self._cursor_ns + self.pipeline.room * self._schema.period_ns
+            beyond = np.flatnonzero(stamps[start:] > limit_ns)
+            stop = start + int(beyond[0]) if beyond.size else len(frames)
+            if stop == start:  # nothing but silence up to the limit
+                if limit_ns < self._last_frame_ns + self._settings.park_after_ns:
+                    self._collect(limit_ns - 1, clock)
+                    continue
+                stop = start + 1  # parked in between: the sampler makes no ticks of that
+            part = frames.take(slice(start, stop))
+            self._sampler.feed(part)
+            self._last_frame_ns = max(self._last_frame_ns, int(part.timestamps_ns.max()))
+            self._cursor_ns = max(self._cursor_ns, self._last_frame_ns)
+            self._records(self._sampler.advance(None), clock)
+            start = stop
+
+    def advance(self, until_ns: int, clock: Clock) -> None:
+        """Time has passed `until_ns`, with or without frames."""
+        while self._cursor_ns is not None and self._cursor_ns < until_ns:
+            limit_ns = self._cursor_ns + self.pipeline.room * self._schema.period_ns
+            parked = self._cursor_ns >= self._last_frame_ns + self._settings.park_after_ns
+            self._collect(until_ns if parked else min(limit_ns, until_ns), clock)
+
+    def parked(self, now_ns: int) -> bool:
+        """Whether the buses have been silent for so long that the vehicle counts as parked."""
+        return self._cursor_ns is None or now_ns - self._last_frame_ns > self._settings.park_after_ns
+
+    def finish_log(self, clock: Clock) -> None:
+        """Every bus was a log that ended: take the ticks that its last frames belong to."""
+        if self._cursor_ns is not None:
+            period = self._schema.period_ns
+            self._collect(-(-self._last_frame_ns // period) * period, clock)
+
+    def flush(self, clock: Clock) -> None:
+        """Store the block being filled."""
+        self._write(self.pipeline.flush(clock))
+
+    def _collect(self, until_ns: int, clock: Clock) -> None:
+        self._records(self._sampler.advance(until_ns), clock)
+        self._cursor_ns = max(until_ns, self._cursor_ns or 0)
+
+    def _records(self, runs: Iterable[Records], clock: Clock) -> None:
+        for records in runs:
+            self.record_count += len(records)
+            if self._sampled is not None:
+                self._sampled.add(records)
+            self._write(self.pipeline.add(records, clock))
+
+    # Writing
+
+    def retry(self) -> None:
+        """Try again what could not be written."""
+        if self._unwritten:
+            self._write(Commit())
+
+    def _write(self, commit: Commit) -> None:
+        self._unwritten = self._unwritten.then(commit)
+        if not self._unwritten:
+            return
+        batches = self._unwritten.batches
+        try:
+            if self.outbox.commit(self._unwritten, limit_bytes=self._limit_bytes()):
+                self.pipeline.ask_keyframe()
+        except OutboxBusy as error:
+            self._say(str(error))
+            return
+        except OutboxDamaged as error:
+            self._replace_file(error)
+            return
+        self._unwritten = Commit()
+        self._say("")
+        if batches:
+            self._tell(Written(batches[-1].end, self.pipeline.end_tick or 0))
+
+    def _limit_bytes(self) -> int:
+        """The quota, or less where the disk is nearly full."""
+        try:
+            disk = shutil.disk_usage(Path(self._settings.path).parent)
+        except OSError:
+            return self._settings.quota_bytes
+        spare = disk.free - int(disk.total * DISK_FREE_SHARE)
+        return min(self._settings.quota_bytes, self.outbox.used_bytes() + spare)
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._tell(Trouble(trouble))
+
+    def _replace_file(self, error: OutboxDamaged) -> None:
+        """Go on in a fresh file. What the damaged one held is what a new outbox that replaces it says."""
+        self._tell(Trouble(str(error)))
+        replaced = self.outbox.outbox_id
+        self.outbox.close()
+        aside = set_aside(self._settings.path)
+        guards = self.pipeline.guards
+        filling = self.pipeline.filling
+        self.outbox, _ = open_outbox(self._settings, self._new_id)
+        self.outbox.replace(replaced)
+        if guards.hash:
+            self.outbox.keep_guards(guards.hash, guards.to_bytes())
+        self._unwritten = Commit()
+        clock = self.pipeline.clock
+        self.pipeline = self._new_pipeline()
+        self._tell(FileReplaced(aside))
+        if filling is not None:
+            self._write(self.pipeline.add(filling, clock))
+
+    def _new_pipeline(self) -> Pipeline:
+        """A stream of its own. Raises OutboxBusy where its schema cannot be kept."""
+        self.outbox.keep_schema(self._schema.hash, pack_schema(self._schema))
+        try:
+            guards = stored_guards(self.outbox, self.outbox.guards_hash)
+        except SchemaError:
+            guards = GuardSet()  # Hello names none then, and the collector sends them again
+            self.outbox.keep_guards(b"", b"")
+        name = StreamName(self.outbox.next_stream_no(), self._new_id(16), self._settings.boot_id)
+        return Pipeline(
+            self._schema, name, self._settings.ticks, guards=guards, mode=self.mode, side_log=self._settings.side_log
+        )
+
+    # What the collector asks for
+
+    def set_wanted(self, wanted: int) -> None:
+        """Everything before `wanted` is acknowledged, and nothing else. Kept with the next commit."""
+        self.outbox.wanted = wanted
+
+    def set_mode(self, mode: Mode) -> None:
+        self.mode = self.pipeline.mode = mode
+
+    def set_guards(self, guards_hash: bytes, content: bytes) -> None:
+        """In force from the next block. Raises OutboxBusy: to be done again."""
+        guards = GuardSet.from_bytes(content) if guards_hash else GuardSet()
+        self.outbox.keep_guards(guards_hash, content)
+        self.pipeline.set_guards(guards)
+
+    def mend(self, position: int) -> None:
+        """See `Outbox.mend`. Raises OutboxBusy: to be done again."""
+        if self.outbox.mend(position):
+            self.pipeline.ask_keyframe()
+
+    def fork(self, clock: Clock) -> None:
+        """See `Outbox.fork`. Raises OutboxBusy: to be done again."""
+        self.flush(clock)
+        if self._unwritten:
+            raise OutboxBusy(self._trouble)
+        self.outbox.fork()
+        self.pipeline = self._new_pipeline()
+
+    def end_position(self) -> int:
+        """Position after the newest batch."""
+        return position_of(self.outbox.next_stream_no(), 0)
+
+    def close(self) -> None:
+        self.outbox.close()
+        if self._sampled is not None:
+            self._sampled.close()
+
+
+class _Sampled:
+    """How many records ever left the sampler, in a mapped file: a SIGKILL leaves it as it is. Demo mode only."""
+
+    def __init__(self, outbox_path: str) -> None:
+        file = Path(outbox_path + ".sampled")
+        if not file.exists() or file.stat().st_size != _SAMPLED.size:
+            file.write_bytes(bytes(_SAMPLED.size))
+        with file.open("r+b") as opened:
+            self._map = mmap.mmap(opened.fileno(), _SAMPLED.size)
+        self._count, _ = _SAMPLED.unpack(self._map[:])
+
+    def add(self, records: Records) -> None:
+        self._count += len(records)
+        self._map[:] = _SAMPLED.pack(self._count, records.end_tick - 1)
+
+    def close(self) -> None:
+        self._map.close()

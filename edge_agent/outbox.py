@@ -1,0 +1,415 @@
+"""The outbox: the SQLite file that everything goes through before it is sent.
+
+Rules
+- One thread writes. What has to become durable together is one `Commit` and one transaction.
+- A block's transaction deletes its journal rows; after a crash what they hold becomes the stream's last block.
+- Acknowledged is not gone: groups go when the quota needs their room, acknowledged ones first, then the oldest, those
+  in which a guard was crossed last. Each leaves a gap row, written in the transaction that deletes.
+- What SQLite or a checksum finds damaged is accounted: a row becomes a gap to the next keyframe, a file is set aside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.resources
+import os
+import re
+import secrets
+import sqlite3
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codec.stream import Clock, StreamFacts
+from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
+from edge_agent.rows import (
+    BatchRow,
+    BlobKind,
+    Commit,
+    JournalRow,
+    Reason,
+    StreamEnd,
+    StreamRow,
+    position_of,
+    split_position,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VERSION = 1  # of the schema, in user_version
+BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
+OUTBOX_ID_BYTES = 16
+NOWHERE = (1 << 63) - 1  # larger than every position
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _queries() -> dict[str, str]:
+    text = importlib.resources.files("edge_agent").joinpath("outbox.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+
+
+SQL = _queries()
+
+
+def row_crc(*parts: int | bytes) -> int:
+    """CRC-32 over integers and bytes, as rows carry it."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part if isinstance(part, bytes) else part.to_bytes(8, "little", signed=True), crc)
+    return crc
+
+
+def batch_crc(row: BatchRow) -> int:
+    """Without stream_no, which a fork changes."""
+    return row_crc(row.seq, row.group_seq, row.first_tick, row.record_count, row.end_record, row.content)
+
+
+def explain(error: sqlite3.Error, path: str) -> OutboxBusy | OutboxDamaged:
+    """Ours for SQLite's: damaged, or to be tried again."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _DAMAGED:
+        return OutboxDamaged(f"{path}: {error}")
+    remedy = {
+        sqlite3.SQLITE_FULL: "free some disk space",
+        sqlite3.SQLITE_READONLY: "make the file, its folder and the disk writable",
+        sqlite3.SQLITE_CANTOPEN: "make the folder writable",
+        sqlite3.SQLITE_BUSY: "end the other program that holds it",
+        sqlite3.SQLITE_IOERR: "look at the disk",
+    }.get(code, "look at the disk")
+    return OutboxBusy(f"{path}: {error}; {remedy}")
+
+
+class Outbox:
+    """The writer. Not thread-safe; readers have connections of their own (see `outbox_reader`)."""
+
+    def __init__(
+        self, path: str, new_id: Callable[[int], bytes] = secrets.token_bytes, *, synchronous: str = "FULL", side_log: bool = False
+    ) -> None:
+        """Open or make the file at `path`. `new_id` draws so many random bytes.
+
+        Raises OutboxError where it cannot be used, OutboxBusy where it could later, OutboxDamaged (see `set_aside`).
+        """
+        self.path = path
+        self._new_id = new_id
+        self._lock = lock_outbox(path)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            with self._explained():
+                self._open(synchronous, side_log=side_log)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, synchronous: str, *, side_log: bool) -> None:
+        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise OutboxError(
+                f"{self.path}: outbox of version {version}; this software knows {VERSION}: install the newer one again, "
+                "or name another [outbox] path"
+            )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA synchronous = {synchronous}")
+        if version == 0:
+            with self._transaction():
+                for statement in SQL["schema"].split(";\n"):
+                    self._db.execute(statement)
+                self._set_fact("outbox_id", self._new_id(OUTBOX_ID_BYTES))
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+        else:
+            for (finding,) in self._db.execute("PRAGMA quick_check(1)"):
+                if finding != "ok":
+                    raise OutboxDamaged(f"{self.path}: {finding}")
+        with self._transaction():  # shows now, not at the first block, whether the disk takes writes
+            self._db.execute(SQL["set_fact"], ("opened", 1))
+            if side_log:
+                self._db.execute(SQL["side_log_schema"])
+        self.outbox_id = self._bytes_fact("outbox_id")
+        self.replaces = self._bytes_fact("replaces")
+        self.guards_hash = self._bytes_fact("guards_hash")
+        self.wanted = int(self._fact("wanted") or 0)
+        self._kept_wanted = self.wanted
+
+    def close(self) -> None:
+        """Keep the last acknowledgement and let go of the file."""
+        if hasattr(self, "outbox_id") and self.wanted != self._kept_wanted:
+            try:
+                self.commit(Commit(), limit_bytes=NOWHERE)
+            except (OutboxBusy, OutboxDamaged):
+                pass  # costs nothing but sending again what the collector knows already
+        if hasattr(self, "_db"):
+            self._db.close()
+        os.close(self._lock)
+
+    # What a commit does
+
+    def commit(self, commit: Commit, *, limit_bytes: int) -> bool:
+        """Make it durable, and stay below `limit_bytes`. All or nothing: raises OutboxBusy or OutboxDamaged.
+
+        Returns whether blocks went that the next one would build on: that one has to be a keyframe.
+        """
+        with self._explained(), self._transaction():
+            if commit.stream is not None:
+                self._insert_stream(commit.stream)
+            if commit.batches or commit.gaps:
+                self._db.execute(SQL["delete_journal"])
+            for batch in commit.batches:
+                self._insert_batch(batch)
+            for gap in commit.gaps:
+                self._insert_gap(gap.position, gap.end - 1, gap.end_record, gap.end_tick, gap.reason)
+            for row in commit.journal:
+                crc = row_crc(row.stream_no, row.first_tick, row.record_count, row.content)
+                self._db.execute(
+                    SQL["insert_journal"], (row.stream_no, row.first_tick, row.record_count, crc, row.content)
+                )
+            self._db.executemany(SQL["insert_side_log"], commit.side_log)
+            if commit.end is not None:
+                self._update_stream(commit.end)
+            if self.wanted != self._kept_wanted:
+                self._set_fact("wanted", self.wanted)
+            open_group = self._evict(limit_bytes) if commit else False
+        self._kept_wanted = self.wanted
+        return open_group
+
+    def _insert_stream(self, row: StreamRow) -> None:
+        facts, clock = row.facts, row.facts.clock
+        values = (
+            row.stream_no, facts.stream_id, row.boot_id, row.schema_hash, facts.origin_tick, clock.offset_ns,
+            clock.synchronised, facts.guards_hash, facts.prior_hash, facts.origin_tick, facts.guards_hash,
+        )  # fmt: skip
+        self._db.execute(SQL["insert_stream"], values)
+
+    def _insert_batch(self, row: BatchRow) -> None:
+        group = position_of(row.stream_no, row.group_seq)
+        values = (row.position, group, row.first_tick, row.record_count, row.end_record, row.crossing, batch_crc(row))
+        self._db.execute(SQL["insert_batch"], (*values, row.content))
+
+    def _update_stream(self, end: StreamEnd) -> None:
+        values = (end.next_seq, end.record_count, end.end_tick, end.digest, end.guards_hash, end.stream_no)
+        self._db.execute(SQL["update_stream"], values)
+
+    # Room
+
+    def used_bytes(self) -> int:
+        """Bytes of the file that hold something."""
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def _evict(self, limit_bytes: int) -> bool:
+        open_group = False
+        while self.used_bytes() > limit_bytes:
+            first = self._evictable()
+            if first is None:
+                break
+            open_group |= self._drop(first, self._group_end(first), Reason.QUOTA)
+        return open_group
+
+    def _evictable(self) -> int | None:
+        """Position of the group that can be spared most."""
+        oldest = self._db.execute(SQL["first_batch"], (0,)).fetchone()
+        if oldest is None:
+            return None
+        if self._group_end(oldest[0]) <= self.wanted:
+            return int(oldest[0])
+        plain = self._db.execute(SQL["first_plain_group"], (0,)).fetchone()
+        return int((plain or oldest)[0])
+
+    def _group_end(self, position: int) -> int:
+        """Where the group that `position` is in ends: the next keyframe, or all that the stream has."""
+        stream_no, _ = split_position(position)
+        limit = position_of(stream_no + 1, 0)
+        keyframe = self._db.execute(SQL["next_keyframe"], (position, limit)).fetchone()[0]
+        if keyframe is not None:
+            return int(keyframe)
+        next_seq = self._db.execute(SQL["stream"], (stream_no,)).fetchone()[9]
+        return position_of(stream_no, next_seq)
+
+    def _drop(self, first: int, end: int, reason: Reason) -> bool:
+        """Delete [first, end) and say so in a gap. True if the stream's newest block is among them."""
+        stream_no, _ = split_position(first)
+        row = self._db.execute(SQL["stream"], (stream_no,)).fetchone()
+        next_seq, record_count, end_tick = row[9], row[10], row[11]
+        after = self._db.execute(SQL["batch_place"], (end,)).fetchone()
+        if after is not None:
+            end_tick, record_count = after[0], after[2] - after[1]
+        self._db.execute(SQL["delete_batches"], (first, end))
+        self._insert_gap(first, end - 1, record_count, end_tick, reason)
+        return end == position_of(stream_no, next_seq) and stream_no == self.next_stream_no() - 1
+
+    def _insert_gap(self, first: int, last: int, end_record: int, end_tick: int, reason: int) -> None:
+        before = self._db.execute(SQL["gap_ending_at"], (first - 1, reason)).fetchone()
+        after = self._db.execute(SQL["gap_beginning_at"], (last + 1, reason)).fetchone()
+        if after is not None and split_position(last + 1)[1] != 0:
+            self._db.execute(SQL["delete_gaps"], (last + 1, last + 2))
+            last, end_record, end_tick = after
+        if before is not None and split_position(first)[1] != 0:
+            self._db.execute(SQL["delete_gaps"], (before[0], before[0] + 1))
+            first = before[0]
+        self._db.execute(SQL["insert_gap"], (first, last, end_record, end_tick, int(reason)))
+
+    def mend(self, position: int) -> bool:
+        """A row that is damaged or not there: it and what builds on it become a gap up to the next keyframe.
+
+        Returns, as `commit`, whether the next block has to be a keyframe.
+        """
+        with self._explained(), self._transaction():
+            return self._drop(position, self._group_end(position), Reason.DAMAGED)
+
+    # Streams, and what a crash left
+
+    def next_stream_no(self) -> int:
+        return int(self._db.execute(SQL["next_stream_no"]).fetchone()[0])
+
+    def unfinished(self) -> tuple[StreamRow, StreamEnd, list[tuple[JournalRow, bool]]] | None:
+        """The stream whose last block a crash cut short, and its journal rows, each with whether it is sound."""
+        with self._explained():
+            rows = self._db.execute(SQL["journal"]).fetchall()
+            if not rows:
+                return None
+            stream = self._db.execute(SQL["stream"], (self.next_stream_no() - 1,)).fetchone()
+        judged = [
+            (JournalRow(no, tick, count, content), row_crc(no, tick, count, content) == crc)
+            for no, tick, count, crc, content in rows
+        ]
+        return (*stream_of(stream), judged)
+
+    # Blobs and guards
+
+    def keep_schema(self, schema_hash: bytes, content: bytes) -> None:
+        """`content` as it goes over the wire."""
+        with self._explained(), self._transaction():
+            self._db.execute(SQL["insert_blob"], (BlobKind.SCHEMA, schema_hash, content))
+
+    def keep_guards(self, guards_hash: bytes, content: bytes) -> None:
+        """The set in force from now on; an empty hash and content for none."""
+        with self._explained(), self._transaction():
+            if guards_hash:
+                self._db.execute(SQL["insert_blob"], (BlobKind.GUARDS, guards_hash, content))
+            self._set_fact("guards_hash", guards_hash)
+        self.guards_hash = guards_hash
+
+    def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
+        row = self._db.execute(SQL["blob"], (kind, blob_hash)).fetchone()
+        return None if row is None else row[0]
+
+    # Becoming another outbox
+
+    def replace(self, replaced: bytes) -> None:
+        """This outbox takes the place of one that was lost."""
+        with self._explained(), self._transaction():
+            self._set_fact("replaces", replaced)
+        self.replaces = replaced
+
+    def fork(self) -> None:
+        """Become an outbox of its own, because this one has a twin: a new id, streams numbered from 0 again.
+
+        What is acknowledged stays with the old id. The first unacknowledged group moves whole, since its blocks need
+        its keyframe; what the collector has of it already it knows by stream_id.
+        """
+        with self._explained(), self._transaction():
+            first = self._db.execute(SQL["first_batch"], (self.wanted,)).fetchone()
+            start = first[1] if first else position_of(self.next_stream_no(), 0)
+            stream_no, seq = split_position(start)
+            place = self._db.execute(SQL["batch_place"], (start,)).fetchone()
+            self._db.execute(SQL["delete_batches"], (0, start))
+            self._db.execute(SQL["delete_gaps"], (0, start))
+            self._db.execute(SQL["delete_streams"], (stream_no,))
+            if seq:
+                head = position_of(stream_no, 0)
+                self._insert_gap(head, start - 1, place[2] - place[1], place[0], Reason.QUOTA)
+            offset = position_of(stream_no, 0)
+            for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
+                self._db.execute(SQL[name], (by,))
+            outbox_id = self._new_id(OUTBOX_ID_BYTES)
+            for key, value in (("outbox_id", outbox_id), ("replaces", b""), ("wanted", 0)):
+                self._set_fact(key, value)
+        self.outbox_id, self.replaces, self.wanted, self._kept_wanted = outbox_id, b"", 0, 0
+
+    # SQLite
+
+    def _fact(self, key: str) -> int | bytes | None:
+        row = self._db.execute(SQL["fact"], (key,)).fetchone()
+        return None if row is None else row[0]
+
+    def _bytes_fact(self, key: str) -> bytes:
+        value = self._fact(key)
+        return value if isinstance(value, bytes) else b""
+
+    def _set_fact(self, key: str, value: int | bytes) -> None:
+        self._db.execute(SQL["set_fact"], (key, value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise explain(error, self.path) from error
+
+
+def stream_of(row: tuple[Any, ...]) -> tuple[StreamRow, StreamEnd]:
+    """The values of query `stream`."""
+    stream_id, stream_no, origin_tick, offset_ns, synchronised, guards_hash, prior_hash, boot_id, schema_hash = row[:9]
+    clock = Clock(offset_ns, bool(synchronised))
+    facts = StreamFacts(stream_id, stream_no, origin_tick, clock, guards_hash, prior_hash)
+    return StreamRow(facts, boot_id, schema_hash), StreamEnd(stream_no, *row[9:])
+
+
+def lock_outbox(path: str) -> int:
+    """A file descriptor that holds the outbox's lock while it is open. Raises OutboxError."""
+    lock = Path(path + ".lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise OutboxError(
+            f"{path}: {error.strerror}: {error.filename}; make the folder writable for this user, or name another in [outbox] path"
+        ) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise OutboxError(
+            f"{path}: another edge-agent is using it; end that one, or give each its own [outbox] path"
+        ) from None
+    return descriptor
+
+
+def set_aside(path: str) -> str:
+    """Move a damaged file away, with its write-ahead log, for somebody to look at. Returns its new name."""
+    number = 0
+    while Path(name := f"{path}.damaged-{number}").exists():
+        number += 1
+    for suffix in ("", "-wal", "-shm"):
+        file = Path(path + suffix)
+        if file.exists():
+            file.rename(name + suffix)
+    return name
+
+
+def salvaged_id(path: str) -> bytes:
+    """The outbox_id of a damaged file, or empty where it cannot be read any more."""
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            row = db.execute(SQL["fact"], ("outbox_id",)).fetchone()
+        db.close()
+    except sqlite3.Error:
+        return b""
+    return row[0] if row else b""
+

@@ -1,0 +1,170 @@
+-- Every statement of the outbox, by name. A position is stream_no << 32 | seq: one integer orders everything, and as
+-- the row id it makes the table its own index.
+
+-- name: schema
+-- Version 1, see `user_version`. Stream rows and gaps outlive their batches: a request for what is gone is answered.
+CREATE TABLE facts (
+    key TEXT PRIMARY KEY,
+    value ANY
+) STRICT, WITHOUT ROWID;
+CREATE TABLE streams (
+    stream_no INTEGER PRIMARY KEY,
+    stream_id BLOB NOT NULL,
+    boot_id BLOB NOT NULL,
+    schema_hash BLOB NOT NULL,
+    origin_tick INTEGER NOT NULL,
+    clock_offset_ns INTEGER NOT NULL,
+    clock_synchronised INTEGER NOT NULL,
+    guards_hash BLOB NOT NULL,          -- as the stream began: what its keyframes mean that name no other
+    prior_hash BLOB NOT NULL,
+    next_seq INTEGER NOT NULL DEFAULT 0,
+    record_count INTEGER NOT NULL DEFAULT 0,
+    end_tick INTEGER NOT NULL,
+    digest INTEGER NOT NULL DEFAULT 0,  -- of the last keyframe group
+    guards_now BLOB NOT NULL            -- set in force, for finishing the stream after a crash
+) STRICT;
+CREATE TABLE batches (
+    position INTEGER PRIMARY KEY,
+    group_position INTEGER NOT NULL,    -- of the keyframe that the block builds on, or is
+    first_tick INTEGER NOT NULL,
+    record_count INTEGER NOT NULL,
+    end_record INTEGER NOT NULL,        -- cumulative in the stream, this block included
+    crossing INTEGER NOT NULL,
+    crc INTEGER NOT NULL,               -- CRC-32 of the rest, with seqs for positions
+    content BLOB NOT NULL
+) STRICT;
+CREATE INDEX batches_crossing ON batches (group_position) WHERE crossing;
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY,
+    stream_no INTEGER NOT NULL,
+    first_tick INTEGER NOT NULL,
+    record_count INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    content BLOB NOT NULL
+) STRICT;
+CREATE TABLE gaps (
+    position INTEGER PRIMARY KEY,       -- of the first missing batch
+    last_position INTEGER NOT NULL,     -- of the last missing one, in the same stream
+    end_record INTEGER NOT NULL,
+    end_tick INTEGER NOT NULL,
+    reason INTEGER NOT NULL
+) STRICT;
+CREATE TABLE blobs (
+    kind INTEGER NOT NULL,              -- as BlobKind on the wire: 1 schema (zstd), 2 guards
+    hash BLOB NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (kind, hash)
+) STRICT, WITHOUT ROWID;
+
+-- name: side_log_schema
+-- Demo mode only: what was sampled, to compare with what arrives.
+CREATE TABLE IF NOT EXISTS side_log (id INTEGER PRIMARY KEY, stream_no INTEGER, content BLOB);
+
+-- name: fact
+SELECT value FROM facts WHERE key = ?;
+
+-- name: set_fact
+INSERT INTO facts (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: insert_stream
+INSERT INTO streams (stream_no, stream_id, boot_id, schema_hash, origin_tick, clock_offset_ns, clock_synchronised,
+    guards_hash, prior_hash, end_tick, guards_now) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: update_stream
+-- Where the stream's next block goes on.
+UPDATE streams SET next_seq = ?, record_count = ?, end_tick = ?, digest = ?, guards_now = ? WHERE stream_no = ?;
+
+-- name: stream
+SELECT stream_id, stream_no, origin_tick, clock_offset_ns, clock_synchronised, guards_hash, prior_hash, boot_id,
+    schema_hash, next_seq, record_count, end_tick, digest, guards_now FROM streams WHERE stream_no = ?;
+
+-- name: next_stream_no
+SELECT coalesce(max(stream_no) + 1, 0) FROM streams;
+
+-- name: unacked_batches
+-- Seqs of all streams from `wanted` (stream_no, seq, stream_no) on; no batch is read for it.
+SELECT coalesce(sum(CASE WHEN stream_no = ? THEN max(next_seq - ?, 0) ELSE next_seq END), 0)
+FROM streams WHERE stream_no >= ?;
+
+-- name: insert_batch
+INSERT INTO batches (position, group_position, first_tick, record_count, end_record, crossing, crc, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: batches_from
+-- In order, from a position on.
+SELECT position, group_position, first_tick, record_count, end_record, crossing, crc, content FROM batches
+WHERE position >= ? AND position < ? ORDER BY position LIMIT ?;
+
+-- name: first_batch
+SELECT position, group_position FROM batches WHERE position >= ? ORDER BY position LIMIT 1;
+
+-- name: last_batch
+SELECT max(position) FROM batches WHERE position < ?;
+
+-- name: last_gap
+SELECT last_position FROM gaps WHERE position < ? ORDER BY position DESC LIMIT 1;
+
+-- name: batch_place
+SELECT first_tick, record_count, end_record FROM batches WHERE position = ?;
+
+-- name: first_plain_group
+-- The oldest keyframe from a position on in whose group no guard was crossed.
+SELECT position FROM batches AS b WHERE position >= ? AND position = group_position AND NOT EXISTS (
+    SELECT 1 FROM batches AS c WHERE c.crossing AND c.group_position = b.position
+) ORDER BY position LIMIT 1;
+
+-- name: next_keyframe
+-- Between two positions, both left out.
+SELECT min(position) FROM batches WHERE position > ? AND position < ? AND position = group_position;
+
+-- name: delete_batches
+DELETE FROM batches WHERE position >= ? AND position < ?;
+
+-- name: gaps_from
+-- Gaps that end at or after a position, in order.
+SELECT position, last_position, end_record, end_tick, reason FROM gaps
+WHERE last_position >= ? AND position < ? ORDER BY position LIMIT ?;
+
+-- name: insert_gap
+INSERT INTO gaps (position, last_position, end_record, end_tick, reason) VALUES (?, ?, ?, ?, ?);
+
+-- name: gap_ending_at
+-- Two gaps of one reason that touch become one.
+SELECT position FROM gaps WHERE last_position = ? AND reason = ?;
+
+-- name: gap_beginning_at
+SELECT last_position, end_record, end_tick FROM gaps WHERE position = ? AND reason = ?;
+
+-- name: delete_gaps
+DELETE FROM gaps WHERE position >= ? AND position < ?;
+
+-- name: insert_journal
+INSERT INTO journal (stream_no, first_tick, record_count, crc, content) VALUES (?, ?, ?, ?, ?);
+
+-- name: journal
+SELECT stream_no, first_tick, record_count, crc, content FROM journal ORDER BY id;
+
+-- name: delete_journal
+DELETE FROM journal;
+
+-- name: insert_blob
+INSERT OR IGNORE INTO blobs (kind, hash, content) VALUES (?, ?, ?);
+
+-- name: blob
+SELECT content FROM blobs WHERE kind = ? AND hash = ?;
+
+-- name: insert_side_log
+INSERT INTO side_log (stream_no, content) VALUES (?, ?);
+
+-- name: delete_streams
+DELETE FROM streams WHERE stream_no < ?;
+
+-- name: move_batches
+-- A fork numbers its streams from 0 again: everything moves down by as much.
+UPDATE batches SET position = position - ?1, group_position = group_position - ?1;
+
+-- name: move_gaps
+UPDATE gaps SET position = position - ?1, last_position = last_position - ?1;
+
+-- name: move_streams
+UPDATE streams SET stream_no = stream_no - ?;

@@ -1,0 +1,158 @@
+"""Reading the outbox: what the uplink sends and the status shows. A connection of its own, which never writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge_agent.outbox import NOWHERE, SQL, batch_crc, explain, stream_of
+from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROWS_MAX = 256  # of one fetch: bounds its memory, and how long it holds a read transaction
+BUSY_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Rows in order without holes, from the position asked for. `broken`: the position of what cannot be sent."""
+
+    rows: tuple[BatchRow | GapRow, ...]
+    streams: dict[int, tuple[StreamRow, StreamEnd | None]]  # of the rows; with each, how the stream before it ended
+    broken: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where an outbox begins and ends, as positions; None: holds nothing."""
+
+    first_kept: int | None
+    acked: int | None
+    last: int | None
+
+
+class OutboxReader:
+    """Reads an outbox that this process or another one writes. Raises OutboxBusy or OutboxDamaged."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self._db = sqlite3.connect(
+                f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        except sqlite3.DatabaseError as error:
+            raise explain(error, path) from error
+
+    def __enter__(self) -> OutboxReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def fetch(self, start: int, *, bytes_max: int, end: int = NOWHERE) -> Fetched:
+        """What lies in [start, end): at least one row where there is one, then rows of `bytes_max` in all."""
+        try:
+            self._db.execute("BEGIN")  # one view of batches, gaps and streams
+            try:
+                return self._fetch(start, bytes_max, end)
+            finally:
+                self._db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise explain(error, self.path) from error
+
+    def _fetch(self, start: int, bytes_max: int, end: int) -> Fetched:
+        batches = self._db.execute(SQL["batches_from"], (start, end, ROWS_MAX))
+        gaps = self._db.execute(SQL["gaps_from"], (start, end, ROWS_MAX)).fetchall()
+        gap_rows = iter([_gap(row) for row in gaps])
+        gap, batch = next(gap_rows, None), batches.fetchone()
+        streams: dict[int, tuple[StreamRow, StreamEnd | None]] = {}
+        rows: list[BatchRow | GapRow] = []
+        position, room = start, bytes_max
+        while (gap or batch) and len(rows) < ROWS_MAX:
+            stream_no, seq = split_position(position)
+            found = self.stream(stream_no)
+            if found is None:
+                break
+            if seq >= found[1].next_seq:  # the stream is complete
+                position = position_of(stream_no + 1, 0)
+                continue
+            if position >= end:
+                break
+            row: BatchRow | GapRow
+            if gap and gap.end <= position:
+                gap = next(gap_rows, None)
+                continue
+            if gap and gap.position <= position:
+                row = GapRow(stream_no, seq, gap.last_seq, gap.end_record, gap.end_tick, gap.reason)
+            elif batch and batch[0] == position and (sound := _batch(batch)):
+                row, batch = sound, None
+            else:
+                return Fetched(tuple(rows), streams, broken=position)
+            if rows and isinstance(row, BatchRow) and len(row.content) > room:
+                break
+            rows.append(row)
+            room -= len(row.content) if isinstance(row, BatchRow) else 0
+            position = row.end
+            before = self.stream(stream_no - 1) if stream_no not in streams else None
+            streams.setdefault(stream_no, (found[0], before[1] if before else None))
+            while batch is None or batch[0] < position:
+                batch = batches.fetchone()
+                if batch is None:
+                    break
+        return Fetched(tuple(rows), streams)
+
+    def stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd] | None:
+        row = self._db.execute(SQL["stream"], (stream_no,)).fetchone()
+        return stream_of(row) if row else None
+
+    def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
+        row = self._db.execute(SQL["blob"], (int(kind), blob_hash)).fetchone()
+        return None if row is None else row[0]
+
+    def extent(self, wanted: int) -> Extent:
+        """As Hello says it, where everything before `wanted` is acknowledged."""
+        first = self._db.execute(SQL["first_batch"], (0,)).fetchone()
+        return Extent(first[0] if first else None, self._last_before(wanted), self._last_before(NOWHERE))
+
+    def unacked(self, wanted: int) -> int:
+        """Batches from `wanted` on."""
+        stream_no, seq = split_position(wanted)
+        return int(self._db.execute(SQL["unacked_batches"], (stream_no, seq, stream_no)).fetchone()[0])
+
+    def oldest_unacked(self, wanted: int) -> tuple[int, int] | None:
+        """(stream_no, first_tick) of the oldest batch from `wanted` on."""
+        row = self._db.execute(SQL["batches_from"], (wanted, NOWHERE, 1)).fetchone()
+        return None if row is None else (split_position(row[0])[0], row[2])
+
+    def used_bytes(self) -> int:
+        pages, size = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return int(pages * size)
+
+    def _last_before(self, position: int) -> int | None:
+        batch = self._db.execute(SQL["last_batch"], (position,)).fetchone()[0]
+        gap = self._db.execute(SQL["last_gap"], (position,)).fetchone()
+        known = [found for found in (batch, min(gap[0], position - 1) if gap else None) if found is not None]
+        return max(known, default=None)
+
+
+def _batch(row: tuple[int, int, int, int, int, int, int, bytes]) -> BatchRow | None:
+    """A batch, if its row is sound."""
+    position, group, first_tick, record_count, end_record, crossing, crc, content = row
+    stream_no, seq = split_position(position)
+    batch = BatchRow(
+        stream_no, seq, split_position(group)[1], first_tick, record_count, end_record, bool(crossing), content
+    )
+    return batch if batch_crc(batch) == crc else None
+
+
+def _gap(row: tuple[int, int, int, int, int]) -> GapRow:
+    position, last_position, end_record, end_tick, reason = row
+    stream_no, first_seq = split_position(position)
+    return GapRow(stream_no, first_seq, split_position(last_position)[1], end_record, end_tick, reason)

@@ -1,0 +1,516 @@
+"""The uplink's conversation, without I/O: events in, actions out. One instance is one connection.
+
+    GREETING --Welcome--> STREAMING --Ending, all sent--> LEAVING --all acked--> CLOSED
+       any --Refuse, Fork, a message that makes no sense--> CLOSED
+
+Rules
+- Everything is sent in the order of positions, from what neither side knows to be durable; a stream is described
+  before its first batch on this connection.
+- At most `window_bytes` are unacknowledged, or one batch. Heartbeats and what is sent again by Resend are exempt.
+- Welcome only moves forward; Rewind alone goes back. An ack is for what was sent, or the collector is wrong.
+- Nothing is sent that the outbox does not hold: a broken row is mended there first, and its gap is sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, assert_never
+
+from codec.errors import SchemaError
+from codec.guards import GuardSet
+from codec.stream import BLOCK_VERSION
+from edge_agent.rows import SEQ_MAX, BatchRow, BlobKind, GapRow, position_of, split_position
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from edge_agent.outbox_reader import Extent, Fetched
+
+PROTOCOL = 1
+LATE_S = 30  # on the vehicle's own clock
+WINDOW_BYTES_MAX = 16 << 20  # whatever the collector says, the agent remembers no more than this
+RESEND_BATCHES_MAX = 4096  # of one request: some minutes of a watched vehicle, far more than one group
+GAP_BYTES = 32  # of a gap on the wire, about
+
+
+class Phase(Enum):
+    """See the rules."""
+
+    GREETING = "greeting"
+    STREAMING = "streaming"
+    LEAVING = "leaving"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What Hello says besides positions."""
+
+    outbox_id: bytes
+    replaces: bytes
+    guards_hash: bytes
+    vehicle: str
+    model: str
+    firmware_version: str
+    agent_version: str
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The link is up; the outbox holds `extent`, everything before `wanted` is acknowledged."""
+
+    identity: Identity
+    extent: Extent
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    message: pb.Down
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The outbox holds everything before `end`. Newest is what the vehicle's clock shows, in ticks of its stream."""
+
+    end: int
+    newest_tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchDone:
+    """Answers Fetch, or FetchAgain."""
+
+    start: int
+    fetched: Fetched
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Answers Mend: what was broken is a gap now."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFound:
+    """Answers FindBlob; None: not here."""
+
+    kind: BlobKind
+    hash: bytes
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passes; monotonic."""
+
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Send what there is, say goodbye, be acknowledged."""
+
+    parked: bool = False
+
+
+Event = Opened | Received | Stored | FetchDone | Mended | BlobFound | Ticked | Ending
+
+
+# Actions
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    message: pb.Up
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read the outbox from `start` on."""
+
+    start: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAgain:
+    """Read [start, end) of the outbox, to repeat it."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindBlob:
+    kind: BlobKind
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetWanted:
+    """Everything before `wanted` is durable at the collector, and nothing else is known to be."""
+
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetGuards:
+    hash: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatch:
+    lease_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskKeyframe:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeFork:
+    """This outbox has a twin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Send a heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """The collector takes what we send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complain:
+    """For the log: the collector asked for something that cannot be."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The conversation is over; `reason` is empty when it ended as it should."""
+
+    reason: str = ""
+
+
+Action = (
+    Send | Fetch | FetchAgain | Mend | FindBlob | SetWanted | SetGuards | SetWatch | AskKeyframe | BecomeFork | Beat
+    | Welcomed | Complain | Close
+)  # fmt: skip
+
+
+class Session:
+    """One conversation. `rate_hz` is that of the newest stream."""
+
+    def __init__(self, *, rate_hz: int, heartbeat_ns: int, backlog_heartbeat_ns: int) -> None:
+        self.phase = Phase.GREETING
+        self._late_ticks = LATE_S * rate_hz
+        self._heartbeat_ns = heartbeat_ns
+        self._backlog_heartbeat_ns = backlog_heartbeat_ns
+        self._beat_at_ns: int | None = None
+        self._wanted = 0  # first position that is not acknowledged
+        self._cursor = 0  # first position that was not sent on this connection
+        self._end = 0  # of what the outbox holds
+        self._newest_tick = 0
+        self._last: int | None = None
+        self._window_bytes = 0
+        self._in_flight: deque[tuple[int, int]] = deque()  # (end position, bytes)
+        self._in_flight_bytes = 0
+        self._aliases: dict[int, int] = {}  # by stream_no
+        self._busy = False  # a Fetch or Mend is under way
+        self._holding = False  # the collector is too old for our blocks
+        self._ending: Ending | None = None
+        self._guards_hash = b""
+        self.draining = False  # the last batch sent was late
+
+    def handle(self, event: Event) -> list[Action]:
+        """What to do about an event. After CLOSED nothing is."""
+        if self.phase is Phase.CLOSED:
+            return []
+        match event:
+            case Opened():
+                return self._opened(event)
+            case Received():
+                return self._received(event.message)
+            case Stored():
+                self._end, self._newest_tick = max(self._end, event.end), event.newest_tick
+                return self._go_on()
+            case FetchDone():
+                return self._send_again(event.fetched) if event.again else self._send(event)
+            case Mended():
+                self._busy = False
+                return self._go_on()
+            case BlobFound():
+                return self._blob_found(event)
+            case Ticked():
+                return self._ticked(event.now_ns)
+            case Ending():
+                self._ending = event
+                return self._go_on() if self.phase is Phase.STREAMING else []
+            case _:
+                assert_never(event)
+
+    # Greeting
+
+    def _opened(self, event: Opened) -> list[Action]:
+        identity, extent = event.identity, event.extent
+        self._wanted = self._cursor = event.wanted
+        self._last = extent.last
+        self._guards_hash = identity.guards_hash
+        hello = pb.Hello(
+            protocol=PROTOCOL,
+            outbox_id=identity.outbox_id,
+            replaces=identity.replaces,
+            first_kept=_wire_position(extent.first_kept),
+            acked=_wire_position(extent.acked),
+            last=_wire_position(extent.last),
+            guards_hash=identity.guards_hash,
+            vehicle=identity.vehicle,
+            model=identity.model,
+            firmware_version=identity.firmware_version,
+            agent_version=identity.agent_version,
+        )
+        return [Send(pb.Up(hello=hello))]
+
+    def _welcome(self, welcome: pb.Welcome) -> list[Action]:
+        self.phase = Phase.STREAMING
+        self._window_bytes = min(welcome.window_bytes, WINDOW_BYTES_MAX)
+        self._holding = 0 < welcome.max_block_version < BLOCK_VERSION
+        actions: list[Action] = [Welcomed()]
+        if self._holding:
+            actions.append(Complain(
+                f"the collector takes blocks up to version {welcome.max_block_version}, ours are {BLOCK_VERSION}: "
+                "they wait in the outbox until it is upgraded"
+            ))  # fmt: skip
+        if welcome.HasField("stored"):
+            stored = _position(welcome.stored)
+            if self._last is None or stored > self._last:
+                return [*actions, *self._fork("the collector has more of this outbox than there is")]
+            if stored + 1 > self._wanted:
+                self._wanted = self._cursor = stored + 1
+                actions.append(SetWanted(self._wanted))
+        if not welcome.guards_hash and self._guards_hash:
+            self._guards_hash = b""
+            actions.append(SetGuards(b"", b""))
+        return actions + self._go_on()
+
+    # What the collector says
+
+    def _received(self, message: pb.Down) -> list[Action]:
+        kind = message.WhichOneof("message")
+        if kind == "refuse":
+            return self._close(f"refused: {message.refuse.text or pb.Refuse.Code.Name(message.refuse.code)}")
+        if kind == "welcome":
+            if self.phase is not Phase.GREETING:
+                return self._close("a second Welcome")
+            return self._welcome(message.welcome)
+        if kind == "fork":
+            return self._fork("the collector knows a twin of this outbox")
+        if self.phase is Phase.GREETING:
+            return self._close(f"{kind} before Welcome")
+        match kind:
+            case "ack":
+                return self._acked(message.ack)
+            case "rewind":
+                return self._rewind(message.rewind)
+            case "resend":
+                return self._resend(message.resend)
+            case "want":
+                if message.want.kind not in (BlobKind.SCHEMA, BlobKind.GUARDS):
+                    return [Complain(f"asked for a blob of kind {message.want.kind}, which this agent has none of")]
+                return [FindBlob(BlobKind(message.want.kind), message.want.hash)]
+            case "watch":
+                return [SetWatch(message.watch.lease_s)]
+            case "keyframe_now":
+                return [AskKeyframe()]
+            case "blob":
+                return self._blob(message.blob)
+            case _:
+                return [Complain("a message that this agent does not know; the collector is newer")]
+
+    def _acked(self, ack: pb.Ack) -> list[Action]:
+        if ack.seq > SEQ_MAX or (wanted := _position(ack) + 1) > self._cursor:
+            sent = split_position(self._cursor)
+            return self._close(f"ack of {ack.stream_no}/{ack.seq}, but next to send is {sent[0]}/{sent[1]}")
+        if wanted <= self._wanted:
+            return []
+        self._wanted = wanted
+        while self._in_flight and self._in_flight[0][0] <= wanted:
+            self._in_flight_bytes -= self._in_flight.popleft()[1]
+        return [SetWanted(wanted), *self._go_on()]
+
+    def _rewind(self, rewind: pb.Rewind) -> list[Action]:
+        if rewind.seq > SEQ_MAX or (wanted := _position(rewind)) > self._cursor:
+            return self._close(f"rewind to {rewind.stream_no}/{rewind.seq}, which was not sent yet")
+        self._wanted = min(self._wanted, wanted)
+        self._cursor = wanted
+        self._in_flight.clear()
+        self._in_flight_bytes = 0
+        return [SetWanted(self._wanted), *self._go_on()]
+
+    def _resend(self, resend: pb.Resend) -> list[Action]:
+        last_seq = min(resend.last_seq, resend.first_seq + RESEND_BATCHES_MAX - 1, SEQ_MAX)
+        if resend.first_seq > last_seq:
+            return [Complain(f"resend of {resend.stream_no}/{resend.first_seq}..{resend.last_seq}: an empty range")]
+        start = position_of(resend.stream_no, resend.first_seq)
+        end = min(position_of(resend.stream_no, last_seq) + 1, self._cursor)
+        return [FetchAgain(start, end)] if start < end else []
+
+    def _blob(self, blob: pb.Blob) -> list[Action]:
+        if blob.kind != BlobKind.GUARDS:
+            return [Complain(f"a blob of kind {blob.kind} that nobody asked for")]
+        try:
+            guards = GuardSet.from_bytes(blob.content)
+        except SchemaError as error:
+            return [Complain(f"guards that make no sense: {error}")]
+        if guards.hash != blob.hash:
+            return [Complain("guards that do not match their hash")]
+        self._guards_hash = guards.hash
+        return [SetGuards(guards.hash, guards.to_bytes())]
+
+    def _blob_found(self, event: BlobFound) -> list[Action]:
+        if event.content is None:
+            return [Complain(f"asked for {event.kind.name.lower()} {event.hash.hex()}, which is not here")]
+        return [Send(pb.Up(blob=pb.Blob(kind=int(event.kind), hash=event.hash, content=event.content)))]  # type: ignore[arg-type]
+
+    # Sending
+
+    def _go_on(self) -> list[Action]:
+        """The next step of sending, if there is one."""
+        if self.phase is not Phase.STREAMING or self._busy:
+            return self._left() if self.phase is Phase.LEAVING else []
+        room = self._window_bytes - self._in_flight_bytes
+        if self._cursor < self._end and not self._holding:
+            if room <= 0 and self._in_flight:
+                return []
+            self._busy = True
+            return [Fetch(self._cursor, max(room, 1))]
+        if self._ending is not None:
+            self.phase = Phase.LEAVING
+            reason = pb.Goodbye.REASON_PARKED if self._ending.parked else pb.Goodbye.REASON_SHUTDOWN
+            return [Send(pb.Up(goodbye=pb.Goodbye(reason=reason))), *self._left()]
+        return []
+
+    def _left(self) -> list[Action]:
+        return self._close("") if not self._in_flight else []
+
+    def _send(self, event: FetchDone) -> list[Action]:
+        self._busy = False
+        if event.start != self._cursor or self.phase is not Phase.STREAMING:
+            return self._go_on()  # a Rewind came in between
+        actions: list[Action] = []
+        for row in event.fetched.rows:
+            size = len(row.content) if isinstance(row, BatchRow) else GAP_BYTES
+            if self._in_flight and self._in_flight_bytes + size > self._window_bytes:
+                return actions
+            actions += self._described(row, event.fetched)
+            self.draining = self._late(row)
+            actions.append(Send(self._wire_row(row, event.fetched)))
+            self._cursor = row.end
+            self._in_flight.append((row.end, size))
+            self._in_flight_bytes += size
+        if event.fetched.broken is not None:
+            self._busy = True
+            return [*actions, Mend(event.fetched.broken)]
+        if not event.fetched.rows:
+            self._end = self._cursor  # nothing is there yet; Stored will say when
+        return actions + self._go_on()
+
+    def _send_again(self, fetched: Fetched) -> list[Action]:
+        actions: list[Action] = []
+        for row in fetched.rows:
+            actions += [*self._described(row, fetched), Send(self._wire_row(row, fetched))]
+        if fetched.broken is not None and not self._busy:
+            self._busy = True
+            actions.append(Mend(fetched.broken))
+        return actions
+
+    def _described(self, row: BatchRow | GapRow, fetched: Fetched) -> list[Action]:
+        """The description of its stream, where this connection has not had it."""
+        if row.stream_no in self._aliases:
+            return []
+        alias = self._aliases[row.stream_no] = len(self._aliases)
+        stream, before = fetched.streams[row.stream_no]
+        facts = stream.facts
+        info = pb.StreamInfo(
+            alias=alias,
+            stream_id=facts.stream_id,
+            stream_no=facts.stream_no,
+            boot_id=stream.boot_id,
+            schema_hash=stream.schema_hash,
+            prev_last_seq=before.next_seq - 1 if before and before.next_seq else None,
+            prev_digest=before.digest if before and before.next_seq else 0,
+            origin_tick=facts.origin_tick,
+            clock_offset_ns=facts.clock.offset_ns,
+            clock_synchronised=facts.clock.synchronised,
+            guards_hash=facts.guards_hash,
+            prior_hash=facts.prior_hash,
+        )
+        return [Send(pb.Up(stream=info))]
+
+    def _wire_row(self, row: BatchRow | GapRow, fetched: Fetched) -> pb.Up:
+        alias = self._aliases[row.stream_no]
+        if isinstance(row, BatchRow):
+            return pb.Up(batch=pb.Batch(alias=alias, seq=row.seq, late=self._late(row), block=row.content))
+        origin_tick = fetched.streams[row.stream_no][0].facts.origin_tick
+        gap = pb.Gap(
+            alias=alias,
+            first_seq=row.first_seq,
+            last_seq=row.last_seq,
+            end_record=row.end_record,
+            end_tick=row.end_tick - origin_tick,
+            reason=row.reason,  # type: ignore[arg-type]
+        )
+        return pb.Up(gap=gap)
+
+    def _late(self, row: BatchRow | GapRow) -> bool:
+        """Older than LATE_S on the vehicle's own clock, or of an earlier run."""
+        end_tick = row.first_tick + row.record_count if isinstance(row, BatchRow) else row.end_tick
+        return row.end <= position_of(split_position(max(self._end - 1, 0))[0], 0) or (
+            self._newest_tick - end_tick > self._late_ticks
+        )
+
+    # Time, and the end
+
+    def _ticked(self, now_ns: int) -> list[Action]:
+        if self.phase is not Phase.STREAMING:
+            return []
+        interval_ns = self._backlog_heartbeat_ns if self.draining else self._heartbeat_ns
+        if self._beat_at_ns is not None and now_ns - self._beat_at_ns < interval_ns:
+            return []
+        self._beat_at_ns = now_ns
+        return [Beat()]
+
+    def _fork(self, why: str) -> list[Action]:
+        self.phase = Phase.CLOSED
+        return [Complain(f"{why}: drawing a new outbox id"), BecomeFork(), Close()]
+
+    def _close(self, reason: str) -> list[Action]:
+        self.phase = Phase.CLOSED
+        return [Close(reason)]
+
+
+def _position(wire: pb.Position | pb.Ack | pb.Rewind) -> int:
+    return position_of(wire.stream_no, min(wire.seq, SEQ_MAX))
+
+
+def _wire_position(position: int | None) -> pb.Position | None:
+    if position is None:
+        return None
+    stream_no, seq = split_position(position)
+    return pb.Position(stream_no=stream_no, seq=seq)
