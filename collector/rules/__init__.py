@@ -1,6 +1,14 @@
 """Rules: what counts as a fault, evaluated over whole blocks of records. Needs no store."""
 
-from collector.rules.evaluate import BoundRules, FaultSpan, RuleState, bind, evaluate, evaluate_all
+from collector.rules.evaluate import (
+    BoundRules,
+    FaultSpan,
+    RuleState,
+    bind,
+    evaluate,
+    evaluate_all,
+    withdraw_changed,
+)
 from collector.rules.rulefile import DEFAULT_FILE, Rule, RuleError, Rules, load_rules
 
 __all__ = [
@@ -15,4 +23,5 @@ __all__ = [
     "evaluate",
     "evaluate_all",
     "load_rules",
+    "withdraw_changed",
 ]

@@ -1,0 +1,134 @@
+"""A stream whose next batch is wanted: its mirrored predictor, the guards in force, and how far it was decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codec.errors import CodecError, DamagedBlock, UnknownBlock
+from codec.guards import GuardSet
+from codec.priors import Prior
+from codec.stream import DecodedBlock, StreamDecoder
+from collector.materialise import Readable
+from collector.rules import Rules, bind
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from codec.schema import Schema
+    from collector.changes import Ledger
+    from collector.items import Description
+    from collector.progress import Progress
+
+TICK_MAX = 1 << 53  # 285 million years at 1000 Hz: beyond lies damage, and arithmetic that does not fit int64
+
+
+class ActiveStream:
+    """Decodes one stream in order. A restart builds it again from stored blocks, never from a guess."""
+
+    def __init__(
+        self, description: Description, schema: Schema, rules: Rules, label: tuple[int, bool]
+    ) -> None:
+        self.description = description
+        self.offset_ns, self.synchronised = label  # what readers' times are made with
+        self.schema = schema
+        self.readable = Readable(schema)
+        self.bound = bind(rules, schema)
+        self.guards_hash = description.facts.guards_hash
+        self.guards_known = False
+        self.exact = self.bound.exact_under(
+            None
+        )  # codes of the rules whose verdicts are exact under these guards
+        self.next_seq = 0  # after the last block that was decoded
+        self._priors: dict[bytes, Prior] = {}
+        self._decoder = self.fresh_decoder()
+
+    def fresh_decoder(self) -> StreamDecoder:
+        return StreamDecoder(self.schema, self.description.facts, priors=self._priors)
+
+    def rebuild(self, progress: Progress, ledger: Ledger, outbox: int) -> None:
+        """Decode the stored blocks of the last keyframe group. Where one is bad, the rest waits for a repair."""
+        if progress.group_seq is None:
+            return
+        for seq, content in ledger.blocks(outbox, self.description.facts.stream_no, progress.group_seq):
+            try:
+                decoded = self.decode(seq, content, ledger)
+            except CodecError:
+                return
+            self.note(decoded, ledger)
+
+    def decode(
+        self,
+        seq: int,
+        content: bytes,
+        ledger: Ledger,
+        decoder: StreamDecoder | None = None,
+        end_tick: int | None = None,
+    ) -> DecodedBlock:
+        """Raises DamagedBlock or UnknownBlock. Another decoder leaves this stream's alone.
+
+        `end_tick`: the tick after the last record so far; a block that begins before it is damaged.
+        """
+        one = decoder or self._decoder
+        try:
+            decoded = one.decode(seq, content)
+        except UnknownBlock as error:
+            kind, name = error.missing
+            stored = (
+                ledger.blob(pb.BLOB_KIND_PRIOR, name) if kind == "prior" and isinstance(name, bytes) else None
+            )
+            if stored is None or not isinstance(name, bytes):
+                raise
+            self._priors[name] = Prior.from_bytes(stored)
+            decoded = one.decode(seq, content)
+        if not -TICK_MAX <= decoded.records.first_tick <= TICK_MAX:
+            raise DamagedBlock(f"block {seq} begins at the impossible tick {decoded.records.first_tick}")
+        if end_tick is not None and decoded.records.first_tick < end_tick:
+            raise DamagedBlock(
+                f"block {seq} begins at tick {decoded.records.first_tick}, but the one before ended at {end_tick}"
+            )
+        return decoded
+
+    def decode_group(
+        self, contents: Mapping[int, bytes], first_seq: int, last_seq: int, ledger: Ledger
+    ) -> list[DecodedBlock]:
+        """The blocks first_seq..last_seq from their contents alone; this stream goes on after them. Raises CodecError."""
+        decoder = self.fresh_decoder()
+        decoded = []
+        for seq in range(first_seq, last_seq + 1):
+            if seq not in contents:
+                raise DamagedBlock(f"block {seq} was not sent again")
+            decoded.append(self.decode(seq, contents[seq], ledger, decoder))
+        self._decoder = decoder
+        return decoded
+
+    def note(self, decoded: DecodedBlock, ledger: Ledger) -> None:
+        """After a block was decoded: from a keyframe on, its guards are in force."""
+        self.next_seq = decoded.seq + 1
+        if decoded.keyframe is None:
+            return
+        name = decoded.keyframe.guards_hash
+        if name != self.guards_hash or not self.guards_known:
+            stored = ledger.blob(pb.BLOB_KIND_GUARDS, name) if name else b"[]"
+            self.guards_hash, self.guards_known = name, stored is not None
+            self.exact = self.bound.exact_under(GuardSet.from_bytes(stored) if stored is not None else None)
+
+    def synchronise(self, offset_ns: int, *, synchronised: bool) -> bool:
+        """Take a keyframe's clock if it is the first one that was set. True if readers' times change with it."""
+        if self.synchronised or not synchronised:
+            return False
+        self.offset_ns, self.synchronised = offset_ns, True
+        return True
+
+    @property
+    def stream_no(self) -> int:
+        return self.description.facts.stream_no
+
+    @property
+    def decoder_digest(self) -> int:
+        return self._decoder.group_digest
+
+    def group_digest(self, progress: Progress) -> int | None:
+        """Digest of the group up to what is wanted; None where it is not whole here."""
+        whole = progress.group_seq is not None and self.next_seq == progress.wanted.seq
+        return self._decoder.group_digest if whole else None

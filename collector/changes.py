@@ -1,0 +1,77 @@
+"""What a group of items changes in the store: rows, as ingest decided them. Written in one transaction or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collector.items import Description, OutboxKey
+    from collector.progress import Progress
+    from collector.rules import RuleState
+
+Row = dict[str, Any]  # by column name; names with of_ say which row
+
+
+@dataclass(frozen=True, slots=True)
+class SavedOutbox:
+    """One outbox as the store has it."""
+
+    id: int
+    revision: int
+    progress: Progress
+    rule_state: RuleState
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows by table. Keys of dicts are the rows' identities: the last change of a group wins."""
+
+    vehicles: dict[str, Row] = field(default_factory=dict)
+    vehicle_states: dict[str, Row] = field(default_factory=dict)
+    heartbeats: dict[str, Row] = field(default_factory=dict)
+    outboxes: dict[int, tuple[int, Progress, RuleState]] = field(
+        default_factory=dict
+    )  # id: (revision before, ...)
+    replaced: dict[int, Row] = field(default_factory=dict)
+    streams: dict[tuple[int, int], Row] = field(default_factory=dict)
+    stream_labels: dict[tuple[int, int], Row] = field(default_factory=dict)
+    batches: list[Row] = field(default_factory=list)
+    batches_replaced: list[Row] = field(default_factory=list)
+    batches_doubtful: list[Row] = field(default_factory=list)
+    gaps: dict[tuple[int, int, int], Row] = field(default_factory=dict)
+    quarantine: list[Row] = field(default_factory=list)
+    blobs: dict[tuple[int, bytes], Row] = field(default_factory=dict)
+    faults: dict[tuple[int, int, int, str], Row] = field(default_factory=dict)
+    faults_ended: list[Row] = field(default_factory=list)  # by a change of rules
+    faults_approximate: list[Row] = field(default_factory=list)  # in a stretch that came out wrong
+    telemetry: list[Row] = field(default_factory=list)
+    telemetry_replaced: list[Row] = field(default_factory=list)
+
+
+class Ledger(Protocol):
+    """One transaction: what ingest reads, and the changes it collects. Reads see the changes made so far."""
+
+    changes: Changes
+
+    def open_outbox(self, key: OutboxKey, now: str) -> SavedOutbox:
+        """The outbox, made where it is new."""
+        ...
+
+    def find_outbox(self, key: OutboxKey) -> SavedOutbox | None: ...
+
+    def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None: ...
+
+    def descriptions(self, outbox: int, key: OutboxKey, from_stream_no: int) -> list[Description]:
+        """Of every stream from this one on."""
+        ...
+
+    def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
+        """The stream's wall-clock offset in ns that readers' times are made with, and whether it was synchronised."""
+        ...
+
+    def blob(self, kind: int, content_hash: bytes) -> bytes | None: ...
+
+    def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
+        """(seq, content) of the stored batches from first_seq on, up to the first whose checksum fails."""
+        ...

@@ -1,0 +1,69 @@
+"""What the collector knows of one vehicle's outbox: the store's row, and what can be made of the store again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from codec.schema import Schema
+from collector.active import ActiveStream
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from collector.changes import Ledger, SavedOutbox
+    from collector.items import Description, OutboxKey
+    from collector.progress import Repair
+    from collector.rules import Rules
+
+
+class Outbox:
+    """State between two transactions. It is dropped, and loaded again, whenever one does not commit."""
+
+    def __init__(self, key: OutboxKey, saved: SavedOutbox, rules: Rules) -> None:
+        self.key = key
+        self.id = saved.id
+        self.revision = saved.revision
+        self.progress = saved.progress
+        self.rule_state = saved.rule_state
+        self.descriptions: dict[int, Description] = {}  # by stream_no, from the wanted stream on
+        self.stream: ActiveStream | None = None  # the wanted one, once a batch of it came
+        self.repair: Repair | None = None
+        self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
+        self._rules = rules
+
+    @classmethod
+    def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, now: str) -> Outbox:
+        """From the store, made there where it is new."""
+        outbox = cls(key, ledger.open_outbox(key, now), rules)
+        known = ledger.descriptions(outbox.id, key, outbox.progress.wanted.stream_no)
+        outbox.descriptions = {description.facts.stream_no: description for description in known}
+        return outbox
+
+    def wanted_stream(self, ledger: Ledger) -> ActiveStream | None:
+        """The stream whose next batch is wanted, as far as it is stored; None where it was never described."""
+        if self.stream is None:
+            self.stream = self.activate(self.progress.wanted.stream_no, ledger)
+            if self.stream is not None:
+                self.stream.rebuild(self.progress, ledger, self.id)
+        return self.stream
+
+    def any_stream(self, stream_no: int, ledger: Ledger) -> ActiveStream | None:
+        """A stream to read by its schema and label; None where it was never described."""
+        here = self.stream
+        return here if here is not None and here.stream_no == stream_no else self.activate(stream_no, ledger)
+
+    def activate(self, stream_no: int, ledger: Ledger) -> ActiveStream | None:
+        """The stream with nothing of it decoded; None where it was never described."""
+        description = self.descriptions.get(stream_no) or ledger.description(self.id, self.key, stream_no)
+        if description is None:
+            return None
+        content = ledger.blob(pb.BLOB_KIND_SCHEMA, description.schema_hash)
+        assert content is not None, "a stream is stored after its schema"
+        return ActiveStream(
+            description, Schema.from_bytes(content), self._rules, ledger.label(self.id, stream_no)
+        )
+
+    def wall_ns(self, stream_no: int, tick: int, ledger: Ledger) -> int:
+        """Wall time of a tick of a stored stream."""
+        active = self.any_stream(stream_no, ledger)
+        assert active is not None, "faults belong to stored streams"
+        return tick * active.schema.period_ns + active.offset_ns

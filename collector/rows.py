@@ -1,0 +1,178 @@
+"""Rows of the store, made of items and of what they decode to. Column names are those of store/tables.py."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from collector import times
+from collector.materialise import to_json
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codec.records import Records
+    from codec.stream import DecodedBlock
+    from collector.active import ActiveStream
+    from collector.changes import Row
+    from collector.items import BatchItem, Beat, Description, Greeting
+    from collector.rules import FaultSpan, Rule
+    from collector.rules.evaluate import Episode
+
+
+def vehicle(item: Greeting, now: str) -> Row:
+    return {
+        "vin": item.key.vehicle,
+        "model": item.model,
+        "firmware_version": item.firmware_version,
+        "agent_version": item.agent_version,
+        "state": "online",
+        "first_seen": now,
+        "last_seen": now,
+    }
+
+
+def stream(outbox: int, item: Description) -> Row:
+    facts = item.facts
+    return {
+        "outbox": outbox,
+        "stream_no": facts.stream_no,
+        "stream_id": facts.stream_id,
+        "boot_id": item.boot_id,
+        "schema_hash": item.schema_hash,
+        "origin_tick": facts.origin_tick,
+        "facts_offset_ns": facts.clock.offset_ns,
+        "facts_synchronised": facts.clock.synchronised,
+        "guards_hash": facts.guards_hash,
+        "prior_hash": facts.prior_hash,
+        "offset_ns": facts.clock.offset_ns,
+        "synchronised": facts.clock.synchronised,
+        "prev_last_seq": item.prev_last_seq,
+        "prev_digest": item.prev_digest,
+    }
+
+
+def stream_label(outbox: int, stream_no: int, offset_ns: int) -> Row:
+    return {"of_outbox": outbox, "of_stream_no": stream_no, "offset_ns": offset_ns, "synchronised": True}
+
+
+def batch(outbox: int, item: BatchItem, decoded: DecodedBlock) -> Row:
+    return {
+        "outbox": outbox,
+        "stream_no": item.stream_no,
+        "seq": item.seq,
+        "first_tick": decoded.records.first_tick,
+        "record_count": len(decoded.records),
+        "keyframe": decoded.keyframe is not None,
+        "late": item.late,
+        "crc": zlib.crc32(item.content),
+        "content": item.content,
+    }
+
+
+def batch_replaced(outbox: int, stream_no: int, decoded: DecodedBlock, content: bytes) -> Row:
+    return {
+        "of_outbox": outbox,
+        "of_stream_no": stream_no,
+        "of_seq": decoded.seq,
+        "first_tick": decoded.records.first_tick,
+        "record_count": len(decoded.records),
+        "keyframe": decoded.keyframe is not None,
+        "crc": zlib.crc32(content),
+        "content": content,
+    }
+
+
+def telemetry(
+    vehicle_id: str, active: ActiveStream, records: Records, late: bool, *, continues: bool
+) -> list[Row]:
+    """One row for each second that begins in these records."""
+    return [
+        {"vin": vehicle_id, "second": second, "timestamp": timestamp, "data": data, "late": late}
+        for second, timestamp, data in active.readable.seconds(records, active.offset_ns, continues=continues)
+    ]
+
+
+def gap(
+    outbox: int,
+    stream_no: int,
+    first_seq: int,
+    last_seq: int | None,
+    records: int | None,
+    end_tick: int | None,
+    reason: int,
+    now: str,
+) -> Row:
+    known = pb.GapReason.values()
+    name = pb.GapReason.Name(pb.GapReason.ValueType(reason)) if reason in known else f"GAP_REASON_{reason}"
+    return {
+        "outbox": outbox,
+        "stream_no": stream_no,
+        "first_seq": first_seq,
+        "last_seq": last_seq,
+        "records": records,
+        "end_tick": end_tick,
+        "reason": name.removeprefix("GAP_REASON_").lower(),
+        "noted_at": now,
+    }
+
+
+def quarantined(outbox: int, item: BatchItem, why: str, now: str) -> Row:
+    return {
+        "outbox": outbox,
+        "stream_no": item.stream_no,
+        "seq": item.seq,
+        "why": why,
+        "received_at": now,
+        "content": item.content,
+    }
+
+
+def fault(
+    outbox: int, vehicle_id: str, rule: Rule, span: FaultSpan, late: bool, wall_ns: Callable[[int, int], int]
+) -> Row:
+    """`wall_ns(stream_no, tick)` labels its ticks."""
+    ended_at = None
+    if span.last_stream_no is not None and span.last_tick is not None:
+        ended_at = times.to_text(wall_ns(span.last_stream_no, span.last_tick))
+    return {
+        "vin": vehicle_id,
+        "code": span.code,
+        "severity": span.severity,
+        "description": rule.description,
+        "action": rule.action,
+        "signal": span.signal,
+        "started_at": times.to_text(wall_ns(span.stream_no, span.first_tick)),
+        "detected_at": times.to_text(wall_ns(span.stream_no, span.detected_tick)),
+        "ended_at": ended_at,
+        "end_reason": "cleared" if ended_at else None,
+        "peak": span.peak,
+        "evidence": to_json({"when": rule.when, "at_detection": dict(span.evidence)}),
+        "approximate": span.approximate,
+        "late": late,
+        "outbox": outbox,
+        "stream_no": span.stream_no,
+        "first_tick": span.first_tick,
+        "detected_tick": span.detected_tick,
+        "last_stream_no": span.last_stream_no,
+        "last_tick": span.last_tick,
+    }
+
+
+def fault_ended(outbox: int, code: str, episode: Episode, wall_ns: int) -> Row:
+    """A fault whose rule is gone or reads differently now."""
+    return {
+        "of_outbox": outbox,
+        "of_stream_no": episode.stream_no,
+        "of_first_tick": episode.first_tick,
+        "of_code": code,
+        "ended_at": times.to_text(wall_ns),
+        "end_reason": "rule changed",
+        "last_stream_no": episode.seen_stream_no,
+        "last_tick": episode.seen_tick,
+    }
+
+
+def heartbeat(item: Beat, latest: str, now: str) -> Row:
+    return {"of_vin": item.key.vehicle, "heartbeat": latest, "last_seen": now}

@@ -1,0 +1,282 @@
+"""The writer's side of the store: one transaction, with the reads that ingest needs and the rows that it decided.
+
+One writer at a time holds a ledger. Two processes may (serve and import): an outbox's revision tells if another one wrote
+to it, and then nothing of the transaction stands.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from codec.stream import Clock, StreamFacts
+from collector.changes import Changes, SavedOutbox
+from collector.items import Description, OutboxKey, Position
+from collector.progress import Progress
+from collector.rules import RuleState
+from collector.store.engine import StoreUnavailable, explained, insert_new, open_engine, upsert
+from collector.store.tables import (
+    batches,
+    blobs,
+    faults,
+    gaps,
+    outboxes,
+    quarantine,
+    streams,
+    telemetry_logs,
+    vehicles,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+_VEHICLE_KEYS = ("model", "firmware_version", "agent_version", "state", "last_seen")
+_FAULT_KEYS = ("ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick")
+
+
+class StoreLedger:
+    """The write connection. Opened at once; raises StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = open_engine(path, write=True)
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commits at the end. Raises StoreUnavailable or StoreError; then nothing was changed, as far as anybody can tell."""
+        try:
+            with explained(self.path):
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                with self._connection.begin():
+                    yield Transaction(self._connection)
+        except BaseException:
+            # A connection that met an I/O error may be in any state: the next transaction gets a fresh one.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except SQLAlchemyError:
+                connection.invalidate()
+
+
+class Transaction:
+    """Implements `collector.changes.Ledger`. Rows are collected and written together, at the end or before a read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.changes = Changes()
+
+    def open_outbox(self, key: OutboxKey, now: str) -> SavedOutbox:
+        saved = self.find_outbox(key)
+        if saved is None:
+            vehicle = {"vin": key.vehicle, "state": "offline", "first_seen": now, "last_seen": now}
+            self._connection.execute(insert_new(vehicles), vehicle)
+            self._connection.execute(insert(outboxes), {"vin": key.vehicle, "outbox_id": key.outbox_id})
+            saved = self.find_outbox(key)
+        assert saved is not None
+        return saved
+
+    def find_outbox(self, key: OutboxKey) -> SavedOutbox | None:
+        self.flush()
+        wanted = select(outboxes).where(outboxes.c.vin == key.vehicle, outboxes.c.outbox_id == key.outbox_id)
+        row = self._connection.execute(wanted).one_or_none()
+        if row is None:
+            return None
+        stored = None if row.stored_stream_no is None else Position(row.stored_stream_no, row.stored_seq)
+        progress = Progress(
+            wanted=Position(row.stream_no, row.next_seq),
+            stored=stored,
+            record_count=row.record_count,
+            end_tick=row.end_tick,
+            group_seq=row.group_seq,
+            open_gap_seq=row.open_gap_seq,
+        )
+        rule_state = RuleState.from_json(json.loads(row.rule_state)) if row.rule_state else RuleState()
+        return SavedOutbox(row.id, row.revision, progress, rule_state)
+
+    def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None:
+        self.flush()
+        wanted = select(streams).where(streams.c.outbox == outbox, streams.c.stream_no == stream_no)
+        row = self._connection.execute(wanted).one_or_none()
+        return None if row is None else _description(row, key)
+
+    def descriptions(self, outbox: int, key: OutboxKey, from_stream_no: int) -> list[Description]:
+        self.flush()
+        wanted = select(streams).where(streams.c.outbox == outbox, streams.c.stream_no >= from_stream_no)
+        return [_description(row, key) for row in self._connection.execute(wanted)]
+
+    def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
+        self.flush()
+        wanted = select(streams.c.offset_ns, streams.c.synchronised)
+        row = self._connection.execute(
+            wanted.where(streams.c.outbox == outbox, streams.c.stream_no == stream_no)
+        ).one()
+        return row.offset_ns, row.synchronised
+
+    def blob(self, kind: int, content_hash: bytes) -> bytes | None:
+        self.flush()
+        wanted = select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash)
+        content = self._connection.execute(wanted).scalar_one_or_none()
+        return None if content is None else bytes(content)
+
+    def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
+        self.flush()
+        wanted = (
+            select(batches.c.seq, batches.c.content, batches.c.crc)
+            .where(batches.c.outbox == outbox, batches.c.stream_no == stream_no, batches.c.seq >= first_seq)
+            .order_by(batches.c.seq)
+        )
+        found: list[tuple[int, bytes]] = []
+        for row in self._connection.execute(wanted):
+            if zlib.crc32(row.content) != row.crc:
+                break
+            found.append((row.seq, row.content))
+        return found
+
+    def flush(self) -> None:
+        """Write what was collected so far, but for positions."""
+        changes, self.changes = self.changes, Changes(outboxes=self.changes.outboxes)
+        blob_rows = list(changes.blobs.values())
+        for statement, rows in (
+            (upsert(vehicles, ["vin"], _VEHICLE_KEYS), list(changes.vehicles.values())),
+            (_SET_STATE, list(changes.vehicle_states.values())),
+            (_SET_HEARTBEAT, list(changes.heartbeats.values())),
+            (_SET_REPLACED, list(changes.replaced.values())),
+            (insert_new(streams), list(changes.streams.values())),
+            (_SET_LABEL, list(changes.stream_labels.values())),
+            (insert(batches), changes.batches),
+            (_REPLACE, changes.batches_replaced),
+            (_DOUBT, changes.batches_doubtful),
+            (
+                upsert(gaps, _GAP_ID, ["last_seq", "records", "end_tick", "reason"]),
+                list(changes.gaps.values()),
+            ),
+            (insert_new(quarantine), changes.quarantine),
+            (insert_new(blobs), blob_rows),
+            (upsert(faults, _FAULT_ID, _FAULT_KEYS), list(changes.faults.values())),
+            (_END_FAULT, changes.faults_ended),
+            (_APPROXIMATE, changes.faults_approximate),
+            (insert_new(telemetry_logs), changes.telemetry),
+            (upsert(telemetry_logs, ["vin", "second"], ["timestamp", "data"]), changes.telemetry_replaced),
+        ):
+            if rows:
+                self._connection.execute(statement, rows)
+
+    def finish(self, now: str) -> None:
+        """Write everything. Raises StoreUnavailable if another process wrote to one of the outboxes."""
+        self.flush()
+        self._write_outboxes(self.changes, now)
+
+    def _write_outboxes(self, changes: Changes, now: str) -> None:
+        rows = [
+            {
+                "of_id": outbox,
+                "of_revision": revision,
+                "revision": revision + 1,
+                "stream_no": progress.wanted.stream_no,
+                "next_seq": progress.wanted.seq,
+                "stored_stream_no": progress.stored.stream_no if progress.stored else None,
+                "stored_seq": progress.stored.seq if progress.stored else None,
+                "record_count": progress.record_count,
+                "end_tick": progress.end_tick,
+                "group_seq": progress.group_seq,
+                "open_gap_seq": progress.open_gap_seq,
+                "rule_state": json.dumps(rule_state.to_json(), separators=(",", ":")),
+                "received_at": now,
+            }
+            for outbox, (revision, progress, rule_state) in changes.outboxes.items()
+        ]
+        if rows and self._connection.execute(_SET_OUTBOX, rows).rowcount != len(rows):
+            raise StoreUnavailable("another process wrote to the same outbox; reading it again")
+
+
+def _description(row: Any, key: OutboxKey) -> Description:
+    return Description(key, facts_of(row), row.schema_hash, row.boot_id, row.prev_last_seq, row.prev_digest)
+
+
+def facts_of(row: Any) -> StreamFacts:
+    """What decodes the blocks of a row of `streams`."""
+    return StreamFacts(
+        stream_id=row.stream_id,
+        stream_no=row.stream_no,
+        origin_tick=row.origin_tick,
+        clock=Clock(row.facts_offset_ns, row.facts_synchronised),
+        guards_hash=row.guards_hash,
+        prior_hash=row.prior_hash,
+    )
+
+
+_GAP_ID = ["outbox", "stream_no", "first_seq"]
+_FAULT_ID = ["outbox", "stream_no", "first_tick", "code"]
+_OUTBOX_KEYS = (
+    "revision", "stream_no", "next_seq", "stored_stream_no", "stored_seq", "record_count", "end_tick", "group_seq",
+    "open_gap_seq", "rule_state", "received_at",
+)  # fmt: skip
+_SET_OUTBOX = (
+    update(outboxes)
+    .where(outboxes.c.id == bindparam("of_id"), outboxes.c.revision == bindparam("of_revision"))
+    .values({name: bindparam(name) for name in _OUTBOX_KEYS})
+)
+_SET_REPLACED = (
+    update(outboxes).where(outboxes.c.id == bindparam("of_id")).values(replaced_by=bindparam("replaced_by"))
+)
+_SET_STATE = (
+    update(vehicles)
+    .where(vehicles.c.vin == bindparam("of_vin"))
+    .values(state=bindparam("state"), last_seen=bindparam("last_seen"))
+)
+_SET_HEARTBEAT = (
+    update(vehicles)
+    .where(vehicles.c.vin == bindparam("of_vin"))
+    .values(heartbeat=bindparam("heartbeat"), last_seen=bindparam("last_seen"))
+)
+_END_FAULT = (
+    update(faults)
+    .where(
+        faults.c.outbox == bindparam("of_outbox"),
+        faults.c.stream_no == bindparam("of_stream_no"),
+        faults.c.first_tick == bindparam("of_first_tick"),
+        faults.c.code == bindparam("of_code"),
+    )
+    .values({name: bindparam(name) for name in ("ended_at", "end_reason", "last_stream_no", "last_tick")})
+)
+_SET_LABEL = (
+    update(streams)
+    .where(streams.c.outbox == bindparam("of_outbox"), streams.c.stream_no == bindparam("of_stream_no"))
+    .values(offset_ns=bindparam("offset_ns"), synchronised=bindparam("synchronised"))
+)
+_OF_BATCH = (
+    batches.c.outbox == bindparam("of_outbox"),
+    batches.c.stream_no == bindparam("of_stream_no"),
+    batches.c.seq == bindparam("of_seq"),
+)
+_REPLACE = (
+    update(batches)
+    .where(*_OF_BATCH)
+    .values({name: bindparam(name) for name in ("content", "crc", "first_tick", "record_count", "keyframe")})
+)
+_DOUBT = update(batches).where(*_OF_BATCH).values(doubtful=True)
+_APPROXIMATE = (
+    update(faults)
+    .where(
+        faults.c.outbox == bindparam("of_outbox"),
+        faults.c.stream_no == bindparam("of_stream_no"),
+        faults.c.first_tick < bindparam("end_tick"),
+        (faults.c.last_tick.is_(None)) | (faults.c.last_tick >= bindparam("first_tick")),
+    )
+    .values(approximate=True)
+)

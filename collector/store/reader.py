@@ -1,0 +1,279 @@
+"""Reading the store: lists of rows, and records at full rate, decoded from the blocks.
+
+No read holds a transaction for longer than it takes to fetch a page: a long export must not keep the write-ahead log
+from being checkpointed.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, select
+
+from codec.errors import CodecError
+from codec.priors import Prior
+from codec.schema import NS, Schema
+from codec.stream import StreamDecoder, StreamFacts
+from collector.store.engine import explained, open_engine
+from collector.store.ledger import facts_of
+from collector.store.tables import batches, blobs, faults, gaps, outboxes, streams, telemetry_logs, vehicles
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Select
+
+    from codec.records import Records
+
+PAGE_BATCHES = 256  # blocks fetched in one transaction
+PAGE_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """The records of one stored block. wall_ns = tick * schema.period_ns + offset_ns."""
+
+    vin: str
+    outbox_id: bytes
+    schema: Schema
+    facts: StreamFacts
+    seq: int
+    offset_ns: int
+    synchronised: bool
+    records: Records
+    late: bool
+    doubtful: bool  # its keyframe group's digest did not match
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """One stream: what it is, and how much of it is here."""
+
+    vin: str
+    outbox_id: bytes
+    facts: StreamFacts
+    schema: Schema
+    offset_ns: int
+    synchronised: bool
+    batches: int
+    records: int
+    blocks_bytes: int
+
+
+class Store:
+    """A store opened for reading. Every method may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = open_engine(path, write=False)
+        self._schemas: dict[bytes, Schema] = {}
+
+    def vehicles(self) -> list[dict[str, Any]]:
+        """One row per vehicle, by VIN. `records` and `batches` are those that are stored."""
+        counted = (
+            select(
+                outboxes.c.vin,
+                func.count().label("batches"),
+                func.sum(batches.c.record_count).label("records"),
+            )
+            .join(batches, batches.c.outbox == outboxes.c.id)
+            .group_by(outboxes.c.vin)
+            .subquery()
+        )
+        received = (
+            select(outboxes.c.vin, func.max(outboxes.c.received_at).label("received_at"))
+            .group_by(outboxes.c.vin)
+            .subquery()
+        )
+        opened = (
+            select(faults.c.vin, func.count().label("open_faults"))
+            .where(faults.c.ended_at.is_(None))
+            .group_by(faults.c.vin)
+            .subquery()
+        )
+        wanted = (
+            select(
+                vehicles, counted.c.batches, counted.c.records, received.c.received_at, opened.c.open_faults
+            )
+            .outerjoin(counted, counted.c.vin == vehicles.c.vin)
+            .outerjoin(received, received.c.vin == vehicles.c.vin)
+            .outerjoin(opened, opened.c.vin == vehicles.c.vin)
+            .order_by(vehicles.c.vin)
+        )
+        rows = self._rows(wanted)
+        for row in rows:
+            row["last_seen"] = max(row["last_seen"], row.pop("received_at") or "")
+            row |= {name: row[name] or 0 for name in ("batches", "records", "open_faults")}
+            row["heartbeat"] = json.loads(row["heartbeat"]) if row["heartbeat"] else None
+        return rows
+
+    def faults(
+        self, vin: str | None = None, *, severity: str | None = None, only_open: bool = False
+    ) -> list[dict[str, Any]]:
+        """One row per fault, in the order in which they were detected."""
+        wanted = select(faults).order_by(faults.c.detected_at, faults.c.id)
+        if vin is not None:
+            wanted = wanted.where(faults.c.vin == vin)
+        if severity is not None:
+            wanted = wanted.where(faults.c.severity == severity)
+        if only_open:
+            wanted = wanted.where(faults.c.ended_at.is_(None))
+        rows = self._rows(wanted)
+        for row in rows:
+            row["evidence"] = json.loads(row["evidence"])
+        return rows
+
+    def gaps(self, vin: str | None = None) -> list[dict[str, Any]]:
+        """One row per gap. `records` is None where nobody knows."""
+        wanted = select(outboxes.c.vin, gaps).join(outboxes, outboxes.c.id == gaps.c.outbox)
+        wanted = wanted.order_by(outboxes.c.vin, gaps.c.outbox, gaps.c.stream_no, gaps.c.first_seq)
+        return self._rows(wanted if vin is None else wanted.where(outboxes.c.vin == vin))
+
+    def streams(self, vin: str | None = None) -> list[StoredStream]:
+        """Every stream, in the order of outbox and stream_no."""
+        of_stream = and_(batches.c.outbox == streams.c.outbox, batches.c.stream_no == streams.c.stream_no)
+        wanted = (
+            select(
+                outboxes.c.vin,
+                outboxes.c.outbox_id,
+                streams,
+                func.count(batches.c.seq).label("batches"),
+                func.coalesce(func.sum(batches.c.record_count), 0).label("records"),
+                func.coalesce(func.sum(func.length(batches.c.content)), 0).label("blocks_bytes"),
+            )
+            .join(outboxes, outboxes.c.id == streams.c.outbox)
+            .outerjoin(batches, of_stream)
+            .group_by(streams.c.outbox, streams.c.stream_no)
+            .order_by(streams.c.outbox, streams.c.stream_no)
+        )
+        if vin is not None:
+            wanted = wanted.where(outboxes.c.vin == vin)
+        return [
+            StoredStream(
+                row.vin,
+                row.outbox_id,
+                facts_of(row),
+                self.schema(row.schema_hash),
+                row.offset_ns,
+                row.synchronised,
+                row.batches,
+                row.records,
+                row.blocks_bytes,
+            )
+            for row in self._fetch(wanted)
+        ]
+
+    def runs(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> Iterator[StoredRun]:
+        """Records at full rate with start_ns <= wall time < end_ns, block by block, by (outbox, stream_no, seq).
+
+        What lies in a gap, or in a row that does not pass its checksum, is not there: nothing is ever interpolated.
+        """
+        wanted = select(outboxes.c.outbox_id, streams).join(outboxes, outboxes.c.id == streams.c.outbox)
+        wanted = wanted.where(outboxes.c.vin == vin).order_by(streams.c.outbox, streams.c.stream_no)
+        for stream in self._fetch(wanted):
+            schema = self.schema(stream.schema_hash)
+            low = None if start_ns is None else -(-(start_ns - stream.offset_ns) // schema.period_ns)
+            high = None if end_ns is None else -(-(end_ns - stream.offset_ns) // schema.period_ns)
+            for row, records in self._decoded(stream, schema, low, high):
+                first = max(0, (low or 0) - records.first_tick) if low is not None else 0
+                last = len(records) if high is None else min(len(records), high - records.first_tick)
+                if first >= last:
+                    continue
+                part = records if last - first == len(records) else records.slice(first, last)
+                yield StoredRun(
+                    vin,
+                    stream.outbox_id,
+                    schema,
+                    facts_of(stream),
+                    row.seq,
+                    stream.offset_ns,
+                    stream.synchronised,
+                    part,
+                    row.late,
+                    row.doubtful,
+                )
+
+    def latest(self, after_id: int, vin: str | None = None, limit: int = PAGE_ROWS) -> list[dict[str, Any]]:
+        """Rows of telemetry_logs that arrived after the one of this id, in the order of arrival."""
+        wanted = (
+            select(telemetry_logs)
+            .where(telemetry_logs.c.id > after_id)
+            .order_by(telemetry_logs.c.id)
+            .limit(limit)
+        )
+        return self._rows(wanted if vin is None else wanted.where(telemetry_logs.c.vin == vin))
+
+    def last_id(self, before: int, vin: str | None = None) -> int:
+        """Id after which the last `before` rows of telemetry_logs came."""
+        wanted = select(telemetry_logs.c.id).order_by(telemetry_logs.c.id.desc()).offset(before).limit(1)
+        found = self._fetch(wanted if vin is None else wanted.where(telemetry_logs.c.vin == vin))
+        return int(found[0].id) if found else 0
+
+    def schema(self, schema_hash: bytes) -> Schema:
+        """A schema that some stored stream has."""
+        if schema_hash not in self._schemas:
+            self._schemas[schema_hash] = Schema.from_bytes(self._blob(pb.BLOB_KIND_SCHEMA, schema_hash))
+        return self._schemas[schema_hash]
+
+    def _decoded(
+        self, stream: Any, schema: Schema, low: int | None, high: int | None
+    ) -> Iterator[tuple[Any, Records]]:
+        """(row, records) of the stream's sound blocks from the keyframe at or before tick `low` on."""
+        decoder = StreamDecoder(schema, facts_of(stream), priors=self._priors())
+        of_stream = and_(batches.c.outbox == stream.outbox, batches.c.stream_no == stream.stream_no)
+        seq = 0
+        if low is not None:
+            before = and_(of_stream, batches.c.keyframe, batches.c.first_tick <= low)
+            seq = self._fetch(select(func.max(batches.c.seq)).where(before))[0][0] or 0
+        while True:
+            page = (
+                select(batches)
+                .where(of_stream, batches.c.seq >= seq)
+                .order_by(batches.c.seq)
+                .limit(PAGE_BATCHES)
+            )
+            rows = self._fetch(page)
+            for row in rows:
+                if high is not None and row.first_tick >= high:
+                    return
+                try:
+                    if zlib.crc32(row.content) == row.crc:
+                        yield row, decoder.decode(row.seq, row.content).records
+                except CodecError:
+                    continue  # builds on a row that was bad; the next keyframe does not
+            if len(rows) < PAGE_BATCHES:
+                return
+            seq = rows[-1].seq + 1
+
+    def _priors(self) -> dict[bytes, Prior]:
+        found = self._fetch(select(blobs).where(blobs.c.kind == pb.BLOB_KIND_PRIOR))
+        return {bytes(row.hash): Prior.from_bytes(row.content) for row in found}
+
+    def _blob(self, kind: int, content_hash: bytes) -> bytes:
+        return bytes(
+            self._fetch(select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash))[
+                0
+            ].content
+        )
+
+    def _fetch(self, statement: Select[Any]) -> list[Any]:
+        with explained(self.path), self._engine.begin() as connection:
+            return list(connection.execute(statement))
+
+    def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
+        return [dict(row._mapping) for row in self._fetch(statement)]  # noqa: SLF001
+
+
+def open_store(path: Path | str) -> Store:
+    """The store at this path, for reading. Raises StoreError."""
+    return Store(Path(path))
+
+
+def wall_ns(run: StoredRun, index: int) -> int:
+    """Wall time of one of its records."""
+    return (run.records.first_tick + index) * (NS // run.schema.rate_hz) + run.offset_ns

@@ -1,0 +1,175 @@
+"""The tables, once, for every dialect.
+
+`batches` holds the truth: what a vehicle sent, as it sent it. `telemetry_logs` and `faults` are made of it for readers and can
+be made again. Names that people type (vin, code, detected_at, timestamp, data) are part of the interface; see README.
+Times are text in UTC with milliseconds; ticks and positions order everything, times are labels.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+vehicles = Table(
+    "vehicles",
+    metadata,
+    Column("vin", Text, primary_key=True),  # or asset:<name>
+    Column("model", Text, nullable=False, default=""),
+    Column("firmware_version", Text, nullable=False, default=""),
+    Column("agent_version", Text, nullable=False, default=""),
+    Column("state", Text, nullable=False),  # online, offline, parked
+    Column("first_seen", Text, nullable=False),
+    Column("last_seen", Text, nullable=False),
+    Column("heartbeat", Text),  # JSON: the latest values and health, provisional while a backlog drains
+)
+
+# Positions and rule state of an outbox, in one row: they change together, in the transaction that stores a batch.
+outboxes = Table(
+    "outboxes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("vin", Text, ForeignKey("vehicles.vin"), nullable=False),
+    Column("outbox_id", LargeBinary(16), nullable=False),
+    Column(
+        "revision", BigInteger, nullable=False, default=0
+    ),  # two writers of one outbox see each other by it
+    Column("stream_no", BigInteger, nullable=False, default=0),  # what is wanted next
+    Column("next_seq", BigInteger, nullable=False, default=0),
+    Column("stored_stream_no", BigInteger),  # the last batch that is durable
+    Column("stored_seq", BigInteger),
+    Column("record_count", BigInteger, nullable=False, default=0),
+    Column("end_tick", BigInteger),
+    Column("group_seq", BigInteger),
+    Column("open_gap_seq", BigInteger),
+    Column("rule_state", Text, nullable=False, default=""),  # JSON of rules.RuleState; empty: none yet
+    Column("replaced_by", LargeBinary(16)),
+    Column("received_at", Text),
+    UniqueConstraint("vin", "outbox_id"),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("outbox", Integer, ForeignKey("outboxes.id"), primary_key=True),
+    Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("stream_id", LargeBinary(16), nullable=False),
+    Column("boot_id", LargeBinary(16), nullable=False),
+    Column("schema_hash", LargeBinary(16), nullable=False),
+    Column("origin_tick", BigInteger, nullable=False),
+    # As the description says: blocks are decoded with these.
+    Column("facts_offset_ns", BigInteger, nullable=False),
+    Column("facts_synchronised", Boolean, nullable=False),
+    Column("guards_hash", LargeBinary(16), nullable=False),
+    Column("prior_hash", LargeBinary(16), nullable=False),
+    # The first synchronised offset known: what readers' times are made with.
+    Column("offset_ns", BigInteger, nullable=False),
+    Column("synchronised", Boolean, nullable=False),
+    Column("prev_last_seq", BigInteger),
+    Column("prev_digest", BigInteger, nullable=False, default=0),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("outbox", Integer, primary_key=True),
+    Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_tick", BigInteger, nullable=False),
+    Column("record_count", Integer, nullable=False),
+    Column("keyframe", Boolean, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("doubtful", Boolean, nullable=False, default=False),  # its group's digest did not match, twice
+    Column("crc", BigInteger, nullable=False),  # CRC-32 of content
+    Column("content", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("outbox", Integer, primary_key=True),
+    Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_seq", BigInteger),  # none: open-ended, the outbox is gone
+    Column("records", BigInteger),  # none: nobody knows
+    Column("end_tick", BigInteger),  # the first tick after it, where the vehicle told
+    Column("reason", Text, nullable=False),
+    Column("noted_at", Text, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("outbox", Integer, primary_key=True),
+    Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("why", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("kind", Integer, primary_key=True, autoincrement=False),  # protos BlobKind
+    Column("hash", LargeBinary(16), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+faults = Table(
+    "faults",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("signal", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("detected_at", Text, nullable=False),
+    Column("ended_at", Text),  # none: still open
+    Column("end_reason", Text),  # cleared, or: rule changed
+    Column("peak", Float),
+    Column("evidence", Text, nullable=False),  # JSON
+    Column("approximate", Boolean, nullable=False),
+    Column("late", Boolean, nullable=False),  # a backlog brought it
+    Column("outbox", Integer, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("first_tick", BigInteger, nullable=False),
+    Column("detected_tick", BigInteger, nullable=False),
+    Column("last_stream_no", BigInteger),
+    Column("last_tick", BigInteger),
+    UniqueConstraint("outbox", "stream_no", "first_tick", "code"),
+    Index("faults_severity", "severity", "detected_at"),
+    Index("faults_vin", "vin", "detected_at"),
+)
+
+telemetry_logs = Table(
+    "telemetry_logs",
+    metadata,
+    Column("id", Integer, primary_key=True),  # grows in the order of arrival
+    Column("vin", Text, nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("data", Text, nullable=False),  # JSON, {signal: number, word, or null where it is not available}
+    Column("second", BigInteger, nullable=False),  # of Unix time; with vin, one row each
+    Column("late", Boolean, nullable=False),
+    UniqueConstraint("vin", "second"),
+    Index("telemetry_logs_timestamp", "timestamp"),
+)
