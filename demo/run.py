@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from demo.side_log import sampled_count
+from demo.baselines import protobuf_bytes
+from demo.side_log import read_side_log, sampled_count
 from demo.view import Snapshot
 from edge_agent.outbox_reader import OutboxReader
 
@@ -21,58 +24,85 @@ if TYPE_CHECKING:
     from demo.view import View
 
 LOOK_EVERY_S = 0.5
+RECORDS_MEASURED_MIN = 500
 ARRIVE_S = 40.0  # after the end of the drives: the last blocks through the last retry
 _ROADS = {"REFUSED": "no network", "SILENT": "silence"}
 
 
-async def play(
-    stage: Stage, acts: Sequence[Act], epoch: float, drive_s: float, view: View, record_bytes: dict[str, int]
-) -> None:
-    """Until every agent has arrived, or long past its time. `record_bytes`: protobuf bytes of a whole record, by VIN."""
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """The fleet at one instant."""
+
+    at_s: float
+    fleet: tuple[Snapshot, ...]
+
+
+async def play(stage: Stage, acts: Sequence[Act], epoch: float, drive_s: float, view: View) -> Poster:
+    """Until every agent has arrived, or long past its time. Returns how things stood when they stood worst."""
     pending = list(acts)
     arrived: set[str] = set()
-    look_at_s = 0.0
+    poster: Poster | None = None
+    watch = Watch(stage)
+    look_at_s = -math.inf
     while True:
-        now_s = time.time() - epoch  # noqa: TID251
+        now_s = time.time_ns() / 1e9 - epoch
         while pending and pending[0].at_s <= now_s:
             act = pending.pop(0)
             view.event(now_s, act.text)
             await stage.perform(act)
         if now_s >= look_at_s:
             look_at_s = now_s + LOOK_EVERY_S
-            view.show(max(now_s, 0.0), look(stage, record_bytes))
+            fleet = watch.look()
+            view.show(now_s, fleet)
+            if poster is None and any(one.state == "killed" for one in fleet):
+                poster = Poster(now_s, tuple(fleet))
         for actor in stage.actors:
             if not actor.agent.running and not actor.agent.killed and actor.drive.vin not in arrived:
                 arrived.add(actor.drive.vin)
                 view.event(now_s, _farewell(actor))
         if len(arrived) == len(stage.actors) or now_s > drive_s + ARRIVE_S:
-            view.show(now_s, look(stage, record_bytes))
-            return
+            fleet = watch.look()
+            view.show(now_s, fleet)
+            return poster or Poster(now_s, tuple(fleet))
         await asyncio.sleep(0.05)
 
 
-def look(stage: Stage, record_bytes: dict[str, int]) -> list[Snapshot]:
-    """All vehicles as they stand now."""
-    faults = _faults(stage)
-    return [
-        _snapshot(stage, actor, record_bytes.get(actor.drive.vin, 0), faults.get(actor.drive.vin, (0, 0)))
-        for actor in stage.actors
-    ]
+class Watch:
+    """Looks at all vehicles, from outside: files, the proxy and the store."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._record_bytes: dict[
+            str, float
+        ] = {}  # of one record as a protobuf message, by VIN, once one is known
+
+    def look(self) -> list[Snapshot]:
+        faults = _faults(self._stage)
+        return [self._snapshot(actor, *faults.get(actor.drive.vin, (0, 0))) for actor in self._stage.actors]
+
+    def _snapshot(self, actor: Actor, faults_open: int, faults: int) -> Snapshot:
+        vin, proxy = actor.drive.vin, self._stage.proxy
+        sampled = sampled_count(actor.outbox)
+        if vin not in self._record_bytes and sampled >= RECORDS_MEASURED_MIN:
+            self._record_bytes[vin] = _record_bytes(actor)
+        return Snapshot(
+            model=actor.drive.model,
+            drive=actor.drive.title,
+            state=_state(actor, proxy.road(vin), connected=proxy.connected(vin)),
+            sampled=sampled,
+            outbox_batches=_unacked(actor),
+            bytes_wire=proxy.traffic(vin).total_bytes,
+            bytes_protobuf=int(sampled * self._record_bytes.get(vin, 0)),
+            faults_open=faults_open,
+            faults=faults,
+        )
 
 
-def _snapshot(stage: Stage, actor: Actor, record_bytes: int, faults: tuple[int, int]) -> Snapshot:
-    vin = actor.drive.vin
-    sampled = sampled_count(actor.outbox)
-    return Snapshot(
-        model=actor.drive.model,
-        drive=actor.drive.title,
-        state=_state(actor, stage.proxy.road(vin), connected=stage.proxy.connected(vin)),
-        sampled=sampled,
-        outbox_batches=_unacked(actor),
-        bytes_wire=stage.proxy.traffic(vin).total_bytes,
-        bytes_protobuf=sampled * record_bytes,
-        faults_open=faults[0],
-        faults=faults[1],
+def _record_bytes(actor: Actor) -> float:
+    """What a record of this vehicle comes to as a protobuf message: measured on what it has committed so far."""
+    side = read_side_log(actor.outbox)
+    return protobuf_bytes(side.schema, (records for _, records in side.committed)) / max(
+        1, side.committed_count
     )
 
 

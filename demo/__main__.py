@@ -1,0 +1,169 @@
+"""`make demo`: vehicles drive through dead zones and crashes, and nothing is lost. Exit status 0 only if that is so."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from collector.rules import DEFAULT_FILE, load_rules
+from collector.store import open_store
+from demo.judge import Case, judge
+from demo.run import Poster, play
+from demo.script import script
+from demo.stage import Stage, StageError
+from demo.vehicles import fleet
+from demo.verdict import Verdict, json_report
+from demo.view import LiveView, PlainView, View, fleet_table, verdict_table
+from demo.warm import warm_up
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from demo.settings import Drive
+
+DRIVE_S = 60.0  # wall time of the drives
+HEAD_START_S = 8.0  # agents start and connect, so that their guards are in force when the drive begins
+PLAIN_WIDTH = 160
+_MARK = "deadreckon-demo"  # a folder with this file in it is ours to clear
+
+QUERIES = (
+    "SELECT code, description, detected_at FROM faults WHERE severity = 'CRITICAL' ORDER BY detected_at DESC;",
+    "SELECT timestamp, data FROM telemetry_logs ORDER BY timestamp DESC LIMIT 10;",
+    "SELECT vin, model, firmware_version FROM vehicles;",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    try:
+        return asyncio.run(_demo(options, console))
+    except StageError as error:
+        console.print(f"[bold red]error[/]: {error}", soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument(
+        "--log",
+        type=Path,
+        metavar="FILE",
+        help="your own recorded drive, in any format that python-can reads, or MF4",
+    )
+    parser.add_argument(
+        "--dbc",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="its DBC; give it again for more than one",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a picture there")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("demo-run"),
+        help="where everything is kept (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=DRIVE_S, help="wall time that the drives take (default: %(default)s)"
+    )
+    return parser
+
+
+async def _demo(options: argparse.Namespace, console: Console) -> int:
+    began = time.monotonic()
+    folder = _cleared(options.folder)
+    view: View = LiveView(console) if console.is_terminal else PlainView(console)
+    try:
+        rules_file = None
+        drives = fleet(options.seconds)
+        view.event(None, "getting ready (compiling kernels takes a moment the first time)")
+        warm_up(drives[0].dbcs[0])
+        stage = Stage(folder, rules_file)
+        poster = await _run(stage, drives, options.seconds, view)
+        view.event(None, "comparing what was sampled with what the collector gives back")
+        verdicts = _judge(stage, rules_file)
+    finally:
+        view.close()
+    ok = all(verdict.ok for verdict in verdicts)
+    wall_s = time.monotonic() - began
+    _report(console, verdicts, folder, ok=ok, wall_s=wall_s)
+    if options.json:
+        options.json.write_text(json_report(verdicts, ok=ok, wall_s=wall_s))
+    if options.svg:
+        _draw(options.svg, poster, verdicts)
+    return 0 if ok else 1
+
+
+async def _run(stage: Stage, drives: Sequence[Drive], drive_s: float, view: View) -> Poster:
+    epoch = time.time_ns() / 1e9 + HEAD_START_S
+    try:
+        await stage.open(drives, epoch)
+        head_start_s = epoch - time.time_ns() / 1e9
+        view.event(
+            None,
+            f"a collector and {len(drives)} vehicles are starting; in {head_start_s:.0f} s they drive off",
+        )
+        return await play(stage, script(drive_s, drives[0].model), epoch, drive_s, view)
+    finally:
+        await stage.close()
+
+
+def _judge(stage: Stage, rules_file: Path | None) -> list[Verdict]:
+    store = open_store(stage.store)
+    rules = load_rules(rules_file or DEFAULT_FILE)
+    cases = [
+        Case(actor.drive, actor.outbox, actor.kills, stage.proxy.traffic(actor.drive.vin).total_bytes)
+        for actor in stage.actors
+    ]
+    return [judge(case, store, rules) for case in cases]
+
+
+def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: bool, wall_s: float) -> None:
+    console.print()
+    console.print(verdict_table(verdicts))
+    for verdict in verdicts:
+        for complaint in verdict.complaints():
+            console.print(f"[red]{verdict.model}: {complaint}[/]", soft_wrap=True)
+    end = "[bold green]everything arrived whole[/]" if ok else "[bold red]not everything arrived whole[/]"
+    console.print(f"{end} after {wall_s:.0f} s. Ask the store yourself:", soft_wrap=True)
+    for query in QUERIES:
+        console.print(f'  sqlite3 {folder / "collector.db"} "{query}"', soft_wrap=True, markup=False)
+
+
+def _draw(path: Path, poster: Poster, verdicts: Sequence[Verdict]) -> None:
+    canvas = Console(record=True, width=128, file=io.StringIO(), force_terminal=True, highlight=False)
+    canvas.print(fleet_table(poster.at_s, poster.fleet))
+    canvas.print()
+    canvas.print(verdict_table(verdicts))
+    path.write_text(canvas.export_svg(title="make demo"))
+
+
+def _cleared(folder: Path) -> Path:
+    """An empty folder of ours. Raises StageError rather than delete anything else."""
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / _MARK).exists():
+            raise StageError(f"{folder} has files that are not the demo's; name another with --folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / _MARK).touch()
+    return folder.resolve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
