@@ -12,9 +12,9 @@ Rules
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from codec import patterns
+from codec.kernel import kernel
 from codec.layout import (
     C_AVAILABILITY,
     C_FLAGS,
@@ -51,7 +51,7 @@ from codec.tube import fill_tube, unwrap
 _AVAILABLE = 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def reset_state(state):
     """What a keyframe starts from; the filter's weights are the prior's business."""
     for k in range(HISTORY + ORDER):
@@ -60,7 +60,7 @@ def reset_state(state):
     state[FRESH] = 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_availability(coder, buffer, ctx, states, column, count, last):
     """Writes or reads states[:count, column] as runs. Returns the last state."""
     changed = 0
@@ -98,7 +98,7 @@ def _code_availability(coder, buffer, ctx, states, column, count, last):
     return last
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_model(coder, buffer, ctx, last_model, model):
     if code_bit(coder, buffer, ctx, C_MODEL, 0 if model == last_model else 1) == 0:
         return last_model
@@ -111,7 +111,7 @@ def _code_model(coder, buffer, ctx, last_model, model):
     return np.int64(node - 8)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_start(coder, buffer, ctx, state, step, first):
     """After a keyframe: about where the column is, in steps."""
     at = np.int64(0)
@@ -122,7 +122,7 @@ def _code_start(coder, buffer, ctx, state, step, first):
     state[FRESH] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
     """One column of scaled counts: space.values[:count] in, reconstructed counts out in space.column."""
     encoding = not coder[DECODING]
@@ -158,7 +158,7 @@ def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
             space.column[i] = space.column[i] % turn
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_pattern(coder, buffer, ctx, state, count, space):
     """One column of bit patterns: space.values and space.sent in, space.column out."""
     state[RUN] = patterns.code_patterns(
@@ -167,7 +167,7 @@ def _code_pattern(coder, buffer, ctx, state, count, space):
     state[LAST] = space.column[count - 1]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _gather(counts, states, changes, column, count, space):
     """Lays the available values of a column one after the other. Returns how many there are."""
     available = 0
@@ -179,7 +179,7 @@ def _gather(counts, states, changes, column, count, space):
     return available
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _scatter(counts, states, column, count, space, state, digest):
     """Puts the reconstructed values back in their places, 0 elsewhere, and sums up the column's digest."""
     total = np.uint64(0)
@@ -198,7 +198,7 @@ def _scatter(counts, states, column, count, space, state, digest):
     digest[1] = weighted
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def code_columns(
     coder, buffer, contexts, column_states, parameters, guards, counts, states, changes, count, space, digests
 ):  # fmt: skip

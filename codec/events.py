@@ -13,8 +13,8 @@ connected, quantised knots and a look-ahead by two.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from codec.kernel import kernel
 from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_count, code_int
 
 CANDIDATES_MAX = 24  # ends that the look-ahead tries for one line
@@ -25,18 +25,18 @@ HOLD_CONTEXTS = 4 * INT_CONTEXTS
 LINE_CONTEXTS = 12 * INT_CONTEXTS
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel
 def line_at(start, end, length, k):
     """Height after k of `length` steps from start to end, rounded to nearest in integers."""
     return start + (2 * (end - start) * k + length) // (2 * length)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel
 def _bucket(length):
     return 0 if length < 2 else 1 if length < 6 else 2 if length < 20 else 3
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def find_levels(low, high, count, step, level, at, value):
     """Fewest levels that stay inside the tube. Fills at[k], value[k]; returns how many levels begin in the block."""
     found = 0
@@ -73,7 +73,7 @@ def find_levels(low, high, count, step, level, at, value):
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_levels(coder, buffer, ctx, base, count, step, level, at, value, found, column):
     """Writes or reads levels and draws column[:count]. `level`: the column's last value before the block."""
     position = 0
@@ -108,7 +108,7 @@ def code_levels(coder, buffer, ctx, base, count, step, level, at, value, found, 
     column[position:count] = level
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings):
     """Sweeps the cone of lines from a knot. Remembers the last RING reachable ends; returns how many there were."""
     slope_low = -1e300
@@ -132,7 +132,7 @@ def _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings):
     return reached
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _farthest(low, high, count, step, from_at, from_value):
     """The last end that one line from this knot reaches; from_at if none."""
     slope_low = -1e300
@@ -150,7 +150,7 @@ def _farthest(low, high, count, step, from_at, from_value):
     return farthest
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _fits(low, high, from_at, from_value, to_at, to_value):
     length = to_at - from_at
     for k in range(1, length + 1):
@@ -160,7 +160,7 @@ def _fits(low, high, from_at, from_value, to_at, to_value):
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def find_lines(low, high, count, step, start_value, at, value, cone):
     """Knots of connected lines inside the tube from (-1, start_value) on; the last knot is at count - 1.
 
@@ -212,7 +212,7 @@ def find_lines(low, high, count, step, start_value, at, value, cone):
     return found
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_lines(coder, buffer, ctx, base, count, step, start_value, slope_sign, at, value, found, column):
     """Writes or reads knots and draws column[:count] from (-1, start_value) on. Returns the last slope's sign."""
     from_at = -1

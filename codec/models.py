@@ -9,9 +9,9 @@ Rules
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from codec import events, residuals
+from codec.kernel import kernel
 from codec.layout import (
     C_CLASSIC,
     C_CORRECTION,
@@ -56,11 +56,11 @@ _HOLT_BETA = round(0.25 * _ONE)
 
 _ARITHMETIC_MAX = 1 << 30  # models that multiply are tried on counts below this
 _CHEAP_BITS = 0.6  # per value: where look-ahead is that good, no causal model wins
-_CHEAP_BLOCK_BITS = 8  # for a whole block: where hold is that good, no search for lines pays
+_CHEAP_BLOCK_BITS = 8  # for a whole block: where hold without an event is that good, no search for lines pays
 _SWITCH_BITS = 4  # about what it costs to name another model than last time
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def run_model(coder, buffer, ctx, model, correct, p, count, found, state, space):
     """Codes one column under one model into space.column. Returns how many values lie outside the tube.
 
@@ -103,7 +103,7 @@ def run_model(coder, buffer, ctx, model, correct, p, count, found, state, space)
     return outside
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def settle(state, model, column, count):
     """Carries a block's end over into the state that the other models start from."""
     last = column[count - 1]
@@ -126,14 +126,14 @@ def settle(state, model, column, count):
     state[MODEL] = model
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _copy_contexts(source, target, start, stop):
     for i in range(start, stop):
         target[i, 0] = source[i, 0]
         target[i, 1] = source[i, 1]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _context_range(model):
     if model == HOLD:
         return C_HOLD, C_LINE
@@ -150,7 +150,7 @@ def _context_range(model):
     return C_SPARSE, CONTEXTS
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _try_model(ctx, state, model, p, count, found, space):
     """True cost of a model in bits, and whether it needs corrections."""
     first, stop = _context_range(model)
@@ -175,7 +175,7 @@ def _try_model(ctx, state, model, p, count, found, space):
     return bits, correct
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def choose_model(ctx, state, p, count, space):
     """The cheapest model: (model, whether it needs corrections, events found)."""
     largest = np.int64(0)
@@ -190,7 +190,7 @@ def choose_model(ctx, state, p, count, space):
         if p[FORCED] >= 0:
             if model != p[FORCED]:
                 continue
-        elif model == LINE and best_bits < _CHEAP_BLOCK_BITS:
+        elif model == LINE and best_found == 0 and best_bits < _CHEAP_BLOCK_BITS:
             continue
         elif model > LINE and (largest >= _ARITHMETIC_MAX or best_bits < _CHEAP_BITS * count + 8):
             break

@@ -9,15 +9,15 @@ Rules
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from codec.kernel import kernel
 from codec.range_coder import DECODING, STATUS, STATUS_DAMAGED, code_bit, code_raw
 
 _RUNS = 64
 PATTERN_CONTEXTS = _RUNS + 128 + 128
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def mark_changes(
     values, physical, count, threshold, guards, guard_start, guard_stop, last, last_physical, changes
 ):
@@ -37,7 +37,7 @@ def mark_changes(
             last_physical = physical[i]
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_six_bits(coder, buffer, ctx, base, number):
     """0..63 by a binary tree of adaptive bits."""
     node = 1
@@ -46,7 +46,7 @@ def _code_six_bits(coder, buffer, ctx, base, number):
     return node - 64
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_patterns(coder, buffer, ctx, base, values, changes, count, last, run, column):
     """Writes or reads column[:count] of 64-bit patterns. Returns the values since the last change."""
     for i in range(count):

@@ -11,7 +11,8 @@ Reading past the end gives zero bytes: trailing zeros are not written.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from codec.kernel import kernel
 
 # Indices of the coder's state.
 LOW = 0  # encoding: low end of the interval; decoding: the code word
@@ -43,7 +44,7 @@ def new_contexts(shape: tuple[int, ...]) -> np.ndarray:
     return np.full((*shape, 2), _EVEN, np.uint16)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def start_encoding(coder):
     coder[LOW] = 0
     coder[RANGE] = _MASK
@@ -54,7 +55,7 @@ def start_encoding(coder):
     coder[STATUS] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def start_decoding(coder, buffer):
     coder[LOW] = 0
     coder[RANGE] = _MASK
@@ -65,7 +66,7 @@ def start_decoding(coder, buffer):
         _pull(coder, buffer)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel
 def _pull(coder, buffer):
     position = coder[POSITION]
     byte = np.int64(buffer[position]) if position < buffer.size else np.int64(0)
@@ -73,7 +74,7 @@ def _pull(coder, buffer):
     coder[POSITION] = position + 1
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _push(coder, buffer):
     if coder[LOW] < 0xFF000000 or coder[LOW] > _MASK:
         carry = coder[LOW] >> 32
@@ -94,7 +95,7 @@ def _push(coder, buffer):
     coder[LOW] = (coder[LOW] & 0x00FFFFFF) << 8
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def finish_encoding(coder, buffer):
     """Ends the code word in as few bytes as tell it apart. Returns the number of bytes written."""
     low = coder[LOW]
@@ -114,13 +115,13 @@ def finish_encoding(coder, buffer):
     return size
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def bits_written(coder):
     """What the code word so far costs, in bits, fractions included."""
     return 8.0 * (coder[POSITION] + coder[PENDING]) - np.log2(np.float64(coder[RANGE]))
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_bit(coder, buffer, ctx, i, bit):
     """One bit under an adaptive probability."""
     fast = np.int64(ctx[i, 0])
@@ -153,7 +154,7 @@ def code_bit(coder, buffer, ctx, i, bit):
     return bit
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_raw(coder, buffer, value, bits):
     """`bits` bits of equal probability, the highest first."""
     result = np.int64(0)
@@ -177,7 +178,7 @@ def code_raw(coder, buffer, value, bits):
     return result
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_int(coder, buffer, ctx, base, value):
     """A signed integer, |value| < 2**62: zero flag, sign, exponent in unary, three adaptive mantissa bits, raw rest."""
     if code_bit(coder, buffer, ctx, base + _ZERO, 1 if value != 0 else 0) == 0:
@@ -186,7 +187,7 @@ def code_int(coder, buffer, ctx, base, value):
     return _code_magnitude(coder, buffer, ctx, base, abs(value)) * (1 - 2 * negative)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_count(coder, buffer, ctx, base, value):
     """An integer >= 0 with the contexts of `code_int`, without a sign."""
     if code_bit(coder, buffer, ctx, base + _ZERO, 1 if value != 0 else 0) == 0:
@@ -194,7 +195,7 @@ def code_count(coder, buffer, ctx, base, value):
     return _code_magnitude(coder, buffer, ctx, base, value)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _code_magnitude(coder, buffer, ctx, base, magnitude):
     """An integer >= 1."""
     wanted = 0

@@ -14,8 +14,8 @@ missed by less lately.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from codec.kernel import kernel
 from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_bit, code_int
 
 FRACTION = 16
@@ -49,7 +49,7 @@ SPARSE_CONTEXTS = FILTER_CONTEXTS + _RUNS
 CORRECTION_CONTEXTS = 1 + INT_CONTEXTS
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel
 def _steps(value, low, high, predicted, step):
     """How many steps bring the prediction into the tube, or nearest to the value where none does."""
     if low <= predicted <= high:
@@ -66,7 +66,7 @@ def _steps(value, low, high, predicted, step):
     return steps
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel
 def code_correction(coder, buffer, ctx, base, value, low, high, reached):
     """Repairs a value that no step brought into the tube. Returns what stands for the value."""
     wrong = 0
@@ -77,7 +77,7 @@ def code_correction(coder, buffer, ctx, base, value, low, high, reached):
     return reached + code_int(coder, buffer, ctx, base + 1, value - reached)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_smooth(
     coder, buffer, ctx, base, fix, correct, values, low, high, count, step, alpha, beta, state, column
 ):
@@ -119,7 +119,7 @@ def code_smooth(
     return outside
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@kernel
 def _filter_bucket(magnitude):
     """Context for a residual from the running mean of the last ones: two per octave."""
     bucket = 0
@@ -130,7 +130,7 @@ def _filter_bucket(magnitude):
     return bucket + (1 if m >= 16 and bucket < _BUCKETS - 1 else 0)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def code_filter(
     coder, buffer, ctx, base, fix, correct, sparse, values, low, high, count, step, state, column
 ):

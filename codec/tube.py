@@ -9,10 +9,10 @@ Rules
 
 from __future__ import annotations
 
-from numba import njit
+from codec.kernel import kernel
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def unwrap(values, count, turn, last):
     """Adds whole turns in place, so that no step is longer than half a turn. `last`: the value before the first."""
     for i in range(count):
@@ -23,7 +23,7 @@ def unwrap(values, count, turn, last):
         values[i] = last
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def fill_tube(values, count, error_max, turn, guards, guard_start, guard_stop, low, high):
     """Fills low[:count] and high[:count] for the (unwrapped) counts values[:count].
 
