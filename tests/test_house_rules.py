@@ -115,6 +115,13 @@ def test_the_sans_io_contract_names_modules_that_exist():
         assert path.with_suffix(".py").exists() or (path / "__init__.py").exists(), module
 
 
+def test_the_whole_codec_is_sans_io_but_for_its_commands():
+    contracts = {contract["id"]: contract for contract in PYPROJECT["tool"]["importlinter"]["contracts"]}
+    modules = {name.removesuffix(".py").replace("/", ".") for name in tracked("codec/*.py")}
+    commands = {"codec.__init__", "codec.__main__", "codec.training"}
+    assert modules - commands - set(contracts["sans-io"]["source_modules"]) == set()
+
+
 def test_generated_protos_are_current(tmp_path):
     tools = Path(sys.executable).parent
     outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
