@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from replay_logs.schedules import load_schedule
+from replay_logs.schedule import load_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

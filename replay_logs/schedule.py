@@ -1,7 +1,7 @@
 """Speed schedules of the US Environmental Protection Agency, one speed a second.
 
-udds.csv is the Urban Dynamometer Driving Schedule (the first 1,370 s of the FTP-75), hwfet.csv the Highway Fuel
-Economy Test: published in 40 CFR part 600 and part 86, appendix I.
+schedules/udds.csv is the Urban Dynamometer Driving Schedule (the first 1,370 s of the FTP-75), schedules/hwfet.csv the
+Highway Fuel Economy Test: published in 40 CFR part 86, appendix I, and part 600, appendix I.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ if TYPE_CHECKING:
 
 def load_schedule(name: str) -> NDArray[np.float64]:
     """Speeds float64[n] in m/s, one a second, of "udds" or "hwfet"."""
-    with (files(__package__) / f"{name}.csv").open(encoding="ascii") as file:
+    with (files("replay_logs") / "schedules" / f"{name}.csv").open(encoding="ascii") as file:
         return np.array([float(row["speed_mps"]) for row in csv.DictReader(file)])
