@@ -87,6 +87,8 @@ def write_table(path: Path, names: Sequence[str], blocks: Iterator[NDArray[np.fl
     count = 0
     with writers[path.suffix.lower()](str(path), schema) as writer:
         for block in blocks:
+            if tidy:
+                tidy(block[:, 1:])
             columns = [
                 pa.array(column, pa.float64(), from_pandas=True) for column in block.T
             ]  # NaN becomes null
