@@ -132,17 +132,16 @@ def _priority(sender: _Sender) -> int:
 
 
 def _sender(message: Message, trace: Trace, drive: Drive, seed: int, duration_s: float) -> _Sender:
-    noise = Noise(seed, message.name)
     assert message.cycle_time is not None
     period_s = message.cycle_time / 1000
-    first, drift, *_ = noise.uniform(4).tolist()
-    count = int(duration_s / period_s) + 1
-    period_s *= 1 + (2 * drift - 1) * _DRIFT_PPM * 1e-6
-    nominal_s = first * period_s + np.arange(count) * period_s
+    phase, drift = Noise(seed, f"{message.name}:clock").uniform(2).tolist()
+    nominal_s = (phase + np.arange(int(duration_s / period_s) + 1)) * period_s
+    nominal_s *= 1 + (2 * drift - 1) * _DRIFT_PPM * 1e-6
     nominal_s = nominal_s[nominal_s < duration_s - 1e-9]
-    draws = noise.uniform(2 * len(nominal_s))
-    late = np.where(draws[0::2] < _LATE_SHARE, draws[1::2] * _LATE_S, 0.0)
-    due_s = nominal_s + np.abs(noise.normal(len(nominal_s))) * _JITTER_S + late
+    draws = Noise(seed, f"{message.name}:late").uniform(2 * len(nominal_s))
+    late_s = np.where(draws[0::2] < _LATE_SHARE, draws[1::2] * _LATE_S, 0.0)
+    jitter_s = np.abs(Noise(seed, f"{message.name}:jitter").normal(len(nominal_s))) * _JITTER_S
+    due_s = nominal_s + jitter_s + late_s
     data = _payloads(message, trace, drive, seed, nominal_s)
     return _Sender(
         frame_id=message.frame_id,

@@ -32,6 +32,7 @@ _BRAKE_HOLD_PERCENT = 14.0
 _PEDAL_REST = 0.14  # one-pedal driving: below it the car regenerates
 _PARKED_S = 5.0  # until the driver chooses a gear
 _REACTION_STEPS = 35  # how far ahead the driver looks on the plan
+_CREEP_MPS = 0.06  # below it the brakes hold the car
 _HEAT_STEPS = 10  # temperatures are slow
 _DERATE_FROM_C, _DERATE_OVER_K, _DERATE_W_MIN = 46.5, 3.0, 30e3
 _CHARGE_RAMP_W_PER_S = 14e3
@@ -86,7 +87,7 @@ def simulate(model: VehicleModel, drive: Drive, seed: int, duration_s: float) ->
         motion.direction = -1.0 if drive.reverse and drive.reverse.holds(time_s) else 1.0
         ahead = step + _REACTION_STEPS
         pull = (wanted[ahead + 1] - wanted[ahead]) * STEP_HZ + 1.2 * (wanted[ahead] - motion.speed)
-        ready = wanted[ahead] > 0.15 or motion.speed > 0.4
+        ready = wanted[ahead] > 0.15 or motion.speed > _CREEP_MPS
         _drive(
             motion, model, drive, course, pull + unrest[step] if ready else None, _power_limit(model, heat)
         )
