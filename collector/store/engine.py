@@ -93,6 +93,10 @@ def explained(path: Path) -> Iterator[None]:
     except OperationalError as error:
         raise StoreUnavailable(f"{path}: {error.orig}{_remedy(str(error.orig))}") from None
     except DatabaseError as error:
+        if (
+            type(error) is not DatabaseError
+        ):  # its subclasses (IntegrityError, ...) tell of a bug of ours, not of the file
+            raise
         raise StoreError(
             f"{path}: {error.orig}; set the file aside and start with an empty one, or restore a backup"
         ) from None

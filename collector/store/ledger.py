@@ -64,6 +64,11 @@ class StoreLedger:
             self.close()
             raise
 
+    def nobody_is_online(self) -> None:
+        """A collector that starts has no conversations; the one before may not have been able to say so."""
+        with self.transaction() as transaction:
+            transaction.execute(update(vehicles).where(vehicles.c.state == "online").values(state="offline"))
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -146,6 +151,9 @@ class Transaction:
                 break
             found.append((row.seq, row.content))
         return found
+
+    def execute(self, statement: Any) -> None:
+        self._connection.execute(statement)
 
     def flush(self) -> None:
         """Write what was collected so far, but for positions."""

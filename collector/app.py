@@ -1,0 +1,89 @@
+"""`collector serve`: opens the store, listens, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from collector.config import split_address
+from collector.gateway import NS, Gateway, start_server
+from collector.ingest import Ingest
+from collector.rules import load_rules
+from collector.store.engine import StoreUnavailable
+from collector.store.ledger import StoreLedger
+from collector.writer import Writer
+
+if TYPE_CHECKING:
+    from collector.config import Config
+    from collector.writer import Delivery
+
+OPEN_S = 10.0  # another process may hold the store for a moment, a start should not fail for it
+FLUSH_S = 2.5  # what a stop gives the store; with the rest it stays under 5 s
+CALLS_END_S = 1.0
+
+log = structlog.get_logger()
+
+
+async def serve(config: Config) -> None:
+    """Until SIGTERM or SIGINT. Raises RuleError, StoreError or OSError where it cannot start."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    rules = load_rules(config.rules)
+    ledger = await _open(config)
+    gateway = Gateway(window_bytes=config.window_bytes, ack_within_ns=round(config.ack_within_s * NS))
+
+    def deliver(delivery: Delivery) -> None:
+        # Once the loop has ended: it is stored, and will be acknowledged when it is sent again.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(gateway.deliver, delivery)
+
+    writer = gateway.writer = Writer(ledger, Ingest(rules), deliver, time.time_ns)
+    server, port = await start_server(gateway, config.listen)
+    writer.start()
+    host, _ = split_address(config.listen)
+    log.info("listening", address=f"{host}:{port}", store=str(config.store), rules=len(rules.rules))
+    _notify("READY=1")
+    await ended.wait()
+
+    log.info("ending")
+    _notify("STOPPING=1")
+    gateway.stop_reading()
+    flushed = await asyncio.to_thread(writer.stop, FLUSH_S)
+    gateway.close()
+    await server.stop(CALLS_END_S)
+    log.info("ended", flushed=flushed)
+
+
+async def _open(config: Config) -> StoreLedger:
+    until = time.monotonic() + OPEN_S
+    while True:
+        try:
+            ledger = StoreLedger(config.store)
+            ledger.nobody_is_online()
+            return ledger
+        except StoreUnavailable as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            log.warning("store is locked; waiting", trouble=str(error))
+            await asyncio.sleep(0.5)
+
+
+def _notify(state: str) -> None:
+    """Tell systemd. Source: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
+            notifier.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        pass  # a service manager that went away is not worth dying for

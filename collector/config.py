@@ -1,0 +1,145 @@
+"""Configuration: the embedded default, then a TOML file, then the environment, then flags, in one frozen value.
+
+Rules
+- Parsed before work begins; a mistake names file (or variable, or flag), key, what is wrong and what to do.
+- Paths in a file are relative to it; elsewhere, to the working folder.
+- Variables are DEADRECKON_COLLECTOR_<KEY>. DEADRECKON_COLLECTOR_ADDRESS is the agent's, and left alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from collector.rules import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENVIRONMENT_PREFIX = "DEADRECKON_COLLECTOR_"
+AGENTS_KEYS = frozenset({"address"})
+WINDOW_BYTES_MAX = 16 << 20
+ACK_WITHIN_S_MAX = 3600.0
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names where it stands, the key and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `collector serve` needs. The defaults are the embedded ones."""
+
+    listen: str = "127.0.0.1:50051"  # host:port; port 0 takes any that is free
+    store: Path = Path("collector.db")
+    rules: Path = DEFAULT_FILE
+    window_bytes: int = 256 << 10  # unacknowledged, per vehicle, at most
+    ack_within_s: float = 100.0  # how long a vehicle keeps what is durable here without knowing it
+    insecure: bool = False  # listen beyond loopback without TLS
+
+    def __post_init__(self) -> None:
+        host, port = split_address(self.listen)
+        if not self.insecure and not _is_loopback(host):
+            raise ConfigError(
+                f"listen: {host} can be reached from other machines, and without TLS any of them can write as any "
+                "vehicle; listen on 127.0.0.1, or set insecure = true on a network that you trust"
+            )
+        if not 0 <= port <= 65535:
+            raise ConfigError(f"listen: port {port}: must be 0 to 65535")
+        if not 1024 <= self.window_bytes <= WINDOW_BYTES_MAX:
+            raise ConfigError(f"window_bytes: {self.window_bytes}: must be 1024 to {WINDOW_BYTES_MAX}")
+        if not 0.05 <= self.ack_within_s <= ACK_WITHIN_S_MAX:
+            raise ConfigError(
+                f"ack_within_s: {self.ack_within_s:g}: must be 0.05 to {ACK_WITHIN_S_MAX:g} seconds"
+            )
+
+
+KEYS = tuple(field.name for field in fields(Config))
+
+
+def load_config(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
+    """Raises ConfigError. Flags that are None were not given."""
+    config = Config()
+    if path is not None:
+        config = _with(config, _read(path), str(path), path.parent)
+    variables = {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+    variables = {key: value for key, value in variables.items() if key not in AGENTS_KEYS}
+    config = _with(config, variables, "environment", Path(), prefix=ENVIRONMENT_PREFIX)
+    given = {key: value for key, value in flags.items() if value is not None}
+    return _with(config, given, "command line", Path())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *, prefix: str = "") -> Config:
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, 1)
+            spelt = (lambda name: prefix + name.upper()) if prefix else str
+            remedy = f"did you mean {spelt(near[0])}?" if near else f"known are {', '.join(map(spelt, KEYS))}"
+            raise ConfigError(f"{where}: unknown key {spelt(key)}; {remedy}")
+        try:
+            changes[key] = _value(key, value, folder)
+        except (TypeError, ValueError, KeyError):
+            raise ConfigError(f"{where}: {key}: {value!r} is not {_wanted(key)}") from None
+    try:
+        return replace(config, **changes)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _wanted(key: str) -> str:
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(type(getattr(Config(), key)), "a path")
+
+
+def _value(key: str, value: Any, folder: Path) -> Any:
+    default = getattr(Config(), key)
+    if isinstance(default, bool):
+        return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(default, Path):
+        if not isinstance(value, str | Path):
+            raise TypeError
+        return folder / value
+    if isinstance(default, str) and not isinstance(value, str):
+        raise TypeError
+    if isinstance(default, int) and isinstance(value, float):
+        raise TypeError
+    return type(default)(value)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """("127.0.0.1", 50051) of "127.0.0.1:50051"; IPv6 addresses stand in brackets. Raises ConfigError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        raise ConfigError(f"listen: {address!r} is not host:port, as 127.0.0.1:50051 is")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

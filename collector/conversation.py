@@ -1,0 +1,405 @@
+"""One conversation with one agent: messages and outcomes in, actions out. No clock, no socket.
+
+States
+    NEW        nothing was said                    Hello -> GREETED
+    GREETED    ingest is asked where it stands     Welcomed -> OPEN
+    OPEN       batches up, acks down               Goodbye, or an error of the peer's -> ENDED
+    ENDED      whatever still comes is left alone
+
+Rules
+- Items go to ingest in the order in which messages came, and outcomes come back in that order.
+- While a stream's description is with ingest, or its schema is on its way, what follows it is held back: to drop it would
+  cost sending it again. Blobs and heartbeats pass; more than HELD_BYTES_MAX is dropped, and then missed and asked for.
+- An ack is sent at half the window, when a backlog ends, at goodbye, within ack_within_ns of the first batch that it is for
+  (DRAIN_ACK_NS while a backlog drains: an agent may take its window smaller than we do), and at once for what came
+  twice. A batch that is not durable is never acked: outcomes tell of commits only.
+- A hole is answered with one Rewind for each place that is wanted. What still arrives from beyond it is left alone.
+- What is asked for (blobs, groups) is asked for once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, assert_never
+
+from codec.stream import BLOCK_VERSION
+from collector import wire
+from collector.items import (
+    BatchItem,
+    Beat,
+    BlobItem,
+    Damaged,
+    Described,
+    Description,
+    Failed,
+    Farewell,
+    Forked,
+    GapItem,
+    Greeting,
+    Hole,
+    Ignored,
+    Item,
+    Kept,
+    Lacking,
+    Noted,
+    OutboxKey,
+    Outcome,
+    Position,
+    Repeated,
+    Resend,
+    Stored,
+    Unreadable,
+    Welcomed,
+)
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from codec.stream import StreamFacts
+
+NS = 1_000_000_000
+WINDOW_BYTES = 256 << 10  # a backlog at 20 MB/s and 10 ms; a vehicle's own traffic fits a thousand times
+ACK_WITHIN_NS = 100 * NS
+DRAIN_ACK_NS = NS // 5
+HELD_BYTES_MAX = 2 << 20
+ALIASES_MAX = 4096  # streams described in one conversation
+GAP_BYTES = 32  # what a gap counts in the window
+ITEM_BYTES = 256  # what any item costs while it waits for ingest
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    message: pb.Down
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that an operator may want to read; `fields` are for the log."""
+
+    event: str
+    fields: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Nothing more will be said."""
+
+
+Action = Send | Submit | Report | End
+
+
+class State(Enum):
+    NEW = auto()
+    GREETED = auto()
+    OPEN = auto()
+    ENDED = auto()
+
+
+class Conversation:
+    """`identity`: the vehicle that the client's certificate names, None without one."""
+
+    def __init__(
+        self,
+        identity: str | None = None,
+        *,
+        window_bytes: int = WINDOW_BYTES,
+        ack_within_ns: int = ACK_WITHIN_NS,
+    ) -> None:
+        self.state = State.NEW
+        self.key: OutboxKey | None = None
+        self.ack_due_ns: int | None = None  # when `wake` has something to do
+        self._identity = identity
+        self._window_bytes = window_bytes
+        self._ack_within_ns = ack_within_ns
+        self._submitted: deque[Item] = deque()  # with ingest; outcomes come in this order
+        self._held: deque[pb.Up] = deque()
+        self._held_bytes = 0
+        self._describing: Description | None = None  # with ingest, or waiting for its schema
+        self._aliases: dict[int, StreamFacts] = {}
+        self._asked_blobs: set[tuple[int, bytes]] = set()
+        self._rewind_after: dict[tuple[int, bytes], Position] = {}  # blob: where to go on once it is here
+        self._rewound_to: Position | None = None
+        self._stored: Position | None = None
+        self._acked: Position | None = None  # on this connection
+        self._unacked_bytes = 0
+        self._draining = False
+        self._guards_hash = b""  # the agent's
+        self._parting = False  # goodbye is with ingest
+
+    @property
+    def in_ingest_bytes(self) -> int:
+        """What the shell should wait for before it reads more."""
+        return sum(_size(item) + ITEM_BYTES for item in self._submitted)
+
+    # Events
+
+    def received(self, up: pb.Up, now_ns: int) -> list[Action]:
+        """A message came."""
+        try:
+            return self._received(up, now_ns)
+        except wire.Malformed as error:
+            code = pb.Refuse.CODE_IDENTITY if self.state is State.NEW else pb.Refuse.CODE_MALFORMED
+            return self._refuse(code, str(error))
+
+    def ingested(self, outcome: Outcome, now_ns: int) -> list[Action]:
+        """Ingest is done with the oldest item that was submitted."""
+        item = self._submitted.popleft()
+        if self.state is State.ENDED:
+            return []
+        return self._ingested(item, outcome, now_ns)
+
+    def wake(self, now_ns: int) -> list[Action]:
+        """Time has passed; `ack_due_ns` says when this is wanted."""
+        due = self.ack_due_ns is not None and now_ns >= self.ack_due_ns and self.state is State.OPEN
+        return self._ack() if due else []
+
+    def replaced(self) -> list[Action]:
+        """A newer conversation of the same outbox began."""
+        if self.state is State.ENDED:
+            return []
+        self.key = None  # the vehicle is online still: no farewell
+        return self._refuse(pb.Refuse.CODE_REPLACED, "a newer conversation of this outbox began")
+
+    def closing(self) -> list[Action]:
+        """The collector ends: a last ack for what is durable."""
+        if self.state is State.ENDED:
+            return []
+        return [*self._ack(), *self._end()]
+
+    def lost(self) -> list[Action]:
+        """The connection is gone, whoever ended it."""
+        key, self.key = self.key, None
+        self.state = State.ENDED
+        return [] if key is None else [self._submit(Farewell(key, "offline"))]
+
+    # Messages
+
+    def _received(self, up: pb.Up, now_ns: int) -> list[Action]:
+        kind = up.WhichOneof("message")
+        if self.state is State.ENDED or self._parting or kind is None:
+            return []  # kind None: of a newer agent, which cannot count on it
+        if kind == "hello":
+            if self.state is not State.NEW:
+                return self._refuse(pb.Refuse.CODE_PROTOCOL, "a second Hello")
+            item = wire.greeting(up.hello, self._identity)
+            self.state, self.key, self._guards_hash = State.GREETED, item.key, up.hello.guards_hash
+            return [self._submit(item)]
+        if self.state is State.NEW or self.key is None:
+            return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{kind} before Hello")
+        if kind == "blob":
+            return self._blob(self.key, up.blob)
+        if kind == "heartbeat":
+            return [self._submit(wire.beat(self.key, up.heartbeat))]
+        if self.state is State.GREETED or self._describing is not None:
+            return self._hold(up)
+        return self._in_order(self.key, up, now_ns)
+
+    def _in_order(self, key: OutboxKey, up: pb.Up, now_ns: int) -> list[Action]:
+        """A message that nothing holds back."""
+        match up.WhichOneof("message"):
+            case "stream":
+                item = wire.description(key, up.stream)
+                if len(self._aliases) >= ALIASES_MAX:
+                    return self._refuse(
+                        pb.Refuse.CODE_PROTOCOL, f"more than {ALIASES_MAX} streams in one conversation"
+                    )
+                self._aliases[up.stream.alias] = item.facts
+                self._describing = item
+                return [self._submit(item)]
+            case "batch":
+                facts = self._aliases.get(up.batch.alias)
+                if facts is None:
+                    return self._refuse(
+                        pb.Refuse.CODE_PROTOCOL, f"a batch of the undescribed stream {up.batch.alias}"
+                    )
+                return [self._submit(wire.batch(key, up.batch, facts))]
+            case "gap":
+                facts = self._aliases.get(up.gap.alias)
+                if facts is None:
+                    return self._refuse(
+                        pb.Refuse.CODE_PROTOCOL, f"a gap of the undescribed stream {up.gap.alias}"
+                    )
+                return [self._submit(wire.gap(key, up.gap, facts))]
+            case "goodbye":
+                self._parting, self.key = True, None
+                return [self._submit(Farewell(key, wire.REASONS.get(up.goodbye.reason, "offline")))]
+            case other:
+                return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{other} at {now_ns} is out of place")
+
+    def _hold(self, up: pb.Up) -> list[Action]:
+        size = up.ByteSize()
+        if self._held_bytes + size <= HELD_BYTES_MAX:
+            self._held.append(up)
+            self._held_bytes += size
+        return []
+
+    def _release(self, now_ns: int) -> list[Action]:
+        """What was held back, up to the next description."""
+        actions: list[Action] = []
+        while self._held and self._describing is None and self.state is State.OPEN and self.key is not None:
+            up = self._held.popleft()
+            self._held_bytes -= up.ByteSize()
+            try:
+                actions += self._in_order(self.key, up, now_ns)
+            except wire.Malformed as error:
+                actions += self._refuse(pb.Refuse.CODE_MALFORMED, str(error))
+        return actions
+
+    def _blob(self, key: OutboxKey, message: pb.Blob) -> list[Action]:
+        if (message.kind, message.hash) not in self._asked_blobs:
+            return []  # nobody asked: a store is not a place to leave things
+        return [self._submit(wire.blob(key, message))]
+
+    # Outcomes
+
+    def _ingested(self, item: Item, outcome: Outcome, now_ns: int) -> list[Action]:
+        match outcome:
+            case Welcomed():
+                return self._welcome(outcome, now_ns)
+            case Described(resend):
+                self._describing = None
+                return [*self._resend(resend), *self._release(now_ns)]
+            case Stored():
+                return self._stored_one(item, outcome, now_ns)
+            case Repeated(stored):
+                self._stored = stored
+                if self._acked != stored:
+                    return self._ack()
+                return self._count(_size(item), now_ns)
+            case Hole(wanted):
+                return self._rewind(wanted)
+            case Lacking(kind, name, wanted):
+                if not isinstance(item, Description):
+                    self._rewind_after[kind, name] = wanted
+                return self._want(kind, name)
+            case Damaged(resend, why):
+                report = Report(
+                    "block could not be decoded; asked for its group once more",
+                    {"why": why, "seq": resend.last_seq},
+                )
+                return [report, *self._resend(resend)]
+            case Unreadable(version):
+                return [
+                    Report("block version is newer than this collector; upgrade it", {"version": version})
+                ]
+            case Forked():
+                self.state = State.ENDED
+                return [Send(pb.Down(fork=pb.Fork())), Report("the outbox has a twin", {}), End()]
+            case Kept(kind, name):
+                return self._kept(kind, name)
+            case Noted():
+                return [*self._ack(), *self._end()] if isinstance(item, Farewell) else []
+            case Failed(text):
+                return self._refuse(pb.Refuse.CODE_MALFORMED, text)
+            case Ignored():
+                return []
+            case _:
+                assert_never(outcome)
+
+    def _welcome(self, outcome: Welcomed, now_ns: int) -> list[Action]:
+        self.state = State.OPEN
+        self._stored = self._acked = outcome.stored
+        stored = outcome.stored
+        welcome = pb.Welcome(
+            stored=wire.position(stored.stream_no, stored.seq) if stored else None,
+            max_block_version=BLOCK_VERSION,
+            window_bytes=self._window_bytes,
+            guards_hash=outcome.guards_hash,
+        )
+        actions: list[Action] = [Send(pb.Down(welcome=welcome))]
+        if outcome.guards and outcome.guards_hash != self._guards_hash:
+            blob = pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=outcome.guards_hash, content=outcome.guards)
+            actions.append(Send(pb.Down(blob=blob)))
+        return [*actions, *self._release(now_ns)]
+
+    def _stored_one(self, item: Item, outcome: Stored, now_ns: int) -> list[Action]:
+        self._stored = outcome.stored
+        self._rewound_to = None
+        actions: list[Action] = []
+        if outcome.quarantined:
+            actions.append(
+                Report("block quarantined", {"why": outcome.quarantined, "seq": outcome.stored.seq})
+            )
+        if outcome.guards_wanted:
+            actions += self._want(pb.BLOB_KIND_GUARDS, outcome.guards_wanted)
+        actions += self._resend(outcome.resend)
+        caught_up = isinstance(item, BatchItem) and self._draining and not outcome.late
+        if isinstance(item, BatchItem):
+            self._draining = outcome.late
+        return [*actions, *(self._ack() if caught_up else self._count(_size(item), now_ns))]
+
+    def _count(self, size: int, now_ns: int) -> list[Action]:
+        """So many bytes more are durable and not acked."""
+        self._unacked_bytes += size
+        if self._unacked_bytes * 2 >= self._window_bytes:
+            return self._ack()
+        due_ns = now_ns + (DRAIN_ACK_NS if self._draining else self._ack_within_ns)
+        self.ack_due_ns = due_ns if self.ack_due_ns is None else min(self.ack_due_ns, due_ns)
+        return []
+
+    def _ack(self) -> list[Action]:
+        self._unacked_bytes = 0
+        self.ack_due_ns = None
+        self._acked = self._stored
+        if self._stored is None:
+            return []
+        return [Send(pb.Down(ack=pb.Ack(stream_no=self._stored.stream_no, seq=self._stored.seq)))]
+
+    def _rewind(self, wanted: Position) -> list[Action]:
+        if self._rewound_to == wanted:
+            return []
+        self._rewound_to = wanted
+        return [Send(pb.Down(rewind=pb.Rewind(stream_no=wanted.stream_no, seq=wanted.seq)))]
+
+    def _resend(self, resend: Resend | None) -> list[Action]:
+        if resend is None:
+            return []
+        message = pb.Resend(stream_no=resend.stream_no, first_seq=resend.first_seq, last_seq=resend.last_seq)
+        return [Send(pb.Down(resend=message))]
+
+    def _want(self, kind: int, name: bytes) -> list[Action]:
+        if (kind, name) in self._asked_blobs:
+            return []
+        self._asked_blobs.add((kind, name))
+        return [Send(pb.Down(want=pb.Want(kind=pb.BlobKind.ValueType(kind), hash=name)))]
+
+    def _kept(self, kind: int, name: bytes) -> list[Action]:
+        self._asked_blobs.discard((kind, name))
+        if self._describing is not None and (kind, name) == (
+            pb.BLOB_KIND_SCHEMA,
+            self._describing.schema_hash,
+        ):
+            return [self._submit(self._describing)]
+        wanted = self._rewind_after.pop((kind, name), None)
+        return [] if wanted is None else self._rewind(wanted)
+
+    def _submit(self, item: Item) -> Action:
+        self._submitted.append(item)
+        return Submit(item)
+
+    def _refuse(self, code: pb.Refuse.Code.ValueType, text: str) -> list[Action]:
+        refusal = Send(wire.refusal(code, text))
+        return [refusal, Report("refused", {"why": text, "code": pb.Refuse.Code.Name(code)}), *self._end()]
+
+    def _end(self) -> list[Action]:
+        self.state = State.ENDED
+        return [End()]
+
+
+def _size(item: Item) -> int:
+    """What it counts in the window."""
+    match item:
+        case BatchItem():
+            return item.size_bytes
+        case GapItem():
+            return GAP_BYTES
+        case Greeting() | Description() | BlobItem() | Beat() | Farewell():
+            return 0
+        case _:
+            assert_never(item)

@@ -1,0 +1,178 @@
+"""Messages of the wire, checked and turned into items. Whatever a peer sends is an item or `Malformed`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import zstandard
+
+from codec.errors import CodecError
+from codec.guards import GuardSet
+from codec.identity import check_vehicle
+from codec.priors import Prior
+from codec.schema import HASH_BYTES, SCHEMA_BYTES_MAX, Schema
+from codec.stream import Clock, StreamFacts
+from collector.active import TICK_MAX
+from collector.items import BatchItem, Beat, BlobItem, Description, GapItem, Greeting, OutboxKey
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROTOCOL = 1
+ID_BYTES = 16
+BLOCK_BYTES_MAX = 4 << 20  # a block of 4096 lossless records of a few hundred signals
+RECORD_BYTES_MAX = 1 << 16
+BLOB_BYTES_MAX = 4 << 20
+TEXT_MAX = 200  # characters of a model or version
+BUSES_MAX = 64
+NUMBER_MAX = 1 << 62  # sequence numbers and counts; beyond lies damage
+OFFSET_NS_MAX = 1 << 62
+
+
+class Malformed(ValueError):
+    """A message that no agent sends; the text says what is wrong with it."""
+
+
+def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
+    """`identity` is the vehicle that the client's certificate names; None: there is none, and the message decides."""
+    if hello.protocol != PROTOCOL:
+        raise Malformed(f"protocol {hello.protocol}; this collector speaks {PROTOCOL}")
+    try:
+        vehicle = check_vehicle(hello.vehicle or identity or "")
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    if identity is not None and vehicle != identity:
+        raise Malformed(f"the certificate names {identity}, the message {vehicle}")
+    _check_bytes("outbox_id", hello.outbox_id, (ID_BYTES,))
+    _check_bytes("replaces", hello.replaces, (0, ID_BYTES))
+    return Greeting(
+        OutboxKey(vehicle, hello.outbox_id),
+        hello.replaces,
+        hello.model[:TEXT_MAX],
+        hello.firmware_version[:TEXT_MAX],
+        hello.agent_version[:TEXT_MAX],
+    )
+
+
+def description(key: OutboxKey, info: pb.StreamInfo) -> Description:
+    _check_bytes("stream_id", info.stream_id, (ID_BYTES,))
+    _check_bytes("boot_id", info.boot_id, (0, ID_BYTES))
+    _check_bytes("schema_hash", info.schema_hash, (HASH_BYTES,))
+    _check_bytes("guards_hash", info.guards_hash, (0, HASH_BYTES))
+    _check_bytes("prior_hash", info.prior_hash, (0, HASH_BYTES))
+    _check_number("stream_no", info.stream_no)
+    _check_number("prev_last_seq", info.prev_last_seq)
+    if abs(info.origin_tick) > TICK_MAX or abs(info.clock_offset_ns) > OFFSET_NS_MAX:
+        raise Malformed(f"a stream that begins at tick {info.origin_tick}, {info.clock_offset_ns} ns off")
+    facts = StreamFacts(
+        stream_id=info.stream_id,
+        stream_no=info.stream_no,
+        origin_tick=info.origin_tick,
+        clock=Clock(info.clock_offset_ns, info.clock_synchronised),
+        guards_hash=info.guards_hash,
+        prior_hash=info.prior_hash,
+    )
+    prev_last_seq = info.prev_last_seq if info.HasField("prev_last_seq") else None
+    return Description(key, facts, info.schema_hash, info.boot_id, prev_last_seq, info.prev_digest)
+
+
+def batch(key: OutboxKey, message: pb.Batch, facts: StreamFacts) -> BatchItem:
+    _check_number("seq", message.seq)
+    if not 0 < len(message.block) <= BLOCK_BYTES_MAX:
+        raise Malformed(f"a block of {len(message.block)} bytes; at most {BLOCK_BYTES_MAX}")
+    return BatchItem(key, facts.stream_no, message.seq, message.late, message.block)
+
+
+def gap(key: OutboxKey, message: pb.Gap, facts: StreamFacts) -> GapItem:
+    for name in ("first_seq", "last_seq", "end_record"):
+        _check_number(name, getattr(message, name))
+    if message.last_seq < message.first_seq:
+        raise Malformed(f"a gap from {message.first_seq} to {message.last_seq}")
+    if abs(message.end_tick) > TICK_MAX:
+        raise Malformed(f"a gap that ends at tick {message.end_tick}")
+    end_tick = facts.origin_tick + message.end_tick
+    return GapItem(
+        key,
+        facts.stream_no,
+        message.first_seq,
+        message.last_seq,
+        message.end_record,
+        end_tick,
+        message.reason,
+    )
+
+
+def beat(key: OutboxKey, message: pb.Heartbeat) -> Beat:
+    _check_number("stream_no", message.stream_no)
+    if len(message.record) > RECORD_BYTES_MAX or len(message.guard_states) > RECORD_BYTES_MAX:
+        raise Malformed(
+            f"a heartbeat with a record of {len(message.record)} bytes; at most {RECORD_BYTES_MAX}"
+        )
+    return Beat(
+        key, message.stream_no, message.tick, message.record, message.guard_states, _health(message.health)
+    )
+
+
+def blob(key: OutboxKey, message: pb.Blob) -> BlobItem:
+    """A blob whose content is what its hash says, unpacked."""
+    if len(message.content) > BLOB_BYTES_MAX:
+        raise Malformed(f"a blob of {len(message.content)} bytes; at most {BLOB_BYTES_MAX}")
+    try:
+        match message.kind:
+            case pb.BLOB_KIND_SCHEMA:
+                schema = Schema.from_bytes(unpack_schema(message.content))
+                found, content = schema.hash, schema.to_bytes()
+            case pb.BLOB_KIND_GUARDS:
+                guards = GuardSet.from_bytes(message.content)
+                found, content = guards.hash, guards.to_bytes()
+            case pb.BLOB_KIND_PRIOR:
+                found, content = Prior.from_bytes(message.content).hash, message.content
+            case _:
+                raise Malformed(f"a blob of the unknown kind {message.kind}")
+    except CodecError as error:
+        raise Malformed(f"a blob that is not what it says: {error}") from None
+    if found != message.hash:
+        raise Malformed(f"a blob named {message.hash.hex()} whose content is {found.hex()}")
+    return BlobItem(key, message.kind, found, content)
+
+
+def unpack_schema(content: bytes) -> bytes:
+    """Raises Malformed for what is no zstd frame of at most SCHEMA_BYTES_MAX."""
+    try:
+        if not 0 <= zstandard.frame_content_size(content) <= SCHEMA_BYTES_MAX:
+            raise Malformed("a schema of an impossible size")
+        return zstandard.ZstdDecompressor().decompress(content)
+    except zstandard.ZstdError as error:
+        raise Malformed(f"a schema that does not unpack: {error}") from None
+
+
+def _health(health: pb.Health) -> dict[str, object]:
+    """As JSON can have it."""
+    buses = [{field.name: value for field, value in bus.ListFields()} for bus in health.buses[:BUSES_MAX]]
+    figures = {field.name: value for field, value in health.ListFields() if field.name != "buses"}
+    finite = {name: value for name, value in figures.items() if value == value and abs(value) != float("inf")}  # noqa: PLR0124
+    return {**finite, **({"buses": buses} if buses else {})}
+
+
+def _check_bytes(name: str, value: bytes, sizes: tuple[int, ...]) -> None:
+    if len(value) not in sizes:
+        raise Malformed(f"{name} has {len(value)} bytes, not {' or '.join(map(str, sizes))}")
+
+
+def _check_number(name: str, value: int) -> None:
+    if value > NUMBER_MAX:
+        raise Malformed(f"{name} is {value}; at most {NUMBER_MAX}")
+
+
+def position(stream_no: int, seq: int) -> pb.Position:
+    return pb.Position(stream_no=stream_no, seq=seq)
+
+
+def refusal(code: pb.Refuse.Code.ValueType, text: str) -> pb.Down:
+    return pb.Down(refuse=pb.Refuse(code=code, text=text))
+
+
+REASONS: Mapping[int, str] = {
+    pb.Goodbye.REASON_PARKED: "parked"
+}  # what a vehicle is shown as; otherwise: offline
