@@ -8,6 +8,7 @@ import io
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,11 @@ from rich.console import Console
 from collector.rules import DEFAULT_FILE, load_rules
 from collector.store import open_store
 from demo.judge import Case, judge
+from demo.own_log import OwnLogError, prepare
 from demo.run import Poster, play
 from demo.script import script
 from demo.stage import Stage, StageError
-from demo.vehicles import fleet
+from demo.vehicles import CAR_DBC, fleet
 from demo.verdict import Verdict, json_report
 from demo.view import LiveView, PlainView, View, fleet_table, verdict_table
 from demo.warm import warm_up
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from demo.settings import Drive
 
 DRIVE_S = 60.0  # wall time of the drives
-HEAD_START_S = 8.0  # agents start and connect, so that their guards are in force when the drive begins
+# Collector and agents start and connect, so that the agents know their guards when the drive begins.
+HEAD_START_S, HEAD_START_EACH_S = 4.0, 1.0
 PLAIN_WIDTH = 160
 _MARK = "deadreckon-demo"  # a folder with this file in it is ours to clear
 
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console = Console(highlight=False, width=PLAIN_WIDTH)
     try:
         return asyncio.run(_demo(options, console))
-    except StageError as error:
+    except (StageError, OwnLogError) as error:
         console.print(f"[bold red]error[/]: {error}", soft_wrap=True)
         return 2
     except KeyboardInterrupt:
@@ -79,10 +82,18 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("demo-run"),
         help="where everything is kept (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=DRIVE_S, help="wall time that the drives take (default: %(default)s)"
-    )
+    parser.add_argument("--seconds", type=float, help="wall time that the drives take")
     return parser
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What is played: the drives, for how long, and what watches them (None: the rules that the collector ships with)."""
+
+    drives: Sequence[Drive]
+    wall_s: float
+    rules: Path | None
+    notes: Sequence[str] = ()
 
 
 async def _demo(options: argparse.Namespace, console: Console) -> int:
@@ -90,14 +101,15 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     folder = _cleared(options.folder)
     view: View = LiveView(console) if console.is_terminal else PlainView(console)
     try:
-        rules_file = None
-        drives = fleet(options.seconds)
-        view.event(None, "getting ready (compiling kernels takes a moment the first time)")
-        warm_up(drives[0].dbcs[0])
-        stage = Stage(folder, rules_file)
-        poster = await _run(stage, drives, options.seconds, view)
+        view.event(None, "getting ready; kernels are compiled the first time, which takes a moment")
+        bill = _bill(options, folder)
+        for note in bill.notes:
+            view.event(None, note)
+        warm_up(CAR_DBC)
+        stage = Stage(folder, bill.rules)
+        poster = await _run(stage, bill, view)
         view.event(None, "comparing what was sampled with what the collector gives back")
-        verdicts = _judge(stage, rules_file)
+        verdicts = _judge(stage, bill.rules)
     finally:
         view.close()
     ok = all(verdict.ok for verdict in verdicts)
@@ -108,6 +120,14 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     if options.svg:
         _draw(options.svg, poster, verdicts)
     return 0 if ok else 1
+
+
+def _bill(options: argparse.Namespace, folder: Path) -> Bill:
+    if options.log is None:
+        wall_s = options.seconds or DRIVE_S
+        return Bill(fleet(wall_s), wall_s, None)
+    own = prepare(options.log, options.dbc, folder, wall_s=options.seconds)
+    return Bill([own.drive], own.wall_s, own.rules, own.notes)
 
 
 async def _run(stage: Stage, drives: Sequence[Drive], drive_s: float, view: View) -> Poster:

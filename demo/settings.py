@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOSS_MAX_S = 1.0  # of record time, at most, lost by a kill
+ACK_WITHIN_S = 2.0  # of wall time; the collector's default is for links that cost money
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Drive:
 
     @property
     def name(self) -> str:
-        """Short name, and the vehicle's folder: the end of its VIN."""
-        return self.vin[-6:]
+        """The vehicle's folder: the end of its VIN, or the asset's name."""
+        return self.vin.removeprefix("asset:") if self.vin.startswith("asset:") else self.vin[-6:]
 
 
 def agent_toml(drive: Drive, *, address: str, outbox: Path, epoch: float) -> str:
@@ -54,6 +55,14 @@ def agent_toml(drive: Drive, *, address: str, outbox: Path, epoch: float) -> str
     if drive.signals is not None:
         document["signals"] = dict(drive.signals)
     return toml(document)
+
+
+def collector_toml(port: int, store: Path, rules: Path | None) -> str:
+    """Configuration of the collector; without rules, those that it ships with."""
+    settings = {"listen": f"127.0.0.1:{port}", "store": str(store), "ack_within_s": ACK_WITHIN_S}
+    if rules is not None:
+        settings["rules"] = str(rules)
+    return "".join(f"{key} = {_inline(value)}\n" for key, value in settings.items())
 
 
 def toml(document: Mapping[str, Any]) -> str:

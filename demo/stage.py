@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from demo.processes import Program, until
 from demo.proxy import Proxy, Road
 from demo.script import Act, Deed
-from demo.settings import Drive, agent_toml
+from demo.settings import Drive, agent_toml, collector_toml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 START_S = 60.0  # a slow machine compiles and starts within this
-ACK_WITHIN_S = 2.0
 _LISTENING = re.compile(r"listening.*?127\.0\.0\.1:(\d+)")
 
 
@@ -128,6 +127,6 @@ class Stage:
 
     def _collector_command(self) -> list[str]:
         """Port 0 the first time: any that is free."""
-        command = [sys.executable, "-m", "collector", "serve", "--listen", f"127.0.0.1:{self._port}"]
-        command += ["--store", str(self.store), "--ack-within-s", str(ACK_WITHIN_S)]
-        return [*command, "--rules", str(self._rules)] if self._rules else command
+        settings = self.folder / "collector.toml"
+        settings.write_text(collector_toml(self._port, self.store, self._rules))
+        return [sys.executable, "-m", "collector", "serve", "--config", str(settings)]

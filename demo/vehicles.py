@@ -11,6 +11,7 @@ from replay_logs.models import MODELS
 from replay_logs.scenarios import DRIVES
 
 _LOGS = Path(replay_logs.__file__).parent
+CAR_DBC = _LOGS / "car.dbc"
 _VINS = {
     "model-3": vin_with_check_digit("5YJ3E1EA", "SF000317"),
     "model-y": vin_with_check_digit("7SAYGDEE", "SF002171"),
@@ -33,7 +34,7 @@ def fleet(wall_s: float) -> list[Drive]:
                 model=model.title,
                 firmware_version=str(model.firmware_version),
                 log=_LOGS / "drives" / f"{name}.log.gz",
-                dbcs=(_LOGS / "car.dbc",),
+                dbcs=(CAR_DBC,),
                 speed=scenario.duration_s / wall_s,
                 title=name,
             )

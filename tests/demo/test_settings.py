@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.settings import LOSS_MAX_S, Drive, agent_toml, toml
+from collector.config import load_config
+from demo.settings import ACK_WITHIN_S, LOSS_MAX_S, Drive, agent_toml, collector_toml, toml
 from edge_agent.config import parse_config
 
 DRIVE = Drive(
@@ -33,6 +34,14 @@ def test_the_agent_understands_it():
     assert config.buses[0].channel == str(DRIVE.log)
     assert config.buses[0].options == {"speed": 20.0, "epoch": 1_700_000_000.25}
     assert set(config.signals or ()) == {"Speed", "Motor.Temp"}
+
+
+def test_the_collector_understands_it(tmp_path):
+    file = tmp_path / "collector.toml"
+    file.write_text(collector_toml(0, tmp_path / "collector.db", tmp_path / "rules.toml"))
+    config = load_config(file, {}, {})
+    assert (config.listen, config.ack_within_s) == ("127.0.0.1:0", ACK_WITHIN_S)
+    assert (config.store, config.rules) == (tmp_path / "collector.db", tmp_path / "rules.toml")
 
 
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x7f", exclude_categories=("Cs",)))

@@ -1,0 +1,189 @@
+"""Somebody's own drive: a log and DBCs in, what the demo needs to play it out, and a line for all that was left out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from decoder.dbc import DbcError, load
+from decoder.frames import EXTENDED, Frames
+from decoder.sampler import Sampler
+from demo.own_rules import rules_from
+from demo.settings import Drive, agent_toml
+from edge_agent.choices import make_plan
+from edge_agent.config import parse_config
+from edge_agent.errors import ConfigError
+from replay_logs.read import LogError, open_log
+from replay_logs.recording import Recording, load_recording
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from codec.records import Records
+    from decoder.plan import Plan
+
+FRAMES_PER_S_MAX = 9_000  # of wall time: what one agent reads on a slow core beside everything else
+WALL_S_MIN, WALL_S_MAX = 24.0, 60.0  # shorter, and the cuts get shorter than a restart takes
+SPEED_WANTED = 5.0
+SILENCE_S_MAX = 60.0  # longer ones are played as that long (see replay_logs.bus)
+_NS = 1e9
+
+
+class OwnLogError(ValueError):
+    """A log or DBC that no demo can be made of; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDrive:
+    """What is played, for how long, which rules watch it, and what is to be said about it."""
+
+    drive: Drive
+    wall_s: float
+    rules: Path
+    notes: tuple[str, ...]
+
+
+def prepare(log: Path, dbcs: Sequence[Path], folder: Path, *, wall_s: float | None = None) -> OwnDrive:
+    """Reads the log once, writes rules and settings into `folder`. Raises OwnLogError."""
+    if not dbcs:
+        raise OwnLogError("--log needs the DBC of the vehicle: add --dbc FILE")
+    try:
+        recording = load_recording(open_log(log))
+        warnings = [warning for dbc in dbcs for warning in load(dbc).warnings]
+    except (LogError, DbcError) as error:
+        raise OwnLogError(str(error)) from None
+    notes = [*recording.left_out, *_in_short(warnings)]
+    if not len(recording.frames):
+        raise OwnLogError(
+            f"{log}: has no data frames, only {recording.error_frames} error and {recording.remote_frames} remote frames"
+        )
+    drive = Drive(
+        vin=f"asset:{_asset_name(log)}",
+        model=log.name.partition(".")[0][:32],
+        firmware_version="",
+        log=log.resolve(),
+        dbcs=tuple(dbc.resolve() for dbc in dbcs),
+        speed=1.0,
+        title=f"{_played_s(recording.frames):,.0f} s",
+        signals=_signals(dbcs, folder),
+    )
+    plan = _plan(drive, folder)
+    known, channel, more = _known_frames(recording, plan)
+    notes += more
+    if not len(known):
+        raise OwnLogError(
+            f"{log}: none of its {len(recording.frames):,} frames is in the DBC; is it the DBC of this vehicle?"
+        )
+    share = len(known) / len(recording.frames)
+    notes.append(
+        f"{share:.1%} of {len(recording.frames):,} frames carry the {len(plan.schema.signals)} signals that are sampled"
+    )
+    wall_s = wall_s or _wall_s(recording.frames, len(known))
+    options = {"log_channel": channel} if channel is not None else {}
+    runs = _records(plan, known)
+    rules = folder / "rules.toml"
+    text = rules_from(plan.schema, runs)
+    rules.write_text(text or "# No signal of this drive is lively enough for a rule.\n")
+    notes.append(
+        "rules drawn from the drive: " + "; ".join(re.findall(r'when = "(.*)"', text))
+        if text
+        else "no signal is lively enough to draw a rule from"
+    )
+    return OwnDrive(
+        replace(drive, speed=max(_played_s(recording.frames), 0.001) / wall_s, bus_options=options),
+        wall_s,
+        rules,
+        tuple(notes),
+    )
+
+
+def _signals(dbcs: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Signals and thresholds as `edge-agent init` proposes them."""
+    proposal = folder / "init.toml"
+    command = [sys.executable, "-m", "edge_agent", "init", "-o", str(proposal)]
+    for dbc in dbcs:
+        command += ["--dbc", str(dbc.resolve())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OwnLogError(f"edge-agent init: {done.stderr.strip() or done.stdout.strip()}")
+    signals = tomllib.loads(proposal.read_text()).get("signals")
+    if not signals:
+        raise OwnLogError(f"{', '.join(map(str, dbcs))}: no signal that can be sampled")
+    return dict(signals)
+
+
+def _plan(drive: Drive, folder: Path) -> Plan:
+    text = agent_toml(drive, address="127.0.0.1:1", outbox=folder / "outbox.db", epoch=0.0)
+    try:
+        plan, _ = make_plan(parse_config(text, folder / "agent.toml", {}))
+    except ConfigError as error:
+        raise OwnLogError(str(error)) from None
+    return plan
+
+
+def _known_frames(recording: Recording, plan: Plan) -> tuple[Frames, str | None, list[str]]:
+    """Frames of the plan's messages, all on bus 0; the one channel to play, if not all can be; what is to be said.
+
+    Two channels are played as one bus, unless the same ID means something on both: then the busier one is played.
+    """
+    wanted = np.zeros(len(recording.frames), np.bool_)
+    ids = recording.frames.ids & ~np.uint32(EXTENDED)
+    extended = recording.frames.ids >= EXTENDED
+    for identifier, mask, long in plan.wanted_ids(0):
+        wanted |= (ids & np.uint32(mask) == np.uint32(identifier & mask)) & (extended == long)
+    known = recording.frames.take(wanted)
+    pairs = {(int(bus), int(key)) for bus, key in zip(known.buses, known.ids, strict=True)}
+    clashing = [key for key, count in Counter(key for _, key in pairs).items() if count > 1]
+    channel = None
+    notes = []
+    if clashing:
+        busiest = int(np.bincount(known.buses).argmax())
+        known = known.take(known.buses == busiest)
+        channel = recording.channels[busiest]
+        others = ", ".join(name for name in recording.channels if name != channel)
+        notes.append(
+            f"channel {channel} is played, {others} left out: {len(clashing)} IDs are on more than one"
+        )
+    return (
+        Frames(known.timestamps_ns, np.zeros_like(known.buses), known.ids, known.lengths, known.data),
+        channel,
+        notes,
+    )
+
+
+def _played_s(frames: Frames) -> float:
+    """How long the log plays at speed 1: backward stamps are due at once, long silences cut."""
+    newest = np.maximum.accumulate(frames.timestamps_ns)
+    return float(np.minimum(np.diff(newest) / _NS, SILENCE_S_MAX).sum())
+
+
+def _wall_s(frames: Frames, known: int) -> float:
+    """A few times faster than driven, and no more frames a second than an agent can read."""
+    comfortable = min(max(_played_s(frames) / SPEED_WANTED, WALL_S_MIN), WALL_S_MAX)
+    return max(comfortable, known / FRAMES_PER_S_MAX)
+
+
+def _records(plan: Plan, frames: Frames) -> list[tuple[int, Records]]:
+    """The whole drive as one stream."""
+    sampler = Sampler(plan)
+    sampler.feed(frames)
+    return [(0, run) for run in sampler.advance(None)]
+
+
+def _in_short(warnings: Sequence[str], at_most: int = 4) -> list[str]:
+    shown = list(warnings[:at_most])
+    if len(warnings) > at_most:
+        shown.append(f"... and {len(warnings) - at_most} more like these; `edge-agent check` lists them all")
+    return shown
+
+
+def _asset_name(log: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", log.name.partition(".")[0]).strip("-._")[:64] or "drive"
