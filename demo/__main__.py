@@ -130,16 +130,14 @@ def _bill(options: argparse.Namespace, folder: Path) -> Bill:
     return Bill([own.drive], own.wall_s, own.rules, own.notes)
 
 
-async def _run(stage: Stage, drives: Sequence[Drive], drive_s: float, view: View) -> Poster:
-    epoch = time.time_ns() / 1e9 + HEAD_START_S
+async def _run(stage: Stage, bill: Bill, view: View) -> Poster:
+    head_start_s = HEAD_START_S + HEAD_START_EACH_S * len(bill.drives)
+    epoch = time.time_ns() / 1e9 + head_start_s
+    who = f"{len(bill.drives)} vehicles" if len(bill.drives) > 1 else "one vehicle"
+    view.event(None, f"a collector and {who} are starting; in {head_start_s:.0f} s the drive begins")
     try:
-        await stage.open(drives, epoch)
-        head_start_s = epoch - time.time_ns() / 1e9
-        view.event(
-            None,
-            f"a collector and {len(drives)} vehicles are starting; in {head_start_s:.0f} s they drive off",
-        )
-        return await play(stage, script(drive_s, drives[0].model), epoch, drive_s, view)
+        await stage.open(bill.drives, epoch)
+        return await play(stage, script(bill.wall_s, bill.drives[0].model), epoch, bill.wall_s, view)
     finally:
         await stage.close()
 
