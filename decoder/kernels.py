@@ -9,12 +9,11 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from codec.records import Availability
 from decoder.tables import (
     ARITHMETIC,
     AS_IT_IS,
@@ -24,79 +23,45 @@ from decoder.tables import (
     COLUMN,
     END_BYTE,
     FACTOR,
-    FLOAT16,
+    FLOAT32,
     FLOAT64,
     FLOOR,
     FORM,
     LENGTH,
+    LINEAR,
     OFFSET,
     PGN_KEY,
     SHIFT,
     SIGNED,
     SPILL,
+    UNSIGNED,
     WHOLE,
-    WHOLE_TIMES,
     WORD,
-    Tables,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 PATH_NODES_MAX = 256  # nodes on the path of one frame; a message has as many switches at most
-AVAILABLE = int(Availability.AVAILABLE)
-NEVER_SEEN = int(Availability.NEVER_SEEN)
-STALE = int(Availability.STALE)
-NOT_AVAILABLE = int(Availability.NOT_AVAILABLE)
 
 _U32 = np.uint64(32)
-
-
-class Cells(NamedTuple):
-    """Two cells of memory, each seen as bits and as a float."""
-
-    bits: NDArray[np.uint64]
-    double: NDArray[np.float64]
-    short_bits: NDArray[np.uint32]
-    single: NDArray[np.float32]
-
-
-def make_cells() -> Cells:
-    bits, short_bits = np.zeros(1, np.uint64), np.zeros(1, np.uint32)
-    return Cells(bits, bits.view(np.float64), short_bits, short_bits.view(np.float32))
+_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def kernel(function: Any) -> Any:
+    """Compiled; parts of kernels take numbers only, because an array that is handed on is counted, which costs more."""
     return njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function)
 
 
 @kernel
-def match(bus: int, frame_id: int, t: Tables) -> int:
-    """Message of a frame, or -1."""
-    if frame_id < 0x80000000:
-        index = bus * 2048 + frame_id
-        if frame_id > 0x7FF or index >= t.standard.size:
-            return -1
-        return t.standard[index]
-    key = np.uint64(bus) << _U32 | np.uint64(frame_id)
-    message = _find(key, t)
-    if message < 0:
-        group = frame_id >> 8 & 0x3FFFF
-        if group >> 8 & 0xFF < 0xF0:
-            group &= 0x3FF00
-        message = _find(np.uint64(bus) << _U32 | np.uint64(PGN_KEY | group), t)
-    return message
+def _slot(key: Any, size: int) -> int:
+    return np.int64(key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) & (size - 1)
 
 
 @kernel
-def _find(key: Any, t: Tables) -> int:
-    size = t.keys.size
-    slot = np.int64(key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) & (size - 1)
-    while t.found[slot] >= 0:
-        if t.keys[slot] == key:
-            return t.found[slot]
-        slot = (slot + 1) & (size - 1)
-    return -1
+def _group_key(bus: Any, frame_id: int) -> Any:
+    """Key of the PGN of a 29-bit ID."""
+    group = frame_id >> 8 & 0x3FFFF
+    if group >> 8 & 0xFF < 0xF0:
+        group &= 0x3FF00
+    return bus << _U32 | np.uint64(PGN_KEY | group)
 
 
 @kernel
@@ -108,32 +73,39 @@ def _swapped(x: Any) -> Any:
 
 
 @kernel
-def _raw(words: Any, row: Any) -> Any:
-    """The bits of a signal in the words of one frame, as uint64."""
-    word, spill = row[WORD], np.uint64(row[SPILL])
-    if row[BIG_ENDIAN]:
-        bits = _swapped(words[word])
+def raw_bits(first: Any, second: Any, big_endian: int, shift: int, spill: int, length: int) -> Any:
+    """The bits of a signal, as uint64, of the word where it begins and the next one."""
+    if big_endian:
+        bits = _swapped(first)
         if spill:
-            bits = bits << spill | _swapped(words[word + 1]) >> (np.uint64(64) - spill)
+            bits = bits << np.uint64(spill) | _swapped(second) >> np.uint64(64 - spill)
         else:
-            bits >>= np.uint64(row[SHIFT])
+            bits >>= np.uint64(shift)
     else:
-        bits = words[word] >> np.uint64(row[SHIFT])
+        bits = first >> np.uint64(shift)
         if spill:
-            bits |= words[word + 1] << spill
-    return bits & (np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - row[LENGTH]))
+            bits |= second << np.uint64(spill)
+    return bits & (_ONES >> np.uint64(64 - length))
 
 
 @kernel
-def _extended(bits: Any, length: int) -> int:
+def extended(bits: Any, length: int) -> int:
     """Two's complement of `length` bits."""
     up = np.uint64(64 - length)
     return np.int64(bits << up) >> np.int64(up)
 
 
 @kernel
-def _half(bits: Any) -> float:
-    """Value of a float16."""
+def raw_value(bits: Any, form: int, length: int) -> float:
+    """Raw value as a float."""
+    if form == UNSIGNED:
+        return np.float64(bits)
+    if form == SIGNED:
+        return np.float64(extended(bits, length))
+    if form == FLOAT64:
+        return np.uint64(bits).view(np.float64)
+    if form == FLOAT32:
+        return np.float64(np.uint32(bits).view(np.float32))
     exponent = np.int64(bits >> np.uint64(10)) & 31
     mantissa = np.int64(bits) & 1023
     if exponent == 0:
@@ -146,135 +118,167 @@ def _half(bits: Any) -> float:
 
 
 @kernel
-def _raw_float(bits: Any, form: int, cells: Any) -> float:
-    """Value of a raw float of 16, 32 or 64 bits."""
-    if form == FLOAT64:
-        cells.bits[0] = bits
-        return cells.double[0]
-    if form == FLOAT16:
-        return _half(bits)
-    cells.short_bits[0] = np.uint32(bits)
-    return np.float64(cells.single[0])
-
-
-@kernel
-def _raw_value(bits: Any, row: Any, cells: Any) -> float:
-    """Raw value as a float, for bounds."""
-    if row[FORM] == SIGNED:
-        return np.float64(_extended(bits, row[LENGTH]))
-    if row[FORM] < SIGNED:
-        return np.float64(bits)
-    return _raw_float(bits, row[FORM], cells)
-
-
-@kernel
-def _physical(bits: Any, row: Any, scale: Any, cells: Any) -> float:
-    """What cantools makes of raw bits."""
-    form, arithmetic = row[FORM], row[ARITHMETIC]
-    if form <= SIGNED:
-        if form == SIGNED:
-            whole = _extended(bits, row[LENGTH])
-            raw = np.float64(whole)
-        else:
-            whole = np.int64(bits)
-            raw = np.float64(bits)
-        if arithmetic == WHOLE:
-            return np.float64(whole * row[FACTOR] + row[OFFSET])
-        if arithmetic == WHOLE_TIMES:
-            return np.float64(whole * row[FACTOR]) + scale[1]
-    else:
-        raw = _raw_float(bits, form, cells)
+def physical(
+    bits: Any, form: int, length: int, arithmetic: int, factor: int, offset: int, scale: float, shift: float
+) -> float:
+    """What cantools makes of raw bits: factor and offset are whole numbers, scale and shift the same as floats."""
+    if arithmetic == LINEAR:
+        return raw_value(bits, form, length) * scale + shift
     if arithmetic == AS_IT_IS:
-        return raw
-    return raw * scale[0] + scale[1]
+        return raw_value(bits, form, length)
+    whole = extended(bits, length) if form == SIGNED else np.int64(bits)
+    if arithmetic == WHOLE:
+        return np.float64(whole * factor + offset)
+    return np.float64(whole * factor) + shift
 
 
 @kernel
-def _available(bits: Any, raw: float, column: int, t: Tables) -> bool:
-    """Whether the sender says that this is a value."""
-    floor = np.uint64(t.limits[column, FLOOR])
-    if floor and bits >= floor:
-        return False
-    for code in range(t.limits[column, CODES_FIRST], t.limits[column, CODES_END]):
-        if t.codes[code] == bits:
-            return False
-    return t.bounds[column, 0] <= raw <= t.bounds[column, 1]
-
-
-@kernel
-def _path(message: int, words: Any, length: int, t: Tables, path: Any, cells: Any) -> int:
-    """Nodes that decode a frame, into `path`; how many, or 0 if a multiplexor has an unknown value."""
-    path[0] = t.messages[message, 0]
+def find_path(
+    root: int, words: Any, i: int, length: int, nodes: Any, switches: Any, cases: Any, rows: Any, scales: Any, path: Any
+) -> int:
+    """Nodes that decode frame `i`, into `path`; how many, or 0 if a multiplexor has an unknown value."""
+    path[0] = root
     end = 1
     at = 0
     while at < end:
         node = path[at]
-        for switch in range(t.nodes[node, 2], t.nodes[node, 3]):
-            row = t.rows[t.switches[switch, 0]]
-            if row[END_BYTE] > length:
+        for switch in range(nodes[node, 2], nodes[node, 3]):
+            r = switches[switch, 0]
+            if rows[r, END_BYTE] > length:
                 continue
-            scale = t.scales[t.switches[switch, 0]]
-            number = _physical(_raw(words, row), row, scale, cells)
+            word, spill = rows[r, WORD], rows[r, SPILL]
+            bits = raw_bits(
+                words[i, word],
+                words[i, word + 1] if spill else words[i, word],
+                rows[r, BIG_ENDIAN],
+                rows[r, SHIFT],
+                spill,
+                rows[r, LENGTH],
+            )
+            number = physical(
+                bits,
+                rows[r, FORM],
+                rows[r, LENGTH],
+                rows[r, ARITHMETIC],
+                rows[r, FACTOR],
+                rows[r, OFFSET],
+                scales[r, 0],
+                scales[r, 1],
+            )
             if not abs(number) < 9.0e18:
                 return 0
             value = np.int64(number)
-            low, high = t.switches[switch, 1], t.switches[switch, 2]
+            low, high = switches[switch, 1], switches[switch, 2]
             while low < high:
-                middle = (low + high) // 2
-                if t.cases[middle, 0] < value:
+                middle = (low + high) >> 1
+                if cases[middle, 0] < value:
                     low = middle + 1
                 else:
                     high = middle
-            if low == t.switches[switch, 2] or t.cases[low, 0] != value or end == path.size:
+            if low == switches[switch, 2] or cases[low, 0] != value or end == path.size:
                 return 0
-            path[end] = t.cases[low, 1]
+            path[end] = cases[low, 1]
             end += 1
         at += 1
     return end
 
 
 @kernel
-def match_frames(buses: Any, ids: Any, t: Tables, messages: Any) -> int:
-    """Message of each frame (or -1) into messages int32[n]; returns how many values there can be at most."""
+def match_frames(
+    buses: Any, ids: Any, standard: Any, keys: Any, found: Any, messages: Any, matched: Any
+) -> int:
+    """Message of each frame (or -1) into matched int32[n]; returns how many values there can be at most."""
     most = 0
     for i in range(ids.size):
-        message = match(np.int64(buses[i]), np.int64(ids[i]), t)
-        messages[i] = message
+        frame_id = np.int64(ids[i])
+        message = -1
+        if frame_id < 0x80000000:
+            index = np.int64(buses[i]) * 2048 + frame_id
+            if frame_id <= 0x7FF and index < standard.size:
+                message = np.int64(standard[index])
+        else:
+            bus = np.uint64(buses[i])
+            for key in (bus << _U32 | np.uint64(frame_id), _group_key(bus, frame_id)):
+                slot = _slot(key, keys.size)
+                while found[slot] >= 0 and keys[slot] != key:
+                    slot = (slot + 1) & (keys.size - 1)
+                message = np.int64(found[slot])
+                if message >= 0:
+                    break
+        matched[i] = message
         if message >= 0:
-            most += t.messages[message, 2]
+            most += messages[message, 2]
     return most
 
 
 @kernel
 def decode_frames(
-    messages: Any, lengths: Any, words: Any, t: Tables, mask: bool, path: Any, cells: Any, frame: Any, signal: Any, value: Any
+    matched: Any,
+    lengths: Any,
+    words: Any,
+    messages: Any,
+    nodes: Any,
+    switches: Any,
+    cases: Any,
+    rows: Any,
+    scales: Any,
+    limits: Any,
+    bounds: Any,
+    codes: Any,
+    mask: bool,
+    path: Any,
+    frame: Any,
+    signal: Any,
+    value: Any,
 ) -> int:
     """Every value of every frame into frame, signal int32[...] and value float64[...]; returns how many.
 
     With `mask`, what is not available is NaN.
     """
     count = 0
-    for i in range(messages.size):
-        message = messages[i]
+    for i in range(matched.size):
+        message = np.int64(matched[i])
         if message < 0:
             continue
         length = np.int64(lengths[i])
-        nodes = 1
-        path[0] = t.messages[message, 0]
-        if t.messages[message, 1]:
-            nodes = _path(message, words[i], length, t, path, cells)
-        for at in range(nodes):
+        node_count = 1
+        path[0] = messages[message, 0]
+        if messages[message, 1]:
+            node_count = find_path(messages[message, 0], words, i, length, nodes, switches, cases, rows, scales, path)
+        for at in range(node_count):
             node = path[at]
-            for r in range(t.nodes[node, 0], t.nodes[node, 1]):
-                row = t.rows[r]
-                if row[END_BYTE] > length:
+            for r in range(nodes[node, 0], nodes[node, 1]):
+                if rows[r, END_BYTE] > length:
                     continue
-                bits = _raw(words[i], row)
-                physical = _physical(bits, row, t.scales[r], cells)
-                if mask and not _available(bits, _raw_value(bits, row, cells), row[COLUMN], t):
-                    physical = np.nan
+                word, spill = rows[r, WORD], rows[r, SPILL]
+                bits = raw_bits(
+                    words[i, word],
+                    words[i, word + 1] if spill else words[i, word],
+                    rows[r, BIG_ENDIAN],
+                    rows[r, SHIFT],
+                    spill,
+                    rows[r, LENGTH],
+                )
+                column = rows[r, COLUMN]
                 frame[count] = i
-                signal[count] = row[COLUMN]
-                value[count] = physical
+                signal[count] = column
+                value[count] = physical(
+                    bits,
+                    rows[r, FORM],
+                    rows[r, LENGTH],
+                    rows[r, ARITHMETIC],
+                    rows[r, FACTOR],
+                    rows[r, OFFSET],
+                    scales[r, 0],
+                    scales[r, 1],
+                )
+                if mask:
+                    raw = raw_value(bits, rows[r, FORM], rows[r, LENGTH])
+                    absent = not bounds[column, 0] <= raw <= bounds[column, 1]
+                    absent = absent or (limits[column, FLOOR] != 0 and bits >= np.uint64(limits[column, FLOOR]))
+                    for code in range(limits[column, CODES_FIRST], limits[column, CODES_END]):
+                        absent = absent or codes[code] == bits
+                    if absent:
+                        value[count] = np.nan
                 count += 1
     return count

@@ -115,6 +115,24 @@ def merge(buses: Sequence[Sequence[Dbc]], names: Sequence[str]) -> tuple[list[Bu
     return messages, warnings
 
 
+def occurring(messages: Sequence[BusMessage], buses: NDArray[np.uint8], ids: NDArray[np.uint32]) -> set[tuple[int, int]]:
+    """(bus, key) of the messages that have frames among buses and ids [n]."""
+    exact = {(entry.bus, entry.key) for entry in messages}
+    groups = {
+        (entry.bus, pgn(entry.message.frame_id)): (entry.bus, entry.key)
+        for entry in reversed(messages)  # the first of a group wins, as in `_lookup`
+        if entry.message.is_extended_frame and entry.message.protocol == "j1939"
+    }
+    seen: set[tuple[int, int]] = set()
+    for number in np.unique(buses.astype(np.int64) << 32 | ids).tolist():
+        bus, frame_id = number >> 32, number & 0xFFFFFFFF
+        if (bus, frame_id) in exact:
+            seen.add((bus, frame_id))
+        elif frame_id & EXTENDED and (bus, pgn(frame_id & ~EXTENDED)) in groups:
+            seen.add(groups[bus, pgn(frame_id & ~EXTENDED)])
+    return seen
+
+
 def network_bit(signal: Signal) -> int:
     """First bit of a signal, counted in the order of its bytes."""
     start: int = signal.start
@@ -148,8 +166,10 @@ def compile_tables(
     columns: int,
     limits: dict[int, Limits] | None = None,
 ) -> Tables:
-    """Tables for `messages`, of the signals that `column_of` gives a column (not -1) below `columns`."""
-    assert not any(inexpressible(entry.message) for entry in messages)
+    """Tables for `messages`, of the signals that `column_of` gives a column (not -1) below `columns`.
+
+    Each of these has at most 64 bits within 64 bytes, and so has every multiplexor.
+    """
     compiler = _Compiler(column_of)
     roots = [compiler.message(entry) for entry in messages]
     standard, keys, found = _lookup(messages)
@@ -208,7 +228,7 @@ class _Compiler:
         most_rows = 0
         for signal in signals:
             if not signal.is_multiplexer:
-                continue
+                continue  # cantools gives values to the children of multiplexors only
             by_value: dict[int, list[Signal]] = {int(value): [] for value in signal.conversion.choices or {}}
             for child in children[signal.name]:
                 for value in child.multiplexer_ids or ():
@@ -247,8 +267,9 @@ class _Compiler:
             row[FORM] = {16: FLOAT16, 32: FLOAT32, 64: FLOAT64}[length]
         else:
             row[FORM] = SIGNED if signal.is_signed else UNSIGNED
-        arithmetic = _arithmetic(signal)
-        assert arithmetic is not None
+        assert length <= 64, signal.name
+        assert end_byte(signal) <= FD_BYTES, signal.name
+        arithmetic = _arithmetic(signal) or LINEAR  # where int64 is too small, only raw counts are of use
         row[ARITHMETIC] = arithmetic
         if arithmetic in (WHOLE, WHOLE_TIMES):
             row[FACTOR] = int(signal.conversion.scale)

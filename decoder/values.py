@@ -65,21 +65,28 @@ class BulkDecoder:
         }
         self._tables = tables.compile_tables(tabled, self._column, len(signals), limits)
         self._path = np.zeros(kernels.PATH_NODES_MAX, np.int64)
-        self._cells = kernels.make_cells()
 
     def decode_values(self, frames: Frames) -> Values:
         """All values of all frames that the DBCs know, in the order of the frames."""
+        t = self._tables
         matched = np.empty(len(frames), np.int32)
-        most = kernels.match_frames(frames.buses, frames.ids, self._tables, matched)
+        most = kernels.match_frames(frames.buses, frames.ids, t.standard, t.keys, t.found, t.messages, matched)
         frame, signal, value = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float64)
         count = kernels.decode_frames(
             matched,
             frames.lengths,
             frames.words(),
-            self._tables,
+            t.messages,
+            t.nodes,
+            t.switches,
+            t.cases,
+            t.rows,
+            t.scales,
+            t.limits,
+            t.bounds,
+            t.codes,
             self._mask,
             self._path,
-            self._cells,
             frame,
             signal,
             value,

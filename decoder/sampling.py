@@ -1,0 +1,199 @@
+"""The kernels of the sampler: frames in, ticks out. Rules of `decoder.kernels`.
+
+Rules
+- A tick closes when a frame stamped after it arrives, or when the caller says that time has passed it. So what a tick
+  holds depends on the order of the frames alone, not on how they are cut into calls.
+- Lazy: a frame only leaves its payload behind, and the newest payload of each message is decoded when a tick closes.
+  Multiplexed frames are decoded at once, because each of their variants has a newest payload of its own.
+- Time never runs backward: a frame stamped before another counts as stamped with it. Only when STEP_FRAMES frames in a
+  row lie STEP_NS or more behind, the clock that stamped them has been set back: time goes on from where it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from codec.records import Availability
+from codec.schema import NS
+from decoder.kernels import extended, find_path, kernel, raw_bits, raw_value
+from decoder.tables import (
+    BIG_ENDIAN,
+    CODES_END,
+    CODES_FIRST,
+    COLUMN,
+    END_BYTE,
+    FLOAT16,
+    FLOOR,
+    FORM,
+    LENGTH,
+    SHIFT,
+    SIGNED,
+    SPILL,
+    WORD,
+    Tables,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STEP_NS = 10 * NS  # farther behind than any merging of buses or buffering of a driver puts a frame
+STEP_FRAMES = 16
+LEARNED_MAX_NS = 60 * NS  # nothing counts as fresh for longer, unless the DBC or the configuration says so
+CYCLES_MISSED = 5
+
+# Cells of `State.clock`.
+PERIOD_NS, PARK_NS, RUNNING, NEXT_TICK, NOW, SET_BACK_NS, BEHIND, PENDING, LATE, UNKNOWN, STEPS, AT_FRAME, CLOCK_CELLS = range(13)
+# Columns of `State.signals`: count, state, time of the newest frame that carried it, learned cycle, timeout, and how
+# long a learned timeout may become (0: the timeout is fixed).
+COUNT, STATE, SEEN, CYCLE, TIMEOUT, LEARNED_MAX, SIGNAL_COLUMNS = range(7)
+# Columns of `State.latches`: length of the newest payload or -1, and when it came.
+PAYLOAD_BYTES, CAME, LATCH_COLUMNS = range(3)
+BEFORE_ALL = -(1 << 62)
+
+_AVAILABLE = int(Availability.AVAILABLE)
+_NEVER_SEEN = int(Availability.NEVER_SEEN)
+_STALE = int(Availability.STALE)
+_NOT_AVAILABLE = int(Availability.NOT_AVAILABLE)
+
+
+class State(NamedTuple):
+    """What the sampler remembers. All integers are int64 unless said otherwise."""
+
+    clock: NDArray[np.int64]  # [CLOCK_CELLS]
+    signals: NDArray[np.int64]  # [columns, SIGNAL_COLUMNS]
+    latches: NDArray[np.int64]  # [messages, LATCH_COLUMNS]
+    payloads: NDArray[np.uint64]  # [messages, 8]: newest payload of each message
+    pending: NDArray[np.int64]  # [messages]: those with a payload that is not decoded yet, in order of arrival
+    path: NDArray[np.int64]  # [PATH_NODES_MAX]: scratch
+
+
+class Ticks(NamedTuple):
+    """Room for n closed ticks."""
+
+    ticks: NDArray[np.int64]  # [n]
+    counts: NDArray[np.int64]  # [n, columns]
+    states: NDArray[np.uint8]  # [n, columns]
+
+
+@kernel
+def update_signals(message: int, words: Any, i: int, length: int, time_ns: int, t: Tables, s: State) -> bool:
+    """Decode payload `i` of `words` into the signals; False if its multiplexor value is unknown."""
+    rows, nodes, limits, bounds, codes = t.rows, t.nodes, t.limits, t.bounds, t.codes
+    signals, path = s.signals, s.path
+    node_count = find_path(t.messages[message, 0], words, i, length, nodes, t.switches, t.cases, rows, t.scales, path)
+    for at in range(node_count):
+        node = path[at]
+        for r in range(nodes[node, 0], nodes[node, 1]):
+            column = rows[r, COLUMN]
+            if signals[column, STATE] != _NEVER_SEEN:
+                interval = min(time_ns - signals[column, SEEN], LEARNED_MAX_NS)
+                cycle = signals[column, CYCLE]
+                signals[column, CYCLE] = cycle + ((interval - cycle) >> 2) if cycle else interval
+            signals[column, SEEN] = time_ns
+            signals[column, STATE] = _NOT_AVAILABLE
+            if rows[r, END_BYTE] > length:
+                continue
+            word, spill, form = rows[r, WORD], rows[r, SPILL], rows[r, FORM]
+            bits = raw_bits(
+                words[i, word],
+                words[i, word + 1] if spill else words[i, word],
+                rows[r, BIG_ENDIAN],
+                rows[r, SHIFT],
+                spill,
+                rows[r, LENGTH],
+            )
+            raw = raw_value(bits, form, rows[r, LENGTH])
+            absent = not bounds[column, 0] <= raw <= bounds[column, 1]
+            absent = absent or (limits[column, FLOOR] != 0 and bits >= np.uint64(limits[column, FLOOR]))
+            for code in range(limits[column, CODES_FIRST], limits[column, CODES_END]):
+                absent = absent or codes[code] == bits
+            if absent:
+                continue
+            signals[column, STATE] = _AVAILABLE
+            if form == SIGNED:
+                signals[column, COUNT] = extended(bits, rows[r, LENGTH])
+            elif form == FLOAT16:
+                signals[column, COUNT] = np.int64(np.float32(raw).view(np.uint32))
+            else:
+                signals[column, COUNT] = np.int64(bits)
+    return node_count > 0
+
+
+@kernel
+def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> int:
+    """Close all ticks earlier than `before_ns`, into `out` from `at`; returns the next `at`. Stops where `out` is full."""
+    clock, signals, pending, latches, payloads = s.clock, s.signals, s.pending, s.latches, s.payloads
+    ticks, counts, states = out.ticks, out.counts, out.states
+    while clock[RUNNING] and clock[NEXT_TICK] * clock[PERIOD_NS] < before_ns and at < ticks.size:
+        time_ns = clock[NEXT_TICK] * clock[PERIOD_NS]
+        if time_ns > clock[NOW] + clock[PARK_NS]:
+            clock[RUNNING] = 0  # parked: no more ticks until a frame comes
+            break
+        for p in range(clock[PENDING]):
+            message = pending[p]
+            update_signals(message, payloads, message, latches[message, PAYLOAD_BYTES], latches[message, CAME], t, s)
+            latches[message, PAYLOAD_BYTES] = -1
+        clock[PENDING] = 0
+        ticks[at] = clock[NEXT_TICK]
+        for column in range(signals.shape[0]):
+            state = signals[column, STATE]
+            if state != _NEVER_SEEN:
+                timeout = min(CYCLES_MISSED * signals[column, CYCLE], signals[column, LEARNED_MAX])
+                if time_ns - signals[column, SEEN] > max(timeout, signals[column, TIMEOUT]):
+                    state = _STALE
+            states[at, column] = state
+            counts[at, column] = signals[column, COUNT] if state == _AVAILABLE else 0
+        at += 1
+        clock[NEXT_TICK] += 1
+    return at
+
+
+@kernel
+def take_frames(
+    first: int, timestamps_ns: Any, lengths: Any, words: Any, matched: Any, t: Tables, s: State, out: Ticks
+) -> int:
+    """Take frames from `first` on; returns how many ticks were closed into `out`.
+
+    clock[AT_FRAME] is where it stopped: at a frame that closes more ticks than `out` has room for, or at the end.
+    """
+    clock, pending, latches, payloads, messages = s.clock, s.pending, s.latches, s.payloads, t.messages
+    period_ns = clock[PERIOD_NS]
+    at = 0
+    for i in range(first, timestamps_ns.size):
+        clock[AT_FRAME] = i
+        message = np.int64(matched[i])
+        if message < 0:
+            clock[UNKNOWN] += 1
+            continue
+        time_ns = timestamps_ns[i] + clock[SET_BACK_NS]
+        if clock[RUNNING] and clock[NEXT_TICK] * period_ns < time_ns:
+            at = close_ticks(time_ns, t, s, out, at)
+            if clock[RUNNING] and clock[NEXT_TICK] * period_ns < time_ns:
+                return at
+        behind_ns = clock[NOW] - time_ns if clock[NOW] != BEFORE_ALL else 0
+        clock[BEHIND] = clock[BEHIND] + 1 if behind_ns >= STEP_NS else 0
+        if clock[BEHIND] == STEP_FRAMES:
+            clock[SET_BACK_NS] += behind_ns
+            clock[STEPS] += 1
+            clock[BEHIND] = 0
+        if time_ns <= (clock[NEXT_TICK] - 1) * period_ns:
+            clock[LATE] += 1
+        clock[NOW] = max(clock[NOW], time_ns)
+        if not clock[RUNNING]:
+            clock[RUNNING] = 1
+            clock[NEXT_TICK] = max(clock[NEXT_TICK], -(-clock[NOW] // period_ns))
+        if messages[message, 1]:
+            if not update_signals(message, words, i, np.int64(lengths[i]), clock[NOW], t, s):
+                clock[UNKNOWN] += 1
+            continue
+        if latches[message, PAYLOAD_BYTES] < 0:
+            pending[clock[PENDING]] = message
+            clock[PENDING] += 1
+        latches[message, PAYLOAD_BYTES] = np.int64(lengths[i])
+        latches[message, CAME] = clock[NOW]
+        for word in range(words.shape[1]):
+            payloads[message, word] = words[i, word]
+    clock[AT_FRAME] = timestamps_ns.size
+    return at
