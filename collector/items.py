@@ -40,6 +40,7 @@ class Greeting:
     model: str = ""
     firmware_version: str = ""
     agent_version: str = ""
+    state: str = "online"  # what the vehicle is shown as; empty: as before
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def vehicle(item: Greeting, now: str) -> Row:
         "model": item.model,
         "firmware_version": item.firmware_version,
         "agent_version": item.agent_version,
-        "state": "online",
+        "state": item.state,
         "first_seen": now,
         "last_seen": now,
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, create_engine, event, inspect, text
+from sqlalchemy import Table, create_engine, event, func, inspect, text
 from sqlalchemy.dialects.sqlite import insert as upsert_statement
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -118,9 +118,10 @@ def insert_new(table: Table) -> Insert:
     return upsert_statement(table).on_conflict_do_nothing()
 
 
-def upsert(table: Table, keys: Sequence[str], update: Sequence[str]) -> Insert:
-    """INSERT that updates the named columns of rows that are there already."""
+def upsert(table: Table, keys: Sequence[str], update: Sequence[str], *, texts: Sequence[str] = ()) -> Insert:
+    """INSERT that updates the named columns of rows that are there already; those in `texts` only by a text that is not empty."""
     statement = upsert_statement(table)
-    return statement.on_conflict_do_update(
-        index_elements=list(keys), set_={name: statement.excluded[name] for name in update}
-    )
+    new = statement.excluded
+    changes: dict[str, Any] = {name: new[name] for name in update}
+    changes |= {name: func.coalesce(func.nullif(new[name], ""), table.c[name]) for name in texts}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=changes)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_VEHICLE_KEYS = ("model", "firmware_version", "agent_version", "state", "last_seen")
+_VEHICLE_TEXTS = ("model", "firmware_version", "agent_version", "state")
 _FAULT_KEYS = ("ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick")
 
 
@@ -160,7 +160,7 @@ class Transaction:
         changes, self.changes = self.changes, Changes(outboxes=self.changes.outboxes)
         blob_rows = list(changes.blobs.values())
         for statement, rows in (
-            (upsert(vehicles, ["vin"], _VEHICLE_KEYS), list(changes.vehicles.values())),
+            (upsert(vehicles, ["vin"], ["last_seen"], texts=_VEHICLE_TEXTS), list(changes.vehicles.values())),
             (_SET_STATE, list(changes.vehicle_states.values())),
             (_SET_HEARTBEAT, list(changes.heartbeats.values())),
             (_SET_REPLACED, list(changes.replaced.values())),

@@ -113,14 +113,21 @@ class Store:
         return rows
 
     def faults(
-        self, vin: str | None = None, *, severity: str | None = None, only_open: bool = False
+        self,
+        vin: str | None = None,
+        *,
+        severity: str | None = None,
+        only_open: bool = False,
+        after_id: int = 0,
     ) -> list[dict[str, Any]]:
-        """One row per fault, in the order in which they were detected."""
+        """One row per fault, in the order in which they were detected. `after_id`: those that are open or came later."""
         wanted = select(faults).order_by(faults.c.detected_at, faults.c.id)
         if vin is not None:
             wanted = wanted.where(faults.c.vin == vin)
         if severity is not None:
             wanted = wanted.where(faults.c.severity == severity)
+        if after_id:
+            wanted = wanted.where(faults.c.ended_at.is_(None) | (faults.c.id > after_id))
         if only_open:
             wanted = wanted.where(faults.c.ended_at.is_(None))
         rows = self._rows(wanted)

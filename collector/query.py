@@ -1,0 +1,218 @@
+"""`collector query`: what is stored, as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any, assert_never
+
+from collector import times
+from collector.materialise import Readable
+from collector.store import Store, open_store
+from collector.store.reader import wall_ns
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from codec.schema import Schema
+
+TABLE_ROWS_MAX = 1000  # more is not read on a screen; CSV and JSON have no limit
+NS = 1_000_000_000
+
+Row = dict[str, Any]
+
+
+class QueryError(ValueError):
+    """A question that has no answer; the message says what can be asked."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print. Raises QueryError and StoreError."""
+    store = open_store(options.store)
+    vin = None if options.vin is None else known_vehicle(store, options.vin)
+    columns: Sequence[str]
+    rows: Iterator[Row]
+    match options.what:
+        case "vehicles":
+            columns, rows = VEHICLE_COLUMNS, iter(store.vehicles())
+        case "faults":
+            columns = FAULT_COLUMNS
+            rows = iter(store.faults(vin, severity=options.severity, only_open=options.only_open))
+        case "gaps":
+            columns, rows = GAP_COLUMNS, iter(store.gaps(vin))
+        case "streams":
+            columns, rows = STREAM_COLUMNS, stream_rows(store, vin)
+        case "signal":
+            columns, rows = signal_rows(store, vin, options)
+        case _:
+            assert_never(options.what)
+    PRINTERS[options.format](columns, rows)
+
+
+VEHICLE_COLUMNS = (
+    "vin",
+    "model",
+    "firmware_version",
+    "state",
+    "last_seen",
+    "records",
+    "batches",
+    "open_faults",
+)
+FAULT_COLUMNS = (
+    "vin", "code", "severity", "started_at", "detected_at", "ended_at", "signal", "peak", "approximate", "late",
+    "description", "action",
+)  # fmt: skip
+GAP_COLUMNS = ("vin", "stream_no", "first_seq", "last_seq", "records", "reason", "noted_at")
+STREAM_COLUMNS = ("vin", "stream_no", "began_at", "rate_hz", "signals", "batches", "records", "blocks_bytes")
+
+
+def known_vehicle(store: Store, vin: str) -> str:
+    known = [row["vin"] for row in store.vehicles()]
+    spelt = vin if vin.startswith("asset:") else vin.upper()
+    if spelt not in known:
+        raise QueryError(f"no vehicle {vin} in {store.path}; known are {', '.join(known) or 'none yet'}")
+    return spelt
+
+
+def stream_rows(store: Store, vin: str | None) -> Iterator[Row]:
+    for stream in store.streams(vin):
+        began_ns = stream.facts.origin_tick * stream.schema.period_ns + stream.offset_ns
+        yield {
+            "vin": stream.vin,
+            "stream_no": stream.facts.stream_no,
+            "began_at": times.to_text(began_ns),
+            "rate_hz": stream.schema.rate_hz,
+            "signals": len(stream.schema.signals),
+            "batches": stream.batches,
+            "records": stream.records,
+            "blocks_bytes": stream.blocks_bytes,
+        }
+
+
+def signal_rows(
+    store: Store, vin: str | None, options: argparse.Namespace
+) -> tuple[Sequence[str], Iterator[Row]]:
+    """Columns and rows of the named signals; without names, of the list of signals."""
+    if vin is None:
+        vins = [row["vin"] for row in store.vehicles()]
+        if len(vins) != 1:
+            raise QueryError(f"say which vehicle with --vin; known are {', '.join(vins) or 'none yet'}")
+        vin = vins[0]
+    schemas = {stream.schema.hash: stream.schema for stream in store.streams(vin)}
+    if not options.names:
+        return ("signal", "unit", "threshold", "source"), listed(schemas.values())
+    known = {name for schema in schemas.values() for name in schema.names}
+    for name in options.names:
+        if name not in known:
+            raise QueryError(f"{vin} has no signal {name}; `collector query signal --vin {vin}` lists them")
+    if options.rate is not None and options.rate <= 0:
+        raise QueryError("--rate must be more than 0")
+    now_ns = time.time_ns()
+    try:
+        start_ns, end_ns = (
+            None if text is None else times.from_text(text, now_ns) for text in (options.start, options.end)
+        )
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+    return ("timestamp", *options.names), values(store, vin, options.names, start_ns, end_ns, options.rate)
+
+
+def listed(schemas: Iterable[Schema]) -> Iterator[Row]:
+    signals = {signal.name: signal for schema in schemas for signal in schema.signals}
+    for name, signal in sorted(signals.items()):
+        yield {"signal": name, "unit": signal.unit, "threshold": signal.threshold, "source": signal.source}
+
+
+def values(
+    store: Store,
+    vin: str,
+    names: Sequence[str],
+    start_ns: int | None,
+    end_ns: int | None,
+    rate_hz: float | None,
+) -> Iterator[Row]:
+    """{"timestamp": ..., name: value or None} of each record, by stream and tick."""
+    readables: dict[bytes, Readable] = {}
+    step_ns = 0 if rate_hz is None else round(NS / rate_hz)
+    slot = None
+    for run in store.runs(vin, start_ns, end_ns):
+        readable = readables.setdefault(run.schema.hash, Readable(run.schema))
+        columns = {name: run.schema.index(name) for name in names if name in run.schema.names}
+        records = run.records
+        physical = run.schema.to_physical(records.counts, records.states)
+        for index in range(len(records)):
+            at_ns = wall_ns(run, index)
+            if step_ns and slot == (slot := (run.outbox_id, run.facts.stream_no, at_ns // step_ns)):
+                continue
+            row: Row = {"timestamp": times.to_text(at_ns)}
+            for name in names:
+                column = columns.get(name)
+                row[name] = (
+                    None
+                    if column is None
+                    else readable.value(
+                        column,
+                        int(records.counts[index, column]),
+                        int(records.states[index, column]),
+                        float(physical[index, column]),
+                    )
+                )
+            yield row
+
+
+def print_json(columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """A list, one row a line, so that long ones stream."""
+    print("[", end="")
+    for number, row in enumerate(rows):
+        shown = {column: row[column] for column in columns} | {
+            k: row[k] for k in ("evidence", "heartbeat") if k in row
+        }
+        print(",\n " if number else "\n ", json.dumps(shown, ensure_ascii=False), sep="", end="")
+    print("\n]")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """With a header; an empty cell is what is not available."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([row[column] for column in columns] for row in rows)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """For people: at most TABLE_ROWS_MAX rows, and a line that says so."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = iter(rows)
+    console = Console(highlight=False)
+    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    for row in itertools.islice(rows, TABLE_ROWS_MAX):
+        table.add_row(
+            *(_cell(row[column]) for column in columns), style=_STYLES.get(row.get("severity", ""), "")
+        )
+    if not table.row_count:
+        console.print("nothing is stored that answers this")
+        return
+    console.print(table)
+    if next(rows, None) is not None:
+        console.print(
+            f"the first {TABLE_ROWS_MAX} rows; --from, --to and --rate narrow it down, --format csv has all",
+            style="dim",
+        )
+
+
+_STYLES = {"CRITICAL": "red", "WARNING": "yellow"}
+PRINTERS = {"json": print_json, "csv": print_csv, "table": print_table}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

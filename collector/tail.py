@@ -1,0 +1,99 @@
+"""`collector tail`: the live stream, one line for each vehicle and second, as the store gets it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from collector.query import known_vehicle
+from collector.rules.expression import comparisons, parse
+from collector.store import Store, StoreUnavailable, open_store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from rich.text import Text
+
+POLL_S = 0.25
+LINES_MAX = 10_000
+SEEN_MAX = 200  # ended faults that are looked at again: one that was open at the last look may be among them
+DIGITS = 6  # significant, on a screen
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print until Ctrl-C. Raises StoreError and QueryError."""
+    from rich.console import Console
+
+    store = open_store(options.store)
+    vin = None if options.vin is None else known_vehicle(store, options.vin)
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else None
+    after_id = store.last_id(min(max(options.lines, 0), LINES_MAX), vin)
+    faults = Faults(store, vin)
+    while True:
+        try:
+            rows = store.latest(after_id, vin)
+            for text in faults.news():
+                console.print(text, soft_wrap=True)
+        except StoreUnavailable:  # a writer holds it for a moment; what came is still there at the next look
+            rows = []
+        for row in rows:
+            after_id = row["id"]
+            line = rendered(row, faults.signals_at(row["vin"], row["timestamp"]), options.signal, width)
+            console.print(line, soft_wrap=True)
+        if not rows:
+            time.sleep(POLL_S)
+
+
+def rendered(row: dict[str, Any], red: frozenset[str], only: Sequence[str] | None, width: int | None) -> Text:
+    """One line: those in a fault first and red, the others green, as many as fit into `width` (None: all)."""
+    from rich.text import Text
+
+    values = json.loads(row["data"])
+    names = list(only) if only else sorted(values, key=lambda name: name not in red)
+    line = Text(f"{row['timestamp']}  {row['vin']}", style="default")
+    if row["late"]:
+        line.append("  late", style="yellow")
+    for name in names:
+        value = values.get(name)
+        shown = "-" if value is None else f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
+        part = f"  {name} {shown}"
+        if width is not None and not only and len(line) + len(part) > width:
+            break
+        line.append(part, style="bold red" if name in red else "dim" if value is None else "green")
+    return line
+
+
+class Faults:
+    """Faults of the store, looked at again and again."""
+
+    def __init__(self, store: Store, vin: str | None) -> None:
+        self._store = store
+        self._vin = vin
+        self._rows = store.faults(vin)
+        self._seen: dict[int, str | None] = {row["id"]: row["ended_at"] for row in self._rows}
+        self._after_id = max(0, max(self._seen, default=0) - SEEN_MAX)
+
+    def news(self) -> Iterator[Text]:
+        """A line for each fault that opened or ended since the last look."""
+        from rich.text import Text
+
+        self._rows = self._store.faults(self._vin, after_id=self._after_id)
+        for row in self._rows:
+            if row["id"] not in self._seen:
+                what = f"{row['detected_at']}  {row['vin']}  {row['severity']}  {row['code']}: {row['description']}"
+                yield Text(what, style="bold red" if row["severity"] == "CRITICAL" else "bold yellow")
+            if row["ended_at"] and not self._seen.get(row["id"]):
+                yield Text(f"{row['ended_at']}  {row['vin']}  {row['code']} ended", style="bold green")
+            self._seen[row["id"]] = row["ended_at"]
+
+    def signals_at(self, vin: str, timestamp: str) -> frozenset[str]:
+        """Signals of the vehicle that were in a fault then: those its rule names."""
+        return frozenset(
+            name
+            for row in self._rows
+            if row["vin"] == vin and row["started_at"] <= timestamp and (row["ended_at"] or "~") >= timestamp
+            for name in (row["signal"], *(one.signal for one in comparisons(parse(row["evidence"]["when"]))))
+        )
