@@ -19,7 +19,8 @@ from codec.errors import DamagedBlock, UnknownBlock
 from codec.schema import HASH_BYTES
 
 BLOCK_VERSION = 1
-KEYFRAME, SKIP, NAMED = 0x10, 0x20, 0x40
+KEYFRAME, SKIP, NAMED, SAME = 0x10, 0x20, 0x40, 0x80
+AS_BEFORE = 0  # a header's record count: as many as in the block before
 _VARINT_BYTES_MAX = 10
 _US = 1000
 
@@ -40,7 +41,10 @@ class Keyframe:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`start`: ticks from the stream's origin (keyframe) or from the end of the last block."""
+    """`start`: ticks from the stream's origin (keyframe) or from the end of the last block.
+
+    `record_count` may be AS_BEFORE where there is a block before, so not in a keyframe.
+    """
 
     start: int
     record_count: int
@@ -51,9 +55,11 @@ def render_header(header: Header, digest: int) -> bytes:
     """The bytes before the body."""
     keyframe = header.keyframe
     if keyframe is None:
-        flags = SKIP if header.start else 0
+        same = header.record_count == AS_BEFORE
+        flags = (SKIP if header.start else 0) | (SAME if same else 0)
+        count = b"" if same else _varint(header.record_count)
         skipped = _varint(header.start) if header.start else b""
-        return bytes((BLOCK_VERSION | flags, digest)) + _varint(header.record_count) + skipped
+        return bytes((BLOCK_VERSION | flags, digest)) + count + skipped
     flags = KEYFRAME | (NAMED if keyframe.named else 0)
     offset = round((keyframe.clock_offset_ns - keyframe.facts_offset_ns) / _US)
     parts = [
@@ -76,16 +82,18 @@ def parse_header(
 
     Raises DamagedBlock, or UnknownBlock for a version that this software does not read.
     """
-    if len(content) < 3:
+    if len(content) < 2:
         raise DamagedBlock(f"a block of {len(content)} bytes")
     version, flags = content[0] & 0x0F, content[0] & 0xF0
     if version != BLOCK_VERSION:
         raise UnknownBlock(
             f"a block of version {version}; this software reads {BLOCK_VERSION}", ("version", version)
         )
-    if flags & ~(KEYFRAME | SKIP | NAMED):
-        raise DamagedBlock(f"a block with unknown flags {flags:#x}")
-    count, at = _read_varint(content, 2)
+    if flags & KEYFRAME and flags & (SAME | SKIP):
+        raise DamagedBlock("a keyframe that refers to the block before it")
+    count, at = (AS_BEFORE, 2) if flags & SAME else _read_varint(content, 2)
+    if count == AS_BEFORE and not flags & SAME:
+        raise DamagedBlock("a block without records")
     if not flags & KEYFRAME:
         start, at = _read_varint(content, at) if flags & SKIP else (0, at)
         return Header(start, count, None), content[1], at

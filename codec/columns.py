@@ -39,11 +39,11 @@ from codec.residuals import (
     FRESH,
     HISTORY,
     LAST,
+    LENGTH,
     LEVEL,
     MODEL,
     ORDER,
     RUN,
-    SLOPE_SIGN,
     TREND,
 )
 from codec.tube import fill_tube, unwrap
@@ -56,7 +56,7 @@ def reset_state(state):
     """What a keyframe starts from; the filter's weights are the prior's business."""
     for k in range(HISTORY + ORDER):
         state[k] = 0
-    state[SLOPE_SIGN] = 1
+    state[LENGTH] = 1
     state[FRESH] = 1
 
 
@@ -99,12 +99,14 @@ def _code_availability(coder, buffer, ctx, states, column, count, last):
 
 
 @kernel
-def _code_model(coder, buffer, ctx, last_model, model):
-    if code_bit(coder, buffer, ctx, C_MODEL, 0 if model == last_model else 1) == 0:
+def _code_model(coder, buffer, ctx, fresh, last_model, model):
+    row = MODELS if fresh else last_model
+    if code_bit(coder, buffer, ctx, C_MODEL + row, 0 if model == last_model else 1) == 0:
         return last_model
+    base = C_MODEL + 8 + 8 * row
     node = 1
     for k in range(2, -1, -1):
-        node = 2 * node + code_bit(coder, buffer, ctx, C_MODEL + node, (model >> k) & 1)
+        node = 2 * node + code_bit(coder, buffer, ctx, base + node, (model >> k) & 1)
     if node - 8 >= MODELS:
         coder[STATUS] = STATUS_DAMAGED
         return np.int64(HOLD)
@@ -136,7 +138,8 @@ def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
                     circular = 0
         circular = code_bit(coder, buffer, ctx, C_FLAGS, circular)
         state[LAST] = state[LAST] % turn
-    if state[FRESH]:
+    fresh = state[FRESH] == 1
+    if fresh:
         _code_start(coder, buffer, ctx, state, p[STEP], space.values[0])
     model = np.int64(HOLD)
     correct = False
@@ -149,7 +152,7 @@ def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
             guards, p[GUARD_START], p[GUARD_STOP], space.low, space.high,
         )  # fmt: skip
         model, correct, found = choose_model(ctx, state, p, count, space)
-    model = _code_model(coder, buffer, ctx, state[MODEL], model)
+    model = _code_model(coder, buffer, ctx, fresh, state[MODEL], model)
     correct = code_bit(coder, buffer, ctx, C_FLAGS + 1, 1 if correct else 0) == 1
     run_model(coder, buffer, ctx, model, correct, p, count, found, state, space)
     settle(state, model, space.column, count)

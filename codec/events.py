@@ -20,9 +20,11 @@ from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, co
 CANDIDATES_MAX = 24  # ends that the look-ahead tries for one line
 RING = 64  # reachable ends that it remembers
 _VALUE_LIMIT = 1 << 50
+_REACH_WEIGHT = 64
+_BITS_WEIGHT = 16
 
 HOLD_CONTEXTS = 4 * INT_CONTEXTS
-LINE_CONTEXTS = 12 * INT_CONTEXTS
+LINE_CONTEXTS = 20 * INT_CONTEXTS
 
 
 @kernel
@@ -161,10 +163,30 @@ def _fits(low, high, from_at, from_value, to_at, to_value):
 
 
 @kernel
-def find_lines(low, high, count, step, start_value, at, value, cone):
+def drift(rise, run, length, step):
+    """Steps by which a line goes on that rose by `rise` counts in `run` values."""
+    return (2 * rise * length + run * step) // (2 * run * step)
+
+
+@kernel
+def _rank(end, steps, expected, count, reach):
+    """What a candidate is worth: how far it and its best successor reach, less what its height costs to tell."""
+    surprise = abs(steps - expected)
+    bits = 0
+    while surprise > 0:
+        surprise >>= 1
+        bits += 1
+    if end == count - 1:
+        return 64 * count * _REACH_WEIGHT - bits
+    return reach * _REACH_WEIGHT - bits * _BITS_WEIGHT
+
+
+@kernel
+def find_lines(low, high, count, step, start_value, rise, run, at, value, cone):
     """Knots of connected lines inside the tube from (-1, start_value) on; the last knot is at count - 1.
 
-    `cone`: int64[3, RING] of working space. Returns the number of knots in at[], value[].
+    rise / run is the slope of the line that ended there. `cone`: int64[3, RING] of working space. Returns the number of
+    knots in at[], value[].
     """
     ends = cone[0]
     floors = cone[1]
@@ -176,28 +198,32 @@ def find_lines(low, high, count, step, start_value, at, value, cone):
         reached = _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings)
         best_at = -1
         best_value = np.int64(0)
-        best_score = np.int64(-1)
+        best_rank = np.int64(-(1 << 60))
         tried = 0
         k = reached - 1
         while k >= 0 and k > reached - RING and tried < CANDIDATES_MAX:
             end = ends[k & (RING - 1)]
             floor = floors[k & (RING - 1)]
             ceiling = ceilings[k & (RING - 1)]
+            expected = drift(rise, run, end - from_at, step) if from_at < 0 else np.int64(0)
             samples = min(ceiling - floor, 4)
-            for s in range(samples + 1):
-                steps = floor + ((ceiling - floor) * s) // max(samples, 1)
+            for s in range(samples + 2):
+                steps = min(max(expected, floor), ceiling)
+                if s > 0:
+                    steps = floor + ((ceiling - floor) * (s - 1)) // max(samples, 1)
                 candidate = from_value + steps * step
                 tried += 1
                 if not _fits(low, high, from_at, from_value, end, candidate):
                     continue
-                score = count + 10 if end == count - 1 else _farthest(low, high, count, step, end, candidate)
-                if score > best_score or (
-                    score == best_score and abs(candidate - from_value) < abs(best_value - from_value)
-                ):
-                    best_score = score
+                reach = end
+                if end < count - 1:
+                    reach = _farthest(low, high, count, step, end, candidate)
+                rank = _rank(end, steps, expected, count, reach)
+                if rank > best_rank:
+                    best_rank = rank
                     best_at = end
                     best_value = candidate
-            if best_score > count:
+            if best_at == count - 1:
                 break
             k -= max(1, (reached - k) // 2)
         if best_at < 0:
@@ -213,12 +239,16 @@ def find_lines(low, high, count, step, start_value, at, value, cone):
 
 
 @kernel
-def code_lines(coder, buffer, ctx, base, count, step, start_value, slope_sign, at, value, found, column):
-    """Writes or reads knots and draws column[:count] from (-1, start_value) on. Returns the last slope's sign."""
+def code_lines(coder, buffer, ctx, base, count, step, start_value, slope, at, value, found, column):
+    """Writes or reads knots and draws column[:count] from (-1, start_value) on.
+
+    `slope` int64[2]: rise and run of the line that ended there; the last line's, afterwards.
+    """
     from_at = -1
     from_value = start_value
     k = 0
     previous = 0
+    direction = -1 if slope[0] < 0 else 1
     while from_at < count - 1:
         length = 0
         if not coder[DECODING] and k < found and at[k] < count - 1:
@@ -229,22 +259,28 @@ def code_lines(coder, buffer, ctx, base, count, step, start_value, slope_sign, a
             length = count - 1 - from_at
         if from_at + length > count - 1:
             coder[STATUS] = STATUS_DAMAGED
-            return slope_sign
-        steps = 0
+            return
+        expected = np.int64(0)
+        row = 4 + _bucket(length) + (4 if to_end else 0)
+        if from_at < 0:
+            expected = drift(slope[0], slope[1], length, step)
+            row += 8
+        steps = np.int64(0)
         if not coder[DECODING]:
             steps = (value[k] - from_value) // step
-        row = 4 + _bucket(length) + (4 if to_end else 0)
-        steps = code_int(coder, buffer, ctx, base + row * INT_CONTEXTS, steps * slope_sign) * slope_sign
+        surprise = code_int(coder, buffer, ctx, base + row * INT_CONTEXTS, (steps - expected) * direction)
+        steps = expected + surprise * direction
         to_value = from_value + steps * step
         if abs(to_value) > _VALUE_LIMIT:
             coder[STATUS] = STATUS_DAMAGED
-            return slope_sign
+            return
         for i in range(1, length + 1):
             column[from_at + i] = line_at(from_value, to_value, length, i)
         if steps != 0:
-            slope_sign = 1 if steps > 0 else -1
+            direction = 1 if steps > 0 else -1
+        slope[0] = to_value - from_value
+        slope[1] = length
         previous = _bucket(length)
         from_at += length
         from_value = to_value
         k += 1
-    return slope_sign

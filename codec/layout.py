@@ -21,8 +21,8 @@ PARAMETERS = 8
 SCALED, PATTERN = 0, 1
 
 # Where the contexts of a column lie.
-C_MODEL = 0  # "the same as last time", then a tree of three bits
-C_FLAGS = C_MODEL + 16  # circular, corrected
+C_MODEL = 0  # "the same as last time" by last model, and for none; then trees of three bits
+C_FLAGS = C_MODEL + 72  # circular, corrected
 C_AVAILABILITY = C_FLAGS + 2  # unchanged, next state (by last state), length of a run
 C_INITIAL = C_AVAILABILITY + 1 + 16 + INT_CONTEXTS
 C_CORRECTION = C_INITIAL + INT_CONTEXTS

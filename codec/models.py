@@ -39,11 +39,12 @@ from codec.residuals import (
     FRACTION,
     HISTORY,
     LAST,
+    LENGTH,
     LEVEL,
     MODEL,
     ORDER,
+    RISE,
     RUN,
-    SLOPE_SIGN,
     STATE_SIZE,
     TREND,
     code_correction,
@@ -57,7 +58,7 @@ _HOLT_BETA = round(0.25 * _ONE)
 _ARITHMETIC_MAX = 1 << 30  # models that multiply are tried on counts below this
 _CHEAP_BITS = 0.6  # per value: where look-ahead is that good, no causal model wins
 _CHEAP_BLOCK_BITS = 8  # for a whole block: where hold without an event is that good, no search for lines pays
-_SWITCH_BITS = 4  # about what it costs to name another model than last time
+_SWITCH_BITS = 3  # about what it costs to name another model than last time
 
 
 @kernel
@@ -75,8 +76,9 @@ def run_model(coder, buffer, ctx, model, correct, p, count, found, state, space)
                 coder, buffer, ctx, C_HOLD, count, p[GRID], state[LAST], at, value, found, space.column
             )
         else:
-            state[SLOPE_SIGN] = events.code_lines(
-                coder, buffer, ctx, C_LINE, count, p[GRID], state[LAST], state[SLOPE_SIGN], at, value, found, space.column
+            events.code_lines(
+                coder, buffer, ctx, C_LINE, count, p[GRID], state[LAST], state[RISE : LENGTH + 1], at, value, found,
+                space.column,
             )  # fmt: skip
         for i in range(count):
             reached = space.column[i]
@@ -122,6 +124,9 @@ def settle(state, model, column, count):
         while run < count - 1 and column[count - 1 - run] == column[count - 2 - run]:
             run += 1
         state[RUN] = run
+    if model != LINE:
+        state[RISE] = column[count - 1] - column[count - 2] if model == HOLT and count > 1 else 0
+        state[LENGTH] = 1
     state[LAST] = last
     state[MODEL] = model
 
@@ -200,7 +205,7 @@ def choose_model(ctx, state, p, count, space):
             )  # fmt: skip
         elif model == LINE:
             found = events.find_lines(
-                space.low, space.high, count, p[GRID], state[LAST],
+                space.low, space.high, count, p[GRID], state[LAST], state[RISE], state[LENGTH],
                 space.events_at[LINE], space.events_value[LINE], space.ends,
             )  # fmt: skip
         bits, correct = _try_model(ctx, state, model, p, count, found, space)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.block import BLOCK_VERSION, Header, Keyframe, parse_header, render_header
+from codec.block import AS_BEFORE, BLOCK_VERSION, Header, Keyframe, parse_header, render_header
 from codec.columns import code_columns, reset_state
 from codec.digest import Digest
 from codec.errors import DamagedBlock, UnknownBlock
@@ -126,6 +126,7 @@ class _Coding:
         self.column_digests = np.zeros((signals, 2), np.uint64)
         self.digest = Digest(facts.stream_id, 0)
         self.end_tick = facts.origin_tick
+        self.last_count = 0
         self.record_count = 0
 
     @property
@@ -232,6 +233,7 @@ class StreamEncoder:
         coding.digest.add(self.next_seq, records.first_tick, count, coding.column_digests)
         content = render_header(header, coding.digest.byte) + buffer[:size].tobytes()
         coding.end_tick = records.end_tick
+        coding.last_count = len(records)
         coding.record_count += count
         self._keyframe_due = False
         self.next_seq += 1
@@ -243,7 +245,8 @@ class StreamEncoder:
     def _header(self, records: Records, *, keyframe: bool) -> Header:
         coding, facts = self._coding, self.facts
         if not keyframe:
-            return Header(records.first_tick - coding.end_tick, len(records), None)
+            count = AS_BEFORE if len(records) == coding.last_count else len(records)
+            return Header(records.first_tick - coding.end_tick, count, None)
         named = self.guards.hash != facts.guards_hash or self._prior_hash != facts.prior_hash
         return Header(
             records.first_tick - facts.origin_tick,
@@ -324,8 +327,9 @@ class StreamDecoder:
         header, digest_byte, body_at = parse_header(
             content, facts.clock.offset_ns, facts.guards_hash, facts.prior_hash
         )
-        if not 1 <= header.record_count <= BLOCK_RECORDS_MAX:
-            raise DamagedBlock(f"block {seq} claims {header.record_count} records")
+        count = coding.last_count if header.record_count == AS_BEFORE else header.record_count
+        if count > BLOCK_RECORDS_MAX:
+            raise DamagedBlock(f"block {seq} claims {count} records")
         keyframe = header.keyframe
         before = (coding.contexts.copy(), coding.states.copy(), coding.digest.copy())
         if keyframe is None:
@@ -342,14 +346,15 @@ class StreamDecoder:
             coding.restart(prior)
             coding.digest = Digest(facts.stream_id, seq)
         try:
-            records = self._body(content, body_at, first_tick, header.record_count)
-            coding.digest.add(seq, first_tick, header.record_count, coding.column_digests)
+            records = self._body(content, body_at, first_tick, count)
+            coding.digest.add(seq, first_tick, count, coding.column_digests)
             if coding.digest.byte != digest_byte:
                 raise DamagedBlock(f"block {seq} does not match its digest")
         except DamagedBlock:
             coding.contexts, coding.states, coding.digest = before
             raise
         coding.end_tick = records.end_tick
+        coding.last_count = len(records)
         self._next_seq = seq + 1
         return DecodedBlock(seq, records, keyframe)
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.block import Header, Keyframe, parse_header, render_header
+from codec.block import AS_BEFORE, Header, Keyframe, parse_header, render_header
 from codec.errors import DamagedBlock, UnknownBlock
 
 SMALL = st.integers(0, 2**40)
@@ -28,8 +28,9 @@ def test_what_a_keyframe_does_not_name_is_the_streams_own():
     assert parse_header(rendered, 5_000, b"g" * 16, b"p" * 16)[0].keyframe == keyframe
 
 
-def test_a_block_in_the_middle_of_a_group_has_four_bytes_of_header():
+def test_a_block_in_the_middle_of_a_group_has_two_to_four_bytes_of_header():
     assert len(render_header(Header(0, 500, None), 1)) == 4
+    assert len(render_header(Header(0, AS_BEFORE, None), 1)) == 2
 
 
 @given(st.binary(max_size=40))
@@ -42,6 +43,6 @@ def test_any_bytes_give_a_header_or_one_of_two_errors(content):
     assert header.record_count >= 0
 
 
-def test_unknown_flags_are_refused():
-    with pytest.raises(DamagedBlock, match="flags"):
-        parse_header(b"\x81\x00\x01\x00", 0, b"", b"")
+def test_a_keyframe_cannot_refer_to_a_block_before_it():
+    with pytest.raises(DamagedBlock, match="refers"):
+        parse_header(b"\x91\x00\x01\x00", 0, b"", b"")
