@@ -59,6 +59,7 @@ class Written:
     """News for whoever sends: the outbox holds everything before `end`."""
 
     end: int
+    stream_no: int
     newest_tick: int
 
 
@@ -212,7 +213,8 @@ class Capture:
 
     def parked(self, now_ns: int) -> bool:
         """Whether the buses have been silent for so long that the vehicle counts as parked."""
-        return self._cursor_ns is None or now_ns - self._last_frame_ns > self._settings.park_after_ns
+        self._last_frame_ns = self._last_frame_ns or now_ns  # before the first frame: silent since now
+        return now_ns - self._last_frame_ns > self._settings.park_after_ns
 
     def finish_log(self, clock: Clock) -> None:
         """Every bus was a log that ended: take the ticks that its last frames belong to."""
@@ -254,12 +256,12 @@ class Capture:
             self._say(str(error))
             return
         except OutboxDamaged as error:
-            self._replace_file(error)
+            self.replace_file(str(error))
             return
         self._unwritten = Commit()
         self._say("")
         if batches:
-            self._tell(Written(batches[-1].end, self.pipeline.end_tick or 0))
+            self._tell(Written(batches[-1].end, self.pipeline.name.stream_no, self.pipeline.end_tick or 0))
 
     def _limit_bytes(self) -> int:
         """The quota, or less where the disk is nearly full."""
@@ -275,9 +277,9 @@ class Capture:
             self._trouble = trouble
             self._tell(Trouble(trouble))
 
-    def _replace_file(self, error: OutboxDamaged) -> None:
-        """Go on in a fresh file. What the damaged one held is what a new outbox that replaces it says."""
-        self._tell(Trouble(str(error)))
+    def replace_file(self, why: str) -> None:
+        """Go on in a fresh file. That something is missing, the fresh one says by whose place it takes."""
+        self._tell(Trouble(why))
         replaced = self.outbox.outbox_id
         self.outbox.close()
         aside = set_aside(self._settings.path)
@@ -290,7 +292,7 @@ class Capture:
         self._unwritten = Commit()
         clock = self.pipeline.clock
         self.pipeline = self._new_pipeline()
-        self._tell(FileReplaced(aside))
+        self._tell(FileReplaced(aside))  # and what is unwritten went with its stream
         if filling is not None:
             self._write(self.pipeline.add(filling, clock))
 
@@ -304,7 +306,12 @@ class Capture:
             self.outbox.keep_guards(b"", b"")
         name = StreamName(self.outbox.next_stream_no(), self._new_id(16), self._settings.boot_id)
         return Pipeline(
-            self._schema, name, self._settings.ticks, guards=guards, mode=self.mode, side_log=self._settings.side_log
+            self._schema,
+            name,
+            self._settings.ticks,
+            guards=guards,
+            mode=self.mode,
+            side_log=self._settings.side_log,
         )
 
     # What the collector asks for
@@ -335,9 +342,10 @@ class Capture:
         self.outbox.fork()
         self.pipeline = self._new_pipeline()
 
-    def end_position(self) -> int:
-        """Position after the newest batch."""
-        return position_of(self.outbox.next_stream_no(), 0)
+    def written(self) -> Written:
+        """As it is now, for whoever sends to begin with."""
+        end = position_of(self.outbox.next_stream_no(), 0)
+        return Written(end, self.pipeline.name.stream_no, self.pipeline.end_tick or 0)
 
     def close(self) -> None:
         self.outbox.close()

@@ -1,38 +1,23 @@
-"""Configuration: TOML, then `.env`, then the environment, in one frozen value.
-
-Rules
-- Parsed before work begins. Every mistake is collected, and all are refused in one message.
-- A mistake names its place (file and key, or variable), what is wrong and what to do; a key that does not exist
-  comes with the nearest that does.
-- Paths are relative to the file they stand in. A variable wins over `.env`, `.env` over the file.
-- DEADRECKON_COLLECTOR_* belongs to the collector too, so unknown keys are refused everywhere else, but not there.
-"""
+"""What can be configured: frozen values, each setting with its default, its limits and what it means."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-from codec.identity import check_vehicle
-from codec.schema import NS, RATE_HZ_MAX
-from edge_agent.errors import ConfigError
-from edge_agent.nearest import nearest
+from codec.schema import RATE_HZ_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "DEADRECKON_"
 REQUIRED: Any = ...
-SHARED_SECTIONS = frozenset({"collector"})  # the collector's own settings may stand in the same .env
 
 
-def _setting(
+def setting(
     default: Any,
     text: str,
     *,
@@ -47,26 +32,26 @@ def _setting(
 class Vehicle:
     """Who sends."""
 
-    id: str = _setting(REQUIRED, "VIN, or asset:<name> for what is no road vehicle")
-    model: str = _setting("", "shown to the operator, and rules can depend on it")
-    firmware_version: str = _setting("", "shown to the operator")
+    id: str = setting(REQUIRED, "VIN, or asset:<name> for what is no road vehicle")
+    model: str = setting("", "shown to the operator, and rules can depend on it")
+    firmware_version: str = setting("", "shown to the operator")
 
 
 @dataclass(frozen=True, slots=True)
 class Collector:
     """Where to."""
 
-    address: str = _setting("127.0.0.1:50051", "host:port of the collector")
+    address: str = setting("127.0.0.1:50051", "host:port of the collector")
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """When a record is taken."""
 
-    rate_hz: int = _setting(
+    rate_hz: int = setting(
         50, "records a second; divides a second into whole nanoseconds", low=1, high=RATE_HZ_MAX
     )
-    park_after_s: float = _setting(
+    park_after_s: float = setting(
         60.0, "a bus silent for so long is a parked vehicle: no records until frames come", low=1, high=86_400
     )
 
@@ -75,24 +60,26 @@ class Sampling:
 class BusConfig:
     """One bus: how python-can opens it, and the DBCs that describe it."""
 
-    interface: str = _setting(REQUIRED, "python-can interface: socketcan, slcan, pcan, replay ...")
-    channel: str = _setting(REQUIRED, "python-can channel: can0, /dev/ttyUSB0, a log for replay")
-    dbc: tuple[str, ...] = _setting(REQUIRED, "DBC files, the first that knows a message decides")
-    name: str = _setting("", "how logs and status call the bus; default: the channel")
-    options: Mapping[str, Any] = _setting(MappingProxyType({}), "everything else that python-can's bus takes")
+    interface: str = setting(REQUIRED, "python-can interface: socketcan, slcan, pcan, replay ...")
+    channel: str = setting(REQUIRED, "python-can channel: can0, /dev/ttyUSB0, a log for replay")
+    dbc: tuple[str, ...] = setting(REQUIRED, "DBC files, the first that knows a message decides")
+    name: str = setting("", "how logs and status call the bus; default: the channel")
+    options: Mapping[str, Any] = setting(MappingProxyType({}), "everything else that python-can's bus takes")
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxConfig:
     """Where everything is kept until the collector has it."""
 
-    path: str = _setting("outbox.db", "SQLite file; its folder is made where it is missing")
-    quota_bytes: int = _setting(256 << 20, "largest size; acknowledged blocks go first", low=1 << 16)
-    loss_max_s: float = _setting(
+    path: str = setting("outbox.db", "SQLite file; its folder is made where it is missing")
+    quota_bytes: int = setting(256 << 20, "largest size; acknowledged blocks go first", low=1 << 16)
+    loss_max_s: float = setting(
         1.0, "record time that a crash or power cut may cost; smaller wears the disk", low=0.02, high=60
     )
-    synchronous: str = _setting(
-        "FULL", "NORMAL spares the disk, and a power cut then takes back stored blocks", one_of=("FULL", "NORMAL")
+    synchronous: str = setting(
+        "FULL",
+        "NORMAL spares the disk, and a power cut then takes back stored blocks",
+        one_of=("FULL", "NORMAL"),
     )
 
 
@@ -100,39 +87,45 @@ class OutboxConfig:
 class Blocks:
     """How much record time goes in one block."""
 
-    online_s: float = _setting(10.0, "while the collector is connected", low=0.1, high=600)
-    watched_s: float = _setting(1.0, "while somebody looks at this vehicle", low=0.1, high=600)
-    offline_s: float = _setting(30.0, "while it is not connected", low=0.1, high=600)
-    keyframe_s: float = _setting(30.0, "force-resync: at least so often a block needs none before it", low=0.1, high=600)
+    online_s: float = setting(10.0, "while the collector is connected", low=0.1, high=600)
+    watched_s: float = setting(1.0, "while somebody looks at this vehicle", low=0.1, high=600)
+    offline_s: float = setting(30.0, "while it is not connected", low=0.1, high=600)
+    keyframe_s: float = setting(
+        30.0, "force-resync: at least so often a block needs none before it", low=0.1, high=600
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
     """How the collector is talked to."""
 
-    heartbeat_s: float = _setting(60.0, "between signs of life", low=0.1, high=3600)
-    backlog_heartbeat_s: float = _setting(2.0, "the same while a backlog drains", low=0.1, high=3600)
-    retry_min_s: float = _setting(0.5, "shortest wait for another try to connect", low=0.01, high=60)
-    retry_max_s: float = _setting(60.0, "longest wait; every wait is drawn at random below it", low=0.01, high=3600)
-    drain_s: float = _setting(30.0, "after the end of a replayed log, wait so long for the last ack", low=0, high=3600)
+    heartbeat_s: float = setting(60.0, "between signs of life", low=0.1, high=3600)
+    backlog_heartbeat_s: float = setting(2.0, "the same while a backlog drains", low=0.1, high=3600)
+    retry_min_s: float = setting(0.5, "shortest wait for another try to connect", low=0.01, high=60)
+    retry_max_s: float = setting(
+        60.0, "longest wait; every wait is drawn at random below it", low=0.01, high=3600
+    )
+    drain_s: float = setting(
+        30.0, "after the end of a replayed log, wait so long for the last ack", low=0, high=3600
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
     """What only the demo needs."""
 
-    side_log: bool = _setting(False, "keep every sampled record in the outbox, to compare with what arrives")
+    side_log: bool = setting(False, "keep every sampled record in the outbox, to compare with what arrives")
 
 
 @dataclass(frozen=True, slots=True)
 class SignalConfig:
     """One signal; None: as the defaults for it say."""
 
-    threshold: float | None = _setting(None, "largest error, in the signal's unit; 0: none", low=0)
-    resolution: float | None = _setting(None, "step in which sent values are coded", low=0)
-    circular: float | None = _setting(None, "one turn, 360 for degrees", low=0)
-    timeout_s: float | None = _setting(None, "stale after so long without a frame", low=0.001)
-    reject_outside: bool | None = _setting(None, "values outside the DBC's range are not available")
+    threshold: float | None = setting(None, "largest error, in the signal's unit; 0: none", low=0)
+    resolution: float | None = setting(None, "step in which sent values are coded", low=0)
+    circular: float | None = setting(None, "one turn, 360 for degrees", low=0)
+    timeout_s: float | None = setting(None, "stale after so long without a frame", low=0.001)
+    reject_outside: bool | None = setting(None, "values outside the DBC's range are not available")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,238 +158,22 @@ SECTIONS: dict[str, type[Any]] = {
     "uplink": Uplink,
     "demo": Demo,
 }
-_Section = TypeVar("_Section")
-
-
-def load_config(path: str | Path, environment: Mapping[str, str]) -> Config:
-    """Configuration of file `path` and of `environment` (see `read_environment`). Raises ConfigError."""
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file; `edge-agent init --dbc F -o {file}` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}") from None
-    return parse_config(text, file, environment)
-
-
-def read_environment(config_path: str | Path) -> dict[str, str]:
-    """Our variables: `.env` beside the configuration, `.env` in the working folder, then the environment itself."""
-    from dotenv import dotenv_values  # noqa: PLC0415
-
-    found: dict[str, str] = {}
-    for folder in dict.fromkeys((Path(config_path).resolve().parent, Path.cwd())):
-        values = dotenv_values(folder / ".env", interpolate=False)
-        found |= {key: value for key, value in values.items() if value is not None}
-    found |= os.environ
-    return {key: value for key, value in found.items() if key.startswith(ENVIRONMENT_PREFIX)}
-
-
-def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Config:
-    """Pure part of `load_config`. Raises ConfigError with a line for every mistake."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    mistakes: list[str] = []
-    for key in document.keys() - {*SECTIONS, "bus", "signals"}:
-        mistakes.append(f"{path}: [{key}]: no such section{nearest(key, (*SECTIONS, 'bus', 'signals'))}")
-    overrides = _overrides(environment, mistakes)
-    sections = {
-        name: _section(kind, document.get(name, {}), overrides.get(name, {}), f"{path}: {name}", mistakes)
-        for name, kind in SECTIONS.items()
-    }
-    buses = _buses(document.get("bus"), overrides.get("bus", {}), path, mistakes)
-    signals = _signals(document.get("signals"), path, mistakes)
-    sections["vehicle"] = _checked_vehicle(sections["vehicle"], path, mistakes)
-    rate_hz = sections["sampling"].rate_hz
-    if isinstance(rate_hz, int) and rate_hz > 0 and NS % rate_hz:
-        mistakes.append(
-            f"{path}: sampling.rate_hz = {rate_hz}: a second is no whole number of nanoseconds times {rate_hz}; "
-            "take 10, 20, 25, 50 or 100"
-        )
-    if sections["uplink"].retry_min_s > sections["uplink"].retry_max_s:
-        mistakes.append(f"{path}: uplink.retry_min_s is larger than uplink.retry_max_s; make it smaller")
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
-    folder = path.parent
-    outbox = dataclasses.replace(sections["outbox"], path=str(folder / sections["outbox"].path))
-    sections["outbox"] = outbox
-    located = tuple(_located(bus, folder) for bus in buses)
-    return Config(path=str(path), buses=located, signals=signals, **sections)
 
 
 def settings_table() -> list[tuple[str, str, str, str]]:
     """(key, variable, default, meaning) of every setting: the documented list."""
     rows = []
-    for section, kind in (*SECTIONS.items(), ("bus", BusConfig)):
+    kinds: dict[str, type[Any]] = {**SECTIONS, "bus": BusConfig}
+    for section, kind in kinds.items():
         for item in dataclasses.fields(kind):
             variable = f"{ENVIRONMENT_PREFIX}{section}_{item.name}".upper()
             default = "(required)" if item.default is REQUIRED else _shown(item.default)
             key = f"[[bus]] {item.name}" if section == "bus" else f"{section}.{item.name}"
             rows.append((key, "" if item.name == "options" else variable, default, item.metadata["text"]))
-    for item in dataclasses.fields(SignalConfig):
-        rows.append((f"signals.NAME.{item.name}", "", "by signal", item.metadata["text"]))
-    return rows
-
-
-def _section(
-    kind: type[_Section], table: Any, overrides: Mapping[str, str], where: str, mistakes: list[str]
-) -> _Section:
-    """One table as its dataclass. What is wrong goes to `mistakes`, and its default in its place."""
-    if not isinstance(table, dict):
-        mistakes.append(f"{where}: a table is wanted here, not {table!r}; write [{where.rsplit(' ', 1)[-1]}]")
-        table = {}
-    items = {item.name: item for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    types = get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for key in table.keys() - items.keys():
-        mistakes.append(f"{where}.{key}: no such key{nearest(key, items)}")
-    for name, item in items.items():
-        place = f"{where}.{name}"
-        if name in overrides:
-            place = f"{ENVIRONMENT_PREFIX}{where.rsplit(' ', 1)[-1]}_{name}".upper()
-            value, wrong = _from_text(overrides[name], types[name])
-        elif name in table:
-            value, wrong = _typed(table[name], types[name])
-        elif item.default is REQUIRED:
-            mistakes.append(f"{place}: missing: {item.metadata['text']}")
-            value, wrong = _placeholder(types[name]), ""
-        else:
-            value, wrong = item.default, ""
-        wrong = wrong or _out_of_range(value, item.metadata)
-        if wrong:
-            mistakes.append(f"{place}: {wrong} ({item.metadata['text']})")
-            value = _placeholder(types[name]) if item.default is REQUIRED else item.default
-        values[name] = value
-    return kind(**values)
-
-
-def _typed(value: Any, kind: Any) -> tuple[Any, str]:
-    """(value, what is wrong with it) for a value as TOML gives it."""
-    kinds = {str(kind)} if not isinstance(kind, type) else {kind.__name__}
-    wanted = next(iter(kinds))
-    if "tuple" in wanted:
-        texts = [value] if isinstance(value, str) else value
-        if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
-            return tuple(texts), ""
-        return (), f"{value!r}: a list of texts is wanted, such as [\"car.dbc\"]"
-    if "Mapping" in wanted:
-        if isinstance(value, dict):
-            return MappingProxyType(value), ""
-        return MappingProxyType({}), f"{value!r}: a table is wanted, such as {{ bitrate = 500000 }}"
-    if "bool" in wanted:
-        return (value, "") if isinstance(value, bool) else (False, f"{value!r}: true or false is wanted")
-    if "float" in wanted or "int" in wanted:
-        whole = "float" not in wanted
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            return 0, f"{value!r}: a {'whole ' if whole else ''}number is wanted"
-        return value if whole else float(value), ""
-    if wanted == "str" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value), ""  # channel = 0 is python-can's habit
-    return (value, "") if isinstance(value, str) else ("", f"{value!r}: a text in quotes is wanted")
-
-
-def _from_text(text: str, kind: Any) -> tuple[Any, str]:
-    """The same for a variable's text."""
-    wanted = kind.__name__ if isinstance(kind, type) else str(kind)
-    if "tuple" in wanted:
-        return _typed([part.strip() for part in text.split(",") if part.strip()], kind)
-    if wanted == "bool":
-        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        return _typed(words.get(text.strip().lower(), text), kind)
-    if wanted in ("int", "float"):
-        try:
-            return _typed(int(text) if wanted == "int" else float(text), kind)
-        except ValueError:
-            return _typed(text, kind)
-    return _typed(text, kind)
-
-
-def _out_of_range(value: Any, metadata: Mapping[str, Any]) -> str:
-    if metadata["one_of"] and value not in metadata["one_of"]:
-        return f"{value!r}: {' or '.join(metadata['one_of'])} is wanted"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        low, high = metadata["low"], metadata["high"]
-        if not low <= value <= high or not math.isfinite(value):
-            return f"{value!r}: must be {f'{low:g} to {high:g}' if math.isfinite(high) else f'at least {low:g}'}"
-    return ""
-
-
-def _placeholder(kind: Any) -> Any:
-    return () if "tuple" in str(kind) else ""
-
-
-def _overrides(environment: Mapping[str, str], mistakes: list[str]) -> dict[str, dict[str, str]]:
-    """{section: {key: text}} of our variables. Those of no section of ours are somebody else's."""
-    found: dict[str, dict[str, str]] = {}
-    for variable, text in environment.items():
-        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
-        kind = BusConfig if section == "bus" else SECTIONS.get(section)
-        if kind is None or not key:
-            continue
-        names = {item.name for item in dataclasses.fields(kind)} - {"options"}
-        if key in names:
-            found.setdefault(section, {})[key] = text
-        elif section not in SHARED_SECTIONS:
-            near = nearest(key, names, show=lambda name, s=section: f"{ENVIRONMENT_PREFIX}{s}_{name}".upper())
-            mistakes.append(f"{variable} in the environment: no such setting{near}")
-    return found
-
-
-def _buses(tables: Any, overrides: Mapping[str, str], path: Path, mistakes: list[str]) -> list[BusConfig]:
-    if isinstance(tables, dict):  # [bus] is a likely slip, and says as much as [[bus]]
-        tables = [tables]
-    if tables is None and overrides:
-        tables = [{}]
-    if not isinstance(tables, list) or not tables:
-        mistakes.append(f"{path}: [[bus]]: at least one is wanted, with interface, channel and dbc")
-        return []
-    if overrides and len(tables) > 1:
-        mistakes.append(f"{path}: [[bus]]: variables {ENVIRONMENT_PREFIX}BUS_* need a single bus; there are {len(tables)}")
-        overrides = {}
-    label = f"{path}: bus" if len(tables) == 1 else f"{path}: bus[{{}}]"
-    buses = [_section(BusConfig, table, overrides, label.format(i), mistakes) for i, table in enumerate(tables)]
-    buses = [dataclasses.replace(bus, name=bus.name or bus.channel) for bus in buses]
-    names = [bus.name for bus in buses]
-    for name in {name for name in names if name and names.count(name) > 1}:
-        mistakes.append(f"{path}: [[bus]]: two are named {name!r}; give them different names")
-    return buses
-
-
-def _signals(table: Any, path: Path, mistakes: list[str]) -> Mapping[str, SignalConfig] | None:
-    if table is None:
-        return None
-    if not isinstance(table, dict):
-        mistakes.append(f"{path}: signals: a table is wanted, not {table!r}; write [signals]")
-        return None
-    found: dict[str, SignalConfig] = {}
-    for name, entry in table.items():
-        where = f"{path}: signals.{name}"
-        if isinstance(entry, bool) or not isinstance(entry, dict | int | float):
-            mistakes.append(f"{where} = {entry!r}: a threshold is wanted, or a table such as {{ threshold = 0.5 }}")
-            continue
-        settings = entry if isinstance(entry, dict) else {"threshold": entry}
-        found[name] = _section(SignalConfig, settings, {}, where, mistakes)
-    if not found and not mistakes:
-        mistakes.append(f"{path}: [signals]: is empty; name at least one signal, or leave it out to sample all")
-    return MappingProxyType(found)
-
-
-def _checked_vehicle(vehicle: Vehicle, path: Path, mistakes: list[str]) -> Vehicle:
-    if not vehicle.id:
-        return vehicle
-    try:
-        return dataclasses.replace(vehicle, id=check_vehicle(vehicle.id))
-    except ValueError as error:
-        mistakes.append(f"{path}: vehicle.id: {error}")
-        return vehicle
-
-
-def _located(bus: BusConfig, folder: Path) -> BusConfig:
-    """Paths of a bus, seen from where the agent runs."""
-    channel = str(folder / bus.channel) if bus.interface == "replay" else bus.channel
-    return dataclasses.replace(bus, channel=channel, dbc=tuple(str(folder / name) for name in bus.dbc))
+    by_signal = dataclasses.fields(SignalConfig)
+    return rows + [
+        (f"signals.NAME.{item.name}", "", "by signal", item.metadata["text"]) for item in by_signal
+    ]
 
 
 def _shown(value: Any) -> str:

@@ -10,6 +10,7 @@ Rules
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.resources
 import os
@@ -17,7 +18,6 @@ import re
 import secrets
 import sqlite3
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,12 @@ class Outbox:
     """The writer. Not thread-safe; readers have connections of their own (see `outbox_reader`)."""
 
     def __init__(
-        self, path: str, new_id: Callable[[int], bytes] = secrets.token_bytes, *, synchronous: str = "FULL", side_log: bool = False
+        self,
+        path: str,
+        new_id: Callable[[int], bytes] = secrets.token_bytes,
+        *,
+        synchronous: str = "FULL",
+        side_log: bool = False,
     ) -> None:
         """Open or make the file at `path`. `new_id` draws so many random bytes.
 
@@ -136,10 +141,9 @@ class Outbox:
     def close(self) -> None:
         """Keep the last acknowledgement and let go of the file."""
         if hasattr(self, "outbox_id") and self.wanted != self._kept_wanted:
-            try:
+            # Where it fails, what the collector knows already is sent again.
+            with contextlib.suppress(OutboxBusy, OutboxDamaged):
                 self.commit(Commit(), limit_bytes=NOWHERE)
-            except (OutboxBusy, OutboxDamaged):
-                pass  # costs nothing but sending again what the collector knows already
         if hasattr(self, "_db"):
             self._db.close()
         os.close(self._lock)
@@ -184,7 +188,15 @@ class Outbox:
 
     def _insert_batch(self, row: BatchRow) -> None:
         group = position_of(row.stream_no, row.group_seq)
-        values = (row.position, group, row.first_tick, row.record_count, row.end_record, row.crossing, batch_crc(row))
+        values = (
+            row.position,
+            group,
+            row.first_tick,
+            row.record_count,
+            row.end_record,
+            row.crossing,
+            batch_crc(row),
+        )
         self._db.execute(SQL["insert_batch"], (*values, row.content))
 
     def _update_stream(self, end: StreamEnd) -> None:
@@ -301,7 +313,7 @@ class Outbox:
     # Becoming another outbox
 
     def replace(self, replaced: bytes) -> None:
-        """This outbox takes the place of one that was lost."""
+        """Take the place of one that was lost."""
         with self._explained(), self._transaction():
             self._set_fact("replaces", replaced)
         self.replaces = replaced
@@ -344,7 +356,7 @@ class Outbox:
     def _set_fact(self, key: str, value: int | bytes) -> None:
         self._db.execute(SQL["set_fact"], (key, value))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -355,7 +367,7 @@ class Outbox:
                 self._db.execute("ROLLBACK")
             raise
 
-    @contextmanager
+    @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
@@ -365,7 +377,17 @@ class Outbox:
 
 def stream_of(row: tuple[Any, ...]) -> tuple[StreamRow, StreamEnd]:
     """The values of query `stream`."""
-    stream_id, stream_no, origin_tick, offset_ns, synchronised, guards_hash, prior_hash, boot_id, schema_hash = row[:9]
+    (
+        stream_id,
+        stream_no,
+        origin_tick,
+        offset_ns,
+        synchronised,
+        guards_hash,
+        prior_hash,
+        boot_id,
+        schema_hash,
+    ) = row[:9]
     clock = Clock(offset_ns, bool(synchronised))
     facts = StreamFacts(stream_id, stream_no, origin_tick, clock, guards_hash, prior_hash)
     return StreamRow(facts, boot_id, schema_hash), StreamEnd(stream_no, *row[9:])
@@ -412,4 +434,3 @@ def salvaged_id(path: str) -> bytes:
     except sqlite3.Error:
         return b""
     return row[0] if row else b""
-

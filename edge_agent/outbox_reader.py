@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from edge_agent.outbox import NOWHERE, SQL, batch_crc, explain, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
@@ -21,7 +21,9 @@ class Fetched:
     """Rows in order without holes, from the position asked for. `broken`: the position of what cannot be sent."""
 
     rows: tuple[BatchRow | GapRow, ...]
-    streams: dict[int, tuple[StreamRow, StreamEnd | None]]  # of the rows; with each, how the stream before it ended
+    streams: dict[
+        int, tuple[StreamRow, StreamEnd | None]
+    ]  # of the rows; with each, how the stream before it ended
     broken: int | None = None
 
 
@@ -47,10 +49,12 @@ class OutboxReader:
         except sqlite3.DatabaseError as error:
             raise explain(error, path) from error
 
-    def __enter__(self) -> OutboxReader:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -132,7 +136,9 @@ class OutboxReader:
         return None if row is None else (split_position(row[0])[0], row[2])
 
     def used_bytes(self) -> int:
-        pages, size = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        pages, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
         return int(pages * size)
 
     def _last_before(self, position: int) -> int | None:
@@ -147,7 +153,14 @@ def _batch(row: tuple[int, int, int, int, int, int, int, bytes]) -> BatchRow | N
     position, group, first_tick, record_count, end_record, crossing, crc, content = row
     stream_no, seq = split_position(position)
     batch = BatchRow(
-        stream_no, seq, split_position(group)[1], first_tick, record_count, end_record, bool(crossing), content
+        stream_no,
+        seq,
+        split_position(group)[1],
+        first_tick,
+        record_count,
+        end_record,
+        bool(crossing),
+        content,
     )
     return batch if batch_crc(batch) == crc else None
 

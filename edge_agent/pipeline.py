@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from codec.guards import GuardSet
 from codec.journal import pack_records
 from codec.records import Records, concatenate
 from codec.stream import BLOCK_RECORDS_MAX, Clock, StreamEncoder, StreamFacts
@@ -23,6 +22,7 @@ from edge_agent.crossings import Crossings
 from edge_agent.rows import BatchRow, Commit, JournalRow, StreamEnd, StreamRow
 
 if TYPE_CHECKING:
+    from codec.guards import GuardSet
     from codec.schema import Schema
 
 
@@ -46,7 +46,14 @@ class BlockTicks:
 
     @classmethod
     def of_seconds(
-        cls, rate_hz: int, *, offline_s: float, online_s: float, watched_s: float, keyframe_s: float, loss_max_s: float
+        cls,
+        rate_hz: int,
+        *,
+        offline_s: float,
+        online_s: float,
+        watched_s: float,
+        keyframe_s: float,
+        loss_max_s: float,
     ) -> BlockTicks:
         lengths = (offline_s, online_s, watched_s, keyframe_s, loss_max_s)
         return cls(*(min(max(1, int(seconds * rate_hz + 1e-9)), BLOCK_RECORDS_MAX) for seconds in lengths))
@@ -92,7 +99,7 @@ class Pipeline:
         self.mode = mode
         self.clock = Clock()  # as last told
         self.record_count = 0  # taken in
-        self.block_count = 0
+        self.encoded_count = 0  # in blocks
         self.block_bytes = 0
         self._ticks = ticks
         self._guards = guards
@@ -238,7 +245,7 @@ class Pipeline:
         side_log = self._side(records.slice(self._journaled, len(records)))
         self._filling, self._filled, self._journaled = [], 0, 0
         self._crossed = self._keyframe_asked = False
-        self.block_count += 1
+        self.encoded_count += len(records)
         self.block_bytes += len(block.content)
         return Commit(batches=(batch,), end=end, side_log=side_log)
 

@@ -45,16 +45,20 @@ def finish_stream(
         if encoder is None:
             assert schema is not None
             encoder = StreamEncoder(
-                schema, stream.facts, guards=guards, next_seq=seq, record_count=record_count, previous_digest=digest
+                schema,
+                stream.facts,
+                guards=guards,
+                next_seq=seq,
+                record_count=record_count,
+                previous_digest=digest,
             )
             group_seq = seq
         block = encoder.encode(piece)
-        batches.append(
-            BatchRow(
-                stream.stream_no, block.seq, group_seq, block.first_tick, block.record_count, block.end_record,
-                True, block.content,
-            )  # fmt: skip
-        )
+        batch = BatchRow(
+            stream.stream_no, block.seq, group_seq, block.first_tick, block.record_count, block.end_record,
+            True, block.content,
+        )  # fmt: skip
+        batches.append(batch)
         seq, record_count, end_tick = encoder.next_seq, block.end_record, piece.end_tick
         digest = encoder.group_digest
     return Commit(

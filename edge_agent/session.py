@@ -14,18 +14,43 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
 
 from codec.errors import SchemaError
 from codec.guards import GuardSet
 from codec.stream import BLOCK_VERSION
+from edge_agent.events import (
+    Action,
+    AskKeyframe,
+    Beat,
+    BecomeFork,
+    BlobFound,
+    Close,
+    Complain,
+    Ending,
+    Event,
+    Fetch,
+    FetchAgain,
+    FetchDone,
+    FindBlob,
+    Mend,
+    Mended,
+    Opened,
+    Received,
+    Send,
+    SetGuards,
+    SetWanted,
+    SetWatch,
+    Stored,
+    Ticked,
+    Welcomed,
+)
 from edge_agent.rows import SEQ_MAX, BatchRow, BlobKind, GapRow, position_of, split_position
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from edge_agent.outbox_reader import Extent, Fetched
+    from edge_agent.outbox_reader import Fetched
 
 PROTOCOL = 1
 LATE_S = 30  # on the vehicle's own clock
@@ -43,177 +68,6 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What Hello says besides positions."""
-
-    outbox_id: bytes
-    replaces: bytes
-    guards_hash: bytes
-    vehicle: str
-    model: str
-    firmware_version: str
-    agent_version: str
-
-
-# Events
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The link is up; the outbox holds `extent`, everything before `wanted` is acknowledged."""
-
-    identity: Identity
-    extent: Extent
-    wanted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    message: pb.Down
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The outbox holds everything before `end`. Newest is what the vehicle's clock shows, in ticks of its stream."""
-
-    end: int
-    newest_tick: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchDone:
-    """Answers Fetch, or FetchAgain."""
-
-    start: int
-    fetched: Fetched
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Mended:
-    """Answers Mend: what was broken is a gap now."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlobFound:
-    """Answers FindBlob; None: not here."""
-
-    kind: BlobKind
-    hash: bytes
-    content: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ticked:
-    """Time passes; monotonic."""
-
-    now_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Send what there is, say goodbye, be acknowledged."""
-
-    parked: bool = False
-
-
-Event = Opened | Received | Stored | FetchDone | Mended | BlobFound | Ticked | Ending
-
-
-# Actions
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    message: pb.Up
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Read the outbox from `start` on."""
-
-    start: int
-    bytes_max: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchAgain:
-    """Read [start, end) of the outbox, to repeat it."""
-
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mend:
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindBlob:
-    kind: BlobKind
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SetWanted:
-    """Everything before `wanted` is durable at the collector, and nothing else is known to be."""
-
-    wanted: int
-
-
-@dataclass(frozen=True, slots=True)
-class SetGuards:
-    hash: bytes
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SetWatch:
-    lease_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class AskKeyframe:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class BecomeFork:
-    """This outbox has a twin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """Send a heartbeat."""
-
-
-@dataclass(frozen=True, slots=True)
-class Welcomed:
-    """The collector takes what we send."""
-
-
-@dataclass(frozen=True, slots=True)
-class Complain:
-    """For the log: the collector asked for something that cannot be."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The conversation is over; `reason` is empty when it ended as it should."""
-
-    reason: str = ""
-
-
-Action = (
-    Send | Fetch | FetchAgain | Mend | FindBlob | SetWanted | SetGuards | SetWatch | AskKeyframe | BecomeFork | Beat
-    | Welcomed | Complain | Close
-)  # fmt: skip
-
-
 class Session:
     """One conversation. `rate_hz` is that of the newest stream."""
 
@@ -226,6 +80,7 @@ class Session:
         self._wanted = 0  # first position that is not acknowledged
         self._cursor = 0  # first position that was not sent on this connection
         self._end = 0  # of what the outbox holds
+        self._stream_no = 0  # of this run
         self._newest_tick = 0
         self._last: int | None = None
         self._window_bytes = 0
@@ -248,7 +103,8 @@ class Session:
             case Received():
                 return self._received(event.message)
             case Stored():
-                self._end, self._newest_tick = max(self._end, event.end), event.newest_tick
+                self._end = max(self._end, event.end)
+                self._stream_no, self._newest_tick = event.stream_no, event.newest_tick
                 return self._go_on()
             case FetchDone():
                 return self._send_again(event.fetched) if event.again else self._send(event)
@@ -331,8 +187,12 @@ class Session:
             case "resend":
                 return self._resend(message.resend)
             case "want":
-                if message.want.kind not in (BlobKind.SCHEMA, BlobKind.GUARDS):
-                    return [Complain(f"asked for a blob of kind {message.want.kind}, which this agent has none of")]
+                if message.want.kind not in (pb.BLOB_KIND_SCHEMA, pb.BLOB_KIND_GUARDS):
+                    return [
+                        Complain(
+                            f"asked for a blob of kind {message.want.kind}, which this agent has none of"
+                        )
+                    ]
                 return [FindBlob(BlobKind(message.want.kind), message.want.hash)]
             case "watch":
                 return [SetWatch(message.watch.lease_s)]
@@ -366,13 +226,17 @@ class Session:
     def _resend(self, resend: pb.Resend) -> list[Action]:
         last_seq = min(resend.last_seq, resend.first_seq + RESEND_BATCHES_MAX - 1, SEQ_MAX)
         if resend.first_seq > last_seq:
-            return [Complain(f"resend of {resend.stream_no}/{resend.first_seq}..{resend.last_seq}: an empty range")]
+            return [
+                Complain(
+                    f"resend of {resend.stream_no}/{resend.first_seq}..{resend.last_seq}: an empty range"
+                )
+            ]
         start = position_of(resend.stream_no, resend.first_seq)
         end = min(position_of(resend.stream_no, last_seq) + 1, self._cursor)
         return [FetchAgain(start, end)] if start < end else []
 
     def _blob(self, blob: pb.Blob) -> list[Action]:
-        if blob.kind != BlobKind.GUARDS:
+        if blob.kind != pb.BLOB_KIND_GUARDS:
             return [Complain(f"a blob of kind {blob.kind} that nobody asked for")]
         try:
             guards = GuardSet.from_bytes(blob.content)
@@ -481,9 +345,7 @@ class Session:
     def _late(self, row: BatchRow | GapRow) -> bool:
         """Older than LATE_S on the vehicle's own clock, or of an earlier run."""
         end_tick = row.first_tick + row.record_count if isinstance(row, BatchRow) else row.end_tick
-        return row.end <= position_of(split_position(max(self._end - 1, 0))[0], 0) or (
-            self._newest_tick - end_tick > self._late_ticks
-        )
+        return row.stream_no < self._stream_no or self._newest_tick - end_tick > self._late_ticks
 
     # Time, and the end
 

@@ -1,0 +1,328 @@
+"""The daemon: wires buses, capture and uplink together, and ends them in order. A thin shell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import os
+import secrets
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from codec.schema import NS
+from decoder.sampler import Sampler
+from edge_agent import clock, commands, events, status
+from edge_agent.bus import INBOX_FRAMES_MAX, REPLAY_FRAMES_MAX, BusReader, Inbox
+from edge_agent.capture import FileReplaced, Settings, Trouble, Written
+from edge_agent.capture_thread import Begun, CaptureThread, Ended, ParkedChanged, Told
+from edge_agent.errors import AgentError
+from edge_agent.health import HealthProbe
+from edge_agent.notify import Notifier
+from edge_agent.outbox_reader import OutboxReader
+from edge_agent.pipeline import BlockTicks
+from edge_agent.uplink import Leaving, Uplink, Waits
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from decoder.plan import Plan
+    from edge_agent.config import Config
+
+STATUS_S = 2.0
+GOODBYE_S = 2.5  # of the 5 s that ending may take: sending what there is and being acknowledged
+THREADS_S = 1.0
+
+log = structlog.get_logger()
+
+
+def run_agent(config: Config, plan: Plan) -> int:
+    """Run until a signal, or until every replayed log has ended and its blocks are acknowledged. The exit status."""
+    return asyncio.run(Agent(config, plan).run())
+
+
+class Agent:
+    """One run."""
+
+    def __init__(self, config: Config, plan: Plan) -> None:
+        self._config = config
+        self._plan = plan
+        self._loop: asyncio.AbstractEventLoop | None = None
+        own_clock = config.replayed
+        self._inbox = Inbox(REPLAY_FRAMES_MAX if own_clock else INBOX_FRAMES_MAX, waits=own_clock)
+        self._readers = [
+            BusReader(index, bus, plan.wanted_ids(index), self._inbox, own_clock=own_clock)
+            for index, bus in enumerate(config.buses)
+        ]
+        self._sampler = Sampler(plan, park_after_s=config.sampling.park_after_s)
+        self._capture = CaptureThread(
+            plan.schema,
+            self._sampler,
+            settings_of(config),
+            self._inbox,
+            len(config.buses),
+            own_clock=own_clock,
+            new_id=secrets.token_bytes,
+            tell=self._tell,
+        )
+        self._health = HealthProbe(config.outbox.path)
+        self._trouble = ""
+        self._failure: AgentError | None = None
+
+    async def run(self) -> int:
+        config = self._config
+        loop = self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()  # capture has stored everything
+        self._asked = asyncio.Event()  # a signal came, or capture failed
+        self._notifier = Notifier(os.environ)
+        uplink = config.uplink
+        self._uplink = Uplink(
+            config.collector.address,
+            config.outbox.path,
+            Waits(uplink.heartbeat_s, uplink.backlog_heartbeat_s, uplink.retry_min_s, uplink.retry_max_s),
+            rate_hz=config.sampling.rate_hz,
+            post=self._capture.post,
+            compose_heartbeat=self._heartbeat,
+        )
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._asked.set)
+        self._capture.start()
+        for reader in self._readers:
+            reader.start()
+        linking = asyncio.create_task(self._uplink.run())
+        reporting = asyncio.create_task(self._report())
+        try:
+            await self._until_over(linking)
+        finally:
+            reporting.cancel()
+            linking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await linking
+            await asyncio.to_thread(self._capture.stop, THREADS_S)
+            self._write_status()
+            self._notifier.close()
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    async def _until_over(self, linking: asyncio.Task[None]) -> None:
+        """Until everything is stored, and sent as far as there is time for it."""
+        asked, ended = asyncio.create_task(self._asked.wait()), asyncio.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done():
+                log.info("the log has ended; waiting for the last acknowledgement")
+                self._uplink.leave(Leaving.DRAIN)
+                await asyncio.wait(
+                    {asked, linking}, timeout=self._config.uplink.drain_s, return_when=asyncio.FIRST_COMPLETED
+                )
+            if not asked.done():
+                return
+            log.info("ending")
+            self._notifier.send(STOPPING=1)
+            deadline = time.monotonic() + GOODBYE_S
+            for reader in self._readers:
+                reader.stop()
+            self._capture.stop_taking()
+            await asyncio.wait({ended}, timeout=GOODBYE_S / 2)
+            self._uplink.leave(Leaving.STOP)
+            await asyncio.wait({linking}, timeout=max(0.0, deadline - time.monotonic()))
+        finally:
+            asked.cancel()
+            ended.cancel()
+
+    # News of capture
+
+    def _tell(self, told: Told) -> None:
+        """From capture's thread."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
+            self._loop.call_soon_threadsafe(self._hear, told)
+
+    def _hear(self, told: Told) -> None:
+        match told:
+            case Written():
+                self._uplink.written(told)
+            case Begun():
+                self._begin()
+            case Ended():
+                self._ended.set()
+            case ParkedChanged():
+                log.info("parked" if told.parked else "driving")
+                self._uplink.leave(Leaving.PARK if told.parked else None)
+            case Trouble():
+                self._trouble = told.text
+                if told.text:
+                    log.error("outbox cannot be written; capture goes on in memory", trouble=told.text)
+                else:
+                    log.info("outbox is written again")
+            case FileReplaced():
+                log.error("outbox was damaged and is set aside; a fresh one is in use", aside=told.aside)
+                self._begin()
+            case AgentError():
+                self._failure = told
+                self._asked.set()
+            case events.Mended() | commands.Snapped():
+                self._uplink.put(told)
+
+    def _begin(self) -> None:
+        capture = self._capture.capture
+        if capture is None:
+            return  # Begun will follow
+        vehicle = self._config.vehicle
+        identity = events.Identity(
+            capture.outbox.outbox_id,
+            capture.outbox.replaces,
+            capture.outbox.guards_hash,
+            vehicle.id,
+            vehicle.model,
+            vehicle.firmware_version,
+            agent_version(),
+        )
+        self._uplink.begin(identity, capture.outbox.wanted, capture.written())
+        self._notifier.send(READY=1)
+
+    # Reports
+
+    async def _report(self) -> None:
+        """Status file and watchdog."""
+        interval_s = min(STATUS_S, self._notifier.watchdog_s or STATUS_S)
+        while True:
+            self._write_status()
+            if self._capture.alive:
+                self._notifier.send(WATCHDOG=1, STATUS=self._uplink.link.state)
+            await asyncio.sleep(interval_s)
+
+    def _outbox_figures(self) -> tuple[int, int, float]:
+        """(bytes, batches not acknowledged, age of the oldest in s)."""
+        try:
+            with OutboxReader(self._config.outbox.path) as reader:
+                wanted = self._uplink.current_wanted
+                oldest = reader.oldest_unacked(wanted)
+                age_s = 0.0
+                if oldest is not None and (found := reader.stream(oldest[0])) is not None:
+                    begun_ns = oldest[1] * self._plan.schema.period_ns + found[0].facts.clock.offset_ns
+                    age_s = max(0.0, (self._now_wall_ns() - begun_ns) / NS)
+                return reader.used_bytes(), reader.unacked(wanted), age_s
+        except AgentError:
+            return 0, 0, 0.0
+
+    def _now_wall_ns(self) -> int:
+        """On the vehicle's clock: for a replayed log that of its frames."""
+        capture = self._capture.capture
+        if self._config.replayed and capture is not None:
+            return (capture.pipeline.end_tick or 0) * self._plan.schema.period_ns
+        return clock.now().wall_ns
+
+    def _heartbeat(self, snapped: commands.Snapped) -> pb.Heartbeat:
+        machine = self._health.ask()
+        used_bytes, batches, oldest_s = self._outbox_figures()
+        health = pb.Health(
+            cpu_percent=machine.cpu_percent,
+            rss_bytes=machine.rss_bytes,
+            outbox_bytes=used_bytes,
+            outbox_batches=batches,
+            outbox_oldest_s=oldest_s,
+            disk_free_bytes=machine.disk_free_bytes,
+            temperature_c=machine.temperature_c,
+            buses=[
+                pb.BusHealth(
+                    name=reader.state.name,
+                    state=reader.state.state,
+                    frames=reader.state.frames,
+                    frames_unknown=self._sampler.unknown_frames if index == 0 else 0,
+                    error_frames=reader.state.error_frames,
+                )
+                for index, reader in enumerate(self._readers)
+            ],
+        )
+        snapshot = snapped.snapshot
+        if snapshot is None:
+            return pb.Heartbeat(health=health)
+        return pb.Heartbeat(
+            stream_no=snapshot.stream_no,
+            tick=snapshot.tick,
+            record=snapshot.record,
+            guard_states=snapshot.guard_states,
+            health=health,
+        )
+
+    def _write_status(self) -> None:
+        capture, link = self._capture.capture, self._uplink.link
+        machine = self._health.ask()
+        used_bytes, batches, oldest_s = self._outbox_figures()
+        pipeline = capture.pipeline if capture else None
+        state: dict[str, Any] = {
+            "written_ns": time.time_ns(),
+            "pid": os.getpid(),
+            "vehicle": self._config.vehicle.id,
+            "model": self._config.vehicle.model,
+            "collector": self._config.collector.address,
+            "link": {
+                "state": link.state,
+                "since_ns": link.since_ns,
+                "trouble": link.trouble,
+                "acked_at_ns": link.acked_at_ns,
+                "draining": link.draining,
+            },
+            "outbox": {
+                "path": self._config.outbox.path,
+                "bytes": used_bytes,
+                "quota_bytes": self._config.outbox.quota_bytes,
+                "batches": batches,
+                "oldest_s": oldest_s,
+                "trouble": self._trouble,
+            },
+            "records": {
+                "count": capture.record_count if capture else 0,
+                "signals": len(self._plan.schema.signals),
+                "rate_hz": self._plan.schema.rate_hz,
+                "encoded": pipeline.encoded_count if pipeline else 0,
+                "bytes": pipeline.block_bytes if pipeline else 0,
+            },
+            "buses": [
+                {
+                    "name": reader.state.name,
+                    "state": reader.state.state,
+                    "frames": reader.state.frames,
+                    "error_frames": reader.state.error_frames,
+                    "trouble": reader.state.trouble,
+                }
+                for reader in self._readers
+            ],
+            "frames_dropped": self._inbox.dropped,
+            "cpu_percent": machine.cpu_percent,
+            "rss_bytes": machine.rss_bytes,
+        }
+        status.write_status(self._config.outbox.path, state)
+
+
+def settings_of(config: Config) -> Settings:
+    """What capture needs of the configuration."""
+    blocks, outbox = config.blocks, config.outbox
+    ticks = BlockTicks.of_seconds(
+        config.sampling.rate_hz,
+        offline_s=blocks.offline_s,
+        online_s=blocks.online_s,
+        watched_s=blocks.watched_s,
+        keyframe_s=blocks.keyframe_s,
+        loss_max_s=outbox.loss_max_s,
+    )
+    return Settings(
+        path=outbox.path,
+        synchronous=outbox.synchronous,
+        quota_bytes=outbox.quota_bytes,
+        ticks=ticks,
+        park_after_ns=int(config.sampling.park_after_s * NS),
+        boot_id=clock.FRAMES_BOOT_ID if config.replayed else clock.boot_id(),
+        side_log=config.demo.side_log,
+    )
+
+
+def agent_version() -> str:
+    try:
+        return importlib.metadata.version("deadreckon")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,215 @@
+"""One conversation with the collector: carries out what its session decides. A thin shell, in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+import grpc
+import structlog
+
+from codec.schema import NS
+from edge_agent import commands, events
+from edge_agent.pipeline import Mode
+from protos import telemetry_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.capture import Written
+    from edge_agent.outbox_reader import OutboxReader
+    from edge_agent.session import Session
+
+WELCOME_S = 20.0  # a collector that says nothing for so long is none
+TICK_S = 1.0  # how exact heartbeats and the watch lease have to be
+PARTING_S = 1.0  # for the collector to end its side after Goodbye
+RESEND_BYTES_MAX = 4 << 20  # of one request; a group is some kilobytes
+
+log = structlog.get_logger()
+
+
+class LinkDownError(Exception):
+    """The conversation did not come about, or ended otherwise than by Goodbye."""
+
+
+@dataclass(slots=True)
+class LinkState:
+    """How the uplink is, for status."""
+
+    state: str = "offline"  # offline, online, parked
+    since_ns: int = 0  # wall clock
+    trouble: str = ""
+    acked_at_ns: int = 0  # wall clock; 0: never in this run
+    draining: bool = False
+
+
+Item = events.Event | commands.Snapped | LinkDownError
+
+
+class Conversation:
+    """`post` hands a command to capture. `wanted` is kept up to date for the next conversation."""
+
+    def __init__(
+        self,
+        call: grpc.aio.StreamStreamCall[pb.Up, pb.Down],
+        reader: OutboxReader,
+        deciding: Session,
+        link: LinkState,
+        *,
+        wanted: int,
+        post: Callable[[commands.Command], None],
+        compose_heartbeat: Callable[[commands.Snapped], pb.Heartbeat],
+    ) -> None:
+        self.wanted = wanted
+        self.guards_hash: bytes | None = None  # set in this conversation
+        self.welcomed = False
+        self.forked = False  # the outbox becomes another one; nothing may be said for it until then
+        self._call = call
+        self._reader = reader
+        self._session = deciding
+        self._link = link
+        self._post = post
+        self._compose_heartbeat = compose_heartbeat
+        self._items: deque[Item] = deque()
+        self._wake = asyncio.Event()
+        self._written: Written | None = None
+        self._watched_until_ns = 0
+        self._over: events.Close | None = None
+
+    def put(self, item: Item) -> None:
+        """An event from outside, in the event loop."""
+        self._items.append(item)
+        self._wake.set()
+
+    def written(self, news: Written) -> None:
+        """The newest news counts."""
+        self._written = news
+        self._wake.set()
+
+    async def run(self, identity: events.Identity) -> None:
+        """Until it is over. Raises LinkDownError."""
+        opened_ns = time.monotonic_ns()
+        reading = asyncio.create_task(self._read())
+        try:
+            extent = self._reader.extent(self.wanted)
+            await self._happened(events.Opened(identity, extent, self.wanted))
+            while self._over is None:
+                await self._wait()
+                now_ns = time.monotonic_ns()
+                if not self.welcomed and now_ns - opened_ns > WELCOME_S * NS:
+                    raise LinkDownError(f"no Welcome within {WELCOME_S:g} s: is this a collector?")
+                await self._step(now_ns)
+            if self._over.reason:
+                raise LinkDownError(self._over.reason)
+            await self._part(reading)
+        finally:
+            reading.cancel()
+            self._call.cancel()
+
+    async def _step(self, now_ns: int) -> None:
+        if self._written is not None:
+            news, self._written = self._written, None
+            await self._happened(events.Stored(news.end, news.stream_no, news.newest_tick))
+        while self._items and self._over is None:
+            item = self._items.popleft()
+            if isinstance(item, LinkDownError):
+                raise item
+            if isinstance(item, commands.Snapped):
+                await self._send(pb.Up(heartbeat=self._compose_heartbeat(item)))
+            else:
+                await self._happened(item)
+        await self._happened(events.Ticked(now_ns))
+        if self._watched_until_ns and now_ns > self._watched_until_ns:
+            self._watched_until_ns = 0
+            self._post(commands.SetMode(Mode.ONLINE))
+
+    async def _wait(self) -> None:
+        if not self._items and self._written is None:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), TICK_S)
+
+    async def _read(self) -> None:
+        """Everything the collector says, and how it ends."""
+        try:
+            async for message in self._call:
+                self.put(events.Received(message))
+            self.put(LinkDownError("the collector ended the conversation"))
+        except grpc.aio.AioRpcError as error:
+            self.put(LinkDownError(f"{error.code().name}: {error.details()}"))
+
+    async def _send(self, message: pb.Up) -> None:
+        try:
+            await self._call.write(message)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            # Why it ended is what reading says; writing only notices.
+            while not any(isinstance(item, LinkDownError) for item in self._items):
+                self._wake.clear()
+                await self._wake.wait()
+            raise next(item for item in self._items if isinstance(item, LinkDownError)) from error
+
+    async def _part(self, reading: asyncio.Task[None]) -> None:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            await self._call.done_writing()
+            await asyncio.wait_for(asyncio.shield(reading), PARTING_S)
+
+    async def _happened(self, event: events.Event) -> None:
+        """Let the session decide, and do as it says, until nothing is left to do."""
+        actions = deque(self._session.handle(event))
+        while actions:
+            answer = await self._perform(actions.popleft())
+            if answer is not None:
+                actions.extend(self._session.handle(answer))
+        self._link.draining = self._session.draining
+
+    async def _perform(self, action: events.Action) -> events.Event | None:
+        match action:
+            case events.Send():
+                await self._send(action.message)
+            case events.Fetch():
+                return events.FetchDone(
+                    action.start, self._reader.fetch(action.start, bytes_max=action.bytes_max)
+                )
+            case events.FetchAgain():
+                fetched = self._reader.fetch(action.start, bytes_max=RESEND_BYTES_MAX, end=action.end)
+                return events.FetchDone(action.start, fetched, again=True)
+            case events.FindBlob():
+                content = self._reader.blob(action.kind, action.hash)
+                return events.BlobFound(action.kind, action.hash, content)
+            case events.SetWanted():
+                self.wanted = action.wanted
+                self._link.acked_at_ns = time.time_ns()
+                self._post(action)
+            case events.SetGuards():
+                self.guards_hash = action.hash
+                log.info("guards in force", hash=action.hash.hex())
+                self._post(action)
+            case events.Mend() | events.AskKeyframe():
+                self._post(action)
+            case events.BecomeFork():
+                self.forked = True
+                self._post(action)
+            case events.SetWatch():
+                self._watched_until_ns = time.monotonic_ns() + action.lease_s * NS
+                self._post(commands.SetMode(Mode.WATCHED))
+            case events.Beat():
+                self._post(commands.AskSnapshot())
+            case events.Welcomed():
+                self._now_online()
+            case events.Complain():
+                log.warning("the collector and this agent disagree", what=action.text)
+            case events.Close():
+                self._over = action
+            case _:
+                assert_never(action)
+        return None
+
+    def _now_online(self) -> None:
+        self.welcomed = True
+        self._link.state, self._link.since_ns, self._link.trouble = "online", time.time_ns(), ""
+        log.info("uplink online")
+        self._post(commands.SetMode(Mode.ONLINE))

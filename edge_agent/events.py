@@ -1,0 +1,183 @@
+"""What a session hears and says: events and actions, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_agent.outbox_reader import Extent, Fetched
+    from edge_agent.rows import BlobKind
+    from protos import telemetry_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What Hello says besides positions."""
+
+    outbox_id: bytes
+    replaces: bytes
+    guards_hash: bytes
+    vehicle: str
+    model: str
+    firmware_version: str
+    agent_version: str
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The link is up; the outbox holds `extent`, everything before `wanted` is acknowledged."""
+
+    identity: Identity
+    extent: Extent
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    message: pb.Down
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The outbox holds everything before `end`. `newest_tick` of this run's stream is what the vehicle's clock shows."""
+
+    end: int
+    stream_no: int
+    newest_tick: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchDone:
+    """Answers Fetch, or FetchAgain."""
+
+    start: int
+    fetched: Fetched
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Answers Mend: what was broken is a gap now."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFound:
+    """Answers FindBlob; None: not here."""
+
+    kind: BlobKind
+    hash: bytes
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passes; monotonic."""
+
+    now_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Send what there is, say goodbye, be acknowledged."""
+
+    parked: bool = False
+
+
+Event = Opened | Received | Stored | FetchDone | Mended | BlobFound | Ticked | Ending
+
+
+# Actions
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    message: pb.Up
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read the outbox from `start` on."""
+
+    start: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAgain:
+    """Read [start, end) of the outbox, to repeat it."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindBlob:
+    kind: BlobKind
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetWanted:
+    """Everything before `wanted` is durable at the collector, and nothing else is known to be."""
+
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetGuards:
+    hash: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetWatch:
+    lease_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskKeyframe:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeFork:
+    """The outbox has a twin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Send a heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """The collector takes what we send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complain:
+    """For the log: the collector asked for something that cannot be."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The conversation is over; `reason` is empty when it ended as it should."""
+
+    reason: str = ""
+
+
+Action = (
+    Send | Fetch | FetchAgain | Mend | FindBlob | SetWanted | SetGuards | SetWatch | AskKeyframe | BecomeFork | Beat
+    | Welcomed | Complain | Close
+)  # fmt: skip

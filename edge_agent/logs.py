@@ -1,0 +1,36 @@
+"""How the agent logs: JSON for machines (systemd, a pipe), readable on a terminal. To standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def set_up_logs(environment: Mapping[str, str], *, verbose: bool = False) -> None:
+    readable = sys.stderr.isatty() and "JOURNAL_STREAM" not in environment
+    renderer = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def warn_all(warnings: list[str]) -> None:
+    """What was repaired or left out, a line each."""
+    log = structlog.get_logger()
+    for warning in warnings:
+        log.warning("dbc", what=warning)

@@ -1,0 +1,140 @@
+"""The agent's state in a small JSON file beside its outbox, and the table that `edge-agent status` makes of it.
+
+The daemon replaces the file as a whole, so that a reader never sees half of it. Whether the daemon runs, the
+outbox's lock says, not the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from codec.schema import NS
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+
+
+def status_path(outbox_path: str) -> Path:
+    return Path(outbox_path + ".status.json")
+
+
+def write_status(outbox_path: str, state: dict[str, Any]) -> None:
+    """Atomically; what the disk does not take is not worth a word here, the outbox says it."""
+    path = status_path(outbox_path)
+    fresh = path.with_suffix(".new")
+    try:
+        fresh.write_text(json.dumps(state, indent=1))
+        os.replace(fresh, path)  # noqa: PTH105  # Path.replace is the same, and this says that it is atomic
+    except OSError:
+        fresh.unlink(missing_ok=True)
+
+
+def read_status(outbox_path: str) -> dict[str, Any] | None:
+    """As last written; None where there is nothing to read."""
+    try:
+        state = json.loads(status_path(outbox_path).read_text())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def is_running(outbox_path: str) -> bool:
+    """Whether a process holds the outbox's lock."""
+    try:
+        descriptor = os.open(outbox_path + ".lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: str, now_ns: int) -> str:
+    """The table, or what can be said without one."""
+    if state is None:
+        return (
+            f"agent            {'running, and has not said how it is yet' if running else 'not running'}\n"
+            f"outbox           {outbox_path}: {'' if Path(outbox_path).exists() else 'not made yet; '}"
+            "`edge-agent run --config F` starts the agent"
+        )
+    link, outbox, records = state["link"], state["outbox"], state["records"]
+    written_ago = _duration((now_ns - state["written_ns"]) / NS)
+    since = _duration((now_ns - link["since_ns"]) / NS)
+    acked = (
+        f"{_duration((now_ns - link['acked_at_ns']) / NS)} ago" if link["acked_at_ns"] else "none in this run"
+    )
+    depth = f"{outbox['batches']} blocks not acknowledged"
+    if outbox["batches"]:
+        depth += f", oldest {_duration(outbox['oldest_s'])} old"
+    rows = [
+        (
+            "agent",
+            f"running, process {state['pid']}"
+            if running
+            else f"NOT RUNNING; this is how it was {written_ago} ago",
+        ),
+        ("vehicle", f"{state['vehicle']} {state['model']}".strip()),
+        (
+            "collector",
+            f"{state['collector']}: {link['state']} for {since}" if running else state["collector"],
+        ),
+        *([("", link["trouble"])] if link["trouble"] else []),
+        ("last ack", acked),
+        (
+            "outbox",
+            f"{depth}; {_size(outbox['bytes'])} of {_size(outbox['quota_bytes'])} in {outbox['path']}",
+        ),
+        *([("", f"TROUBLE: {outbox['trouble']}")] if outbox["trouble"] else []),
+        (
+            "records",
+            f"{records['count']:,} of {records['signals']} signals at {records['rate_hz']} Hz in this run",
+        ),
+        ("compression", _compression(records)),
+    ]
+    rows += [("bus", _bus(bus)) for bus in state["buses"]]
+    if state["frames_dropped"]:
+        rows.append(
+            ("", f"{state['frames_dropped']:,} frames dropped: the outbox's disk was too slow for too long")
+        )
+    rows.append(("process", f"{state['cpu_percent']:.1f} % of a core, {_size(state['rss_bytes'])} of memory"))
+    return "\n".join(f"{name:<17}{text}" for name, text in rows)
+
+
+def _compression(records: dict[str, Any]) -> str:
+    if not records["encoded"]:
+        return "no block yet"
+    each = records["bytes"] / records["encoded"]
+    plain = 9 * records["signals"]  # a protobuf double each
+    return f"{each:.2f} bytes a record; {plain} as protobuf doubles: {1 - each / plain:.2%} less"
+
+
+def _bus(bus: dict[str, Any]) -> str:
+    text = f"{bus['name']}: {bus['state']}, {bus['frames']:,} frames"
+    if bus["error_frames"]:
+        text += f", {bus['error_frames']:,} error frames"
+    return text + (f"; {bus['trouble']}" if bus["trouble"] else "")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def _duration(seconds: float) -> str:
+    seconds = max(0, int(seconds))
+    if seconds < 2 * MINUTE_S:
+        return f"{seconds} s"
+    if seconds < 2 * HOUR_S:
+        return f"{seconds // MINUTE_S} min"
+    return f"{seconds // HOUR_S} h" if seconds < 2 * DAY_S else f"{seconds // DAY_S} days"

@@ -1,0 +1,223 @@
+"""The uplink: keeps a conversation going as long as there is one to be had. A thin shell, in the event loop.
+
+Capture runs in a thread of its own: what it has to do goes to `post`; what it has to say comes by the methods of
+`Uplink`, in the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from codec.schema import NS
+from edge_agent import commands, events
+from edge_agent.conversation import Conversation, Item, LinkDownError, LinkState
+from edge_agent.errors import OutboxBusy, OutboxDamaged
+from edge_agent.outbox_reader import OutboxReader
+from edge_agent.pipeline import Mode
+from edge_agent.session import Session
+from protos import telemetry_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge_agent.capture import Written
+    from protos import telemetry_pb2 as pb
+
+CHANNEL_OPTIONS = (
+    ("grpc.http2.bdp_probe", 0),  # its pings are half of what a small message costs
+    ("grpc.keepalive_time_ms", 300_000),
+    (
+        "grpc.keepalive_timeout_ms",
+        20_000,
+    ),  # TCP_USER_TIMEOUT too: a dead link shows that long after a first byte
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel tries at once; when to try is decided here
+    ("grpc.enable_retries", 0),
+)
+
+log = structlog.get_logger()
+
+
+class Leaving(Enum):
+    """Why the uplink says goodbye."""
+
+    PARK = "parked"  # and connects again when frames come
+    STOP = "stopped"  # with what the link takes at once
+    DRAIN = "drained"  # after everything is acknowledged
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds, from the configuration."""
+
+    heartbeat_s: float
+    backlog_heartbeat_s: float
+    retry_min_s: float
+    retry_max_s: float
+
+
+class Uplink:
+    """Connects, converses, and connects again."""
+
+    def __init__(
+        self,
+        address: str,
+        outbox_path: str,
+        waits: Waits,
+        *,
+        rate_hz: int,
+        post: Callable[[commands.Command], None],
+        compose_heartbeat: Callable[[commands.Snapped], pb.Heartbeat],
+    ) -> None:
+        self.link = LinkState(since_ns=time.time_ns())
+        self.wanted = 0
+        self._address = address
+        self._outbox_path = outbox_path
+        self._waits = waits
+        self._rate_hz = rate_hz
+        self._post = post
+        self._compose_heartbeat = compose_heartbeat
+        self._identity: events.Identity | None = None
+        self._written: Written | None = None
+        self._conversation: Conversation | None = None
+        self._leaving: Leaving | None = None
+        self._changed = asyncio.Event()  # something that a wait between conversations has to see
+
+    @property
+    def current_wanted(self) -> int:
+        """The first position that is not acknowledged."""
+        return self._conversation.wanted if self._conversation else self.wanted
+
+    # What the rest of the agent says
+
+    def begin(self, identity: events.Identity, wanted: int, written: Written) -> None:
+        """The outbox is this one, from now on."""
+        self._identity, self.wanted, self._written = identity, wanted, written
+        if self._conversation is not None:
+            self._conversation.wanted, self._conversation.forked = wanted, False
+            self._conversation.put(LinkDownError("the outbox was exchanged"))
+        self._changed.set()
+
+    def written(self, news: Written) -> None:
+        self._written = news
+        if self._conversation is not None:
+            self._conversation.written(news)
+
+    def put(self, item: Item) -> None:
+        """For the conversation, if there is one."""
+        if self._conversation is not None:
+            self._conversation.put(item)
+
+    def leave(self, leaving: Leaving | None) -> None:
+        """Say goodbye. None: stay after all, there are frames again."""
+        if leaving is self._leaving:
+            return
+        self._leaving = leaving
+        self._changed.set()
+        if leaving is not None:
+            self.put(events.Ending(parked=leaving is Leaving.PARK))
+
+    # Connecting
+
+    async def run(self) -> None:
+        """Until `leave` has been carried out."""
+        while self._leaving is not Leaving.STOP:
+            if self._identity is None:
+                await self._pause(NS)
+                continue
+            left = await self._connect()
+            if left and self._leaving in (Leaving.STOP, Leaving.DRAIN):
+                return
+            while self._leaving is Leaving.PARK:
+                self.link.state = "parked"
+                await self._pause(NS)
+            await self._pause(self._waits.retry_min_s)
+
+    async def _connect(self) -> bool:
+        """One conversation, after as many tries as it takes. Whether it ended with Goodbye."""
+        waits = wait_random_exponential(
+            multiplier=2 * self._waits.retry_min_s, min=self._waits.retry_min_s, max=self._waits.retry_max_s
+        )
+        async for attempt in AsyncRetrying(
+            wait=waits,
+            retry=retry_if_exception_type(LinkDownError),
+            stop=lambda _: self._leaving is Leaving.STOP,
+            retry_error_callback=lambda _: None,
+            sleep=self._pause,
+            before_sleep=self._log_retry,
+        ):
+            with attempt:
+                return await self._converse()
+        return False
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if str(error) != self.link.trouble:  # once, not at every try
+            log.warning("collector cannot be reached", address=self._address, trouble=str(error))
+        self.link.trouble = str(error)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until something changes."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+
+    async def _converse(self) -> bool:
+        """One conversation; False where it broke after a Welcome. Raises LinkDownError where there was none."""
+        assert self._identity is not None
+        waits = self._waits
+        deciding = Session(
+            rate_hz=self._rate_hz,
+            heartbeat_ns=int(waits.heartbeat_s * NS),
+            backlog_heartbeat_ns=int(waits.backlog_heartbeat_s * NS),
+        )
+        try:
+            with OutboxReader(self._outbox_path) as reader:
+                async with grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS) as channel:
+                    call = telemetry_pb2_grpc.TelemetryStub(channel).Connect()
+                    conversation = self._conversation = Conversation(
+                        call, reader, deciding, self.link, wanted=self.wanted,
+                        post=self._post, compose_heartbeat=self._compose_heartbeat,
+                    )  # fmt: skip
+                    if self._written is not None:
+                        conversation.written(self._written)
+                    if self._leaving is not None:
+                        conversation.put(events.Ending(parked=self._leaving is Leaving.PARK))
+                    await conversation.run(self._identity)
+                    return True
+        except LinkDownError as error:
+            if conversation.welcomed:
+                log.warning("uplink offline", trouble=str(error))
+                return False
+            raise
+        except OutboxBusy as error:
+            raise LinkDownError(str(error)) from error
+        except OutboxDamaged as error:
+            self._identity = None
+            self._post(commands.ReplaceFile(str(error)))
+            raise LinkDownError(str(error)) from error
+        finally:
+            self._part()
+
+    def _part(self) -> None:
+        if self._conversation is not None:
+            self.wanted = self._conversation.wanted
+            if self._conversation.forked:
+                self._identity = None
+            if self._conversation.guards_hash is not None and self._identity is not None:
+                self._identity = dataclasses.replace(
+                    self._identity, guards_hash=self._conversation.guards_hash
+                )
+            self._conversation = None
+        self._post(commands.SetMode(Mode.OFFLINE))
+        if self.link.state != "offline":
+            self.link.state, self.link.since_ns = "offline", time.time_ns()
