@@ -10,7 +10,7 @@ PYTHON ?=
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint bench protos lock
+.PHONY: help setup demo test check lint bench protos prior lock
 
 help:
 	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
@@ -57,6 +57,10 @@ bench: $(READY)
 # From the root, so that the generated code says `from protos import ...`.
 protos: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --mypy_out=. --mypy_grpc_out=. protos/telemetry.proto
+
+# The prior that keyframes start from belongs to a block version: train it again only with a new one.
+prior: $(READY)
+	$(BIN)/python -m benchmarks.prior
 
 # dev.lock leads; the others take its versions. Resolved for every platform and Python from 3.11, no addresses.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
