@@ -11,7 +11,6 @@ import numpy as np
 from codec.schema import Schema
 from decoder import dbc
 from decoder.defaults import default_choices
-from decoder.frames import Frames
 from decoder.plan import build_plan
 from decoder.sampler import Sampler
 from decoder.signals import Bus
