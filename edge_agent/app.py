@@ -170,7 +170,7 @@ class Agent:
     def _begin(self) -> None:
         capture = self._capture.capture
         if capture is None:
-            return  # Begun will follow
+            return  # the file was replaced while it was opened; Begun will follow
         vehicle = self._config.vehicle
         identity = events.Identity(
             capture.outbox.outbox_id,

@@ -121,6 +121,7 @@ class CaptureThread:
             capture = self._open()
             if capture is None:
                 return
+            self.capture = capture
             try:
                 self._tell(Begun())
                 self._work(capture)
@@ -155,7 +156,6 @@ class CaptureThread:
         return None
 
     def _work(self, capture: Capture) -> None:
-        self.capture = capture
         while not self._stop_taking.is_set():
             items = self._inbox.take(PARKED_IDLE_S if self._parked else IDLE_S) if not capture.full else []
             for bus, frames in items:

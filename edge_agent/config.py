@@ -25,7 +25,10 @@ def setting(
     high: float = math.inf,
     one_of: tuple[str, ...] = (),
 ) -> Any:
-    return field(default=default, metadata={"text": text, "low": low, "high": high, "one_of": one_of})
+    metadata = {"default": default, "text": text, "low": low, "high": high, "one_of": one_of}
+    return field(
+        default_factory=lambda: default, metadata=metadata
+    )  # a factory, since tables are not hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,9 @@ def settings_table() -> list[tuple[str, str, str, str]]:
     for section, kind in kinds.items():
         for item in dataclasses.fields(kind):
             variable = f"{ENVIRONMENT_PREFIX}{section}_{item.name}".upper()
-            default = "(required)" if item.default is REQUIRED else _shown(item.default)
+            default = (
+                "(required)" if item.metadata["default"] is REQUIRED else _shown(item.metadata["default"])
+            )
             key = f"[[bus]] {item.name}" if section == "bus" else f"{section}.{item.name}"
             rows.append((key, "" if item.name == "options" else variable, default, item.metadata["text"]))
     by_signal = dataclasses.fields(SignalConfig)

@@ -15,7 +15,7 @@ import os
 import tomllib
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from codec.identity import check_vehicle
 from codec.schema import NS
@@ -99,7 +99,7 @@ def _section(
         mistakes.append(f"{where}: a table is wanted here, not {table!r}; write [{where.rsplit(' ', 1)[-1]}]")
         table = {}
     items = {item.name: item for item in dataclasses.fields(kind)}
-    types = get_type_hints(kind)
+    types = {name: str(item.type) for name, item in items.items()}
     values: dict[str, Any] = {}
     mistakes += [f"{where}.{key}: no such key{nearest(key, items)}" for key in table if key not in items]
     for name, item in items.items():
@@ -109,23 +109,25 @@ def _section(
             value, wrong = _from_text(overrides[name], types[name])
         elif name in table:
             value, wrong = _typed(table[name], types[name])
-        elif item.default is REQUIRED:
+        elif item.metadata["default"] is REQUIRED:
             mistakes.append(f"{place}: missing: {item.metadata['text']}")
             value, wrong = _placeholder(types[name]), ""
         else:
-            value, wrong = item.default, ""
+            value, wrong = item.metadata["default"], ""
         wrong = wrong or _out_of_range(value, item.metadata)
         if wrong:
             mistakes.append(f"{place}: {wrong} ({item.metadata['text']})")
-            value = _placeholder(types[name]) if item.default is REQUIRED else item.default
+            value = (
+                _placeholder(types[name])
+                if item.metadata["default"] is REQUIRED
+                else item.metadata["default"]
+            )
         values[name] = value
     return kind(**values)
 
 
-def _typed(value: Any, kind: Any) -> tuple[Any, str]:
-    """(value, what is wrong with it) for a value as TOML gives it."""
-    kinds = {str(kind)} if not isinstance(kind, type) else {kind.__name__}
-    wanted = next(iter(kinds))
+def _typed(value: Any, wanted: str) -> tuple[Any, str]:
+    """(value, what is wrong with it) for a value as TOML gives it; `wanted` is a field's annotation."""
     if "tuple" in wanted:
         texts = [value] if isinstance(value, str) else value
         if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
@@ -147,20 +149,19 @@ def _typed(value: Any, kind: Any) -> tuple[Any, str]:
     return (value, "") if isinstance(value, str) else ("", f"{value!r}: a text in quotes is wanted")
 
 
-def _from_text(text: str, kind: Any) -> tuple[Any, str]:
+def _from_text(text: str, wanted: str) -> tuple[Any, str]:
     """The same for a variable's text."""
-    wanted = kind.__name__ if isinstance(kind, type) else str(kind)
     if "tuple" in wanted:
-        return _typed([part.strip() for part in text.split(",") if part.strip()], kind)
+        return _typed([part.strip() for part in text.split(",") if part.strip()], wanted)
     if wanted == "bool":
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        return _typed(words.get(text.strip().lower(), text), kind)
+        return _typed(words.get(text.strip().lower(), text), wanted)
     if wanted in ("int", "float"):
         try:
-            return _typed(int(text) if wanted == "int" else float(text), kind)
+            return _typed(int(text) if wanted == "int" else float(text), wanted)
         except ValueError:
-            return _typed(text, kind)
-    return _typed(text, kind)
+            return _typed(text, wanted)
+    return _typed(text, wanted)
 
 
 def _out_of_range(value: Any, metadata: Mapping[str, Any]) -> str:
@@ -175,8 +176,8 @@ def _out_of_range(value: Any, metadata: Mapping[str, Any]) -> str:
     return ""
 
 
-def _placeholder(kind: Any) -> Any:
-    return () if "tuple" in str(kind) else ""
+def _placeholder(wanted: str) -> Any:
+    return () if "tuple" in wanted else ""
 
 
 def _overrides(environment: Mapping[str, str], mistakes: list[str]) -> dict[str, dict[str, str]]:

@@ -110,8 +110,8 @@ def _envelope_bytes() -> float:
 def _defaults(section: str) -> list[str]:
     lines = [f"[{section}]"]
     for item in dataclasses.fields(SECTIONS[section]):
-        assert item.default is not REQUIRED, item.name
-        lines.append(f"# {item.name} = {json.dumps(item.default)}  # {item.metadata['text']}")
+        assert item.metadata["default"] is not REQUIRED, item.name
+        lines.append(f"# {item.name} = {json.dumps(item.metadata['default'])}  # {item.metadata['text']}")
     return lines
 
 
@@ -130,9 +130,9 @@ def _signal(choice: SignalChoice, buses: Sequence[Bus], *, active: bool) -> list
     settings = {"threshold": choice.threshold, "resolution": choice.resolution, "circular": choice.circular}
     said = {name: value for name, value in settings.items() if value or name == "threshold"}
     value = (
-        f"{said['threshold']!r}"
+        f"{said['threshold']:.10g}"
         if len(said) == 1
-        else "{ " + ", ".join(f"{name} = {number!r}" for name, number in said.items()) + " }"
+        else "{ " + ", ".join(f"{name} = {number:.10g}" for name, number in said.items()) + " }"
     )
     return [f"# {'; '.join(about)}", f"{'' if active else '# '}{_key(choice.name)} = {value}"]
 
