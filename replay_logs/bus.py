@@ -80,6 +80,8 @@ class ReplayBus(can.BusABC):
         super().__init__(channel, can_filters=can_filters)
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        if self._closed.is_set():
+            raise can.CanOperationError(f"{self.channel_info}: the bus was shut down")
         if self._started_s is None:
             self._start()
         if self._next is None and not self.ended:

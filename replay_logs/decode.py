@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
-from decoder.plan import build_plan, default_choices
+from decoder.defaults import default_choices
+from decoder.plan import build_plan
 from decoder.sampler import Sampler
 from decoder.values import BulkDecoder
 
@@ -58,7 +59,7 @@ def on_grid(
     frames: Frames, buses: Sequence[Bus], rate_hz: int
 ) -> tuple[tuple[str, ...], Iterator[NDArray[np.float64]]]:
     """Column names, and rows float64[n, 1 + columns] of each tick: its time and every signal's latest value."""
-    plan = build_plan(buses, default_choices(buses), rate_hz=rate_hz)
+    plan = build_plan(buses, default_choices(buses, frames), rate_hz=rate_hz)
     sampler = Sampler(plan)
     schema = plan.schema
 

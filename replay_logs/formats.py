@@ -83,8 +83,7 @@ def _message(
 
 def sniff(sample: str) -> tuple[str, Callable[[str], can.Message | None] | None] | None:
     """What the beginning of a text is: (python-can's suffix, None), or (name, function for a line), or None."""
-    lines = [line for line in sample.splitlines() if line.strip()]
-    for line in lines[:200]:
+    for line in sample.splitlines():
         for pattern, kind in _SIGNS:
             if pattern.match(line):
                 return kind

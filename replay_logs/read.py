@@ -14,15 +14,17 @@ import io
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
-import can
+from can.io.generic import TextIOMessageReader
 from can.io.player import MESSAGE_READERS
 
 from replay_logs.formats import IDENTIFIER_MAX, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import can
 
 _SAMPLE_BYTES = 1 << 16
 _LINE_CHARACTERS_MAX = 1 << 16  # a "line" longer than this is no text
@@ -55,10 +57,9 @@ class Log:
             self._file, self._size = file, max(self.path.stat().st_size, 1)
             stream = cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")) if self.compressed else file
             try:
-                if self.parse is not None:
-                    yield from self._parsed(_Lines(stream, self._note))
-                elif issubclass(MESSAGE_READERS[self.format], can.io.generic.TextIOMessageReader):
-                    yield from self._read_text(_Lines(stream, self._note))
+                if self._is_text:
+                    with _Lines(stream, self._note) as lines:
+                        yield from self._parsed(lines) if self.parse else self._read_text(lines)
                 else:
                     yield from self._read_binary(stream)
             finally:
@@ -77,6 +78,10 @@ class Log:
     def share_read(self) -> float:
         """How much of the file the running iteration has read, 0 to 1."""
         return min(self._file.tell() / self._size, 1.0) if self._file and not self._file.closed else 1.0
+
+    @property
+    def _is_text(self) -> bool:
+        return self.parse is not None or issubclass(MESSAGE_READERS[self.format], TextIOMessageReader)
 
     def _note(self, reason: str, where: str = "") -> None:
         count, first = self._bad.get(reason, (0, where))
@@ -126,12 +131,8 @@ class Log:
 
     def _read_binary(self, stream: IO[bytes]) -> Iterator[can.Message]:
         try:
-            # asammdf wants to seek, and reads a named file without copying it
-            source: Any = str(self.path) if self.format == ".mf4" and not self.compressed else stream
-            if self.format == ".db":
-                source = str(self.path)
-            elif self.format == ".mf4" and self.compressed:
-                source = io.BytesIO(stream.read())
+            # SQLite opens its files by name; everything else reads what is open already
+            source: Any = str(self.path) if self.format == ".db" else stream
             with MESSAGE_READERS[self.format](source) as reader:
                 yield from reader
         except Exception as error:  # noqa: BLE001  readers raise whatever their libraries raise
@@ -150,7 +151,13 @@ class _Lines:
         self.ended = False
         self._last = ""
 
-    def __iter__(self) -> _Lines:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._text.close()
+
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:
@@ -183,7 +190,7 @@ class _Lines:
         raise io.UnsupportedOperation("lines only")
 
     def close(self) -> None:
-        """Log closes the file."""
+        """python-can's readers close at their end; the log may have more lines for another one."""
 
 
 def open_log(path: str | Path) -> Log:
@@ -206,7 +213,8 @@ def open_log(path: str | Path) -> Log:
     if kind is not None:
         return Log(path, kind[0], compressed, kind[1])
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    if suffixes and suffixes[-1] in MESSAGE_READERS and b"\0" not in head:
+    # python-can's readers know variants that no sign above tells; every candump line is told
+    if suffixes and suffixes[-1] in MESSAGE_READERS and suffixes[-1] != ".log":
         return Log(path, suffixes[-1], compressed)
     known = ", ".join(sorted(MESSAGE_READERS))
     raise LogError(
