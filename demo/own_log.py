@@ -18,7 +18,7 @@ from decoder.sampler import Sampler
 from demo.own_rules import rules_from
 from demo.settings import Drive, agent_toml
 from edge_agent.choices import make_plan
-from edge_agent.config import parse_config
+from edge_agent.config_file import parse_config
 from edge_agent.errors import ConfigError
 from replay_logs.read import LogError, open_log
 from replay_logs.recording import Recording, load_recording

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def toml(document: Mapping[str, Any]) -> str:
     for key, value in document.items():
         tables = value if isinstance(value, list) else [value]
         for table in tables:
-            lines.append(f"[[{key}]]" if isinstance(value, list) else f"[{key}]")
+            lines.append(f"[[{_key(key)}]]" if isinstance(value, list) else f"[{_key(key)}]")
             lines += [f"{_key(name)} = {_inline(entry)}" for name, entry in table.items()]
             lines.append("")
     return "\n".join(lines)
@@ -94,6 +95,5 @@ def _inline(value: Any) -> str:
 
 
 def _key(name: str) -> str:
-    return (
-        name if name.isascii() and name.replace("_", "").isalnum() else json.dumps(name, ensure_ascii=False)
-    )
+    """As it is where TOML takes it bare, which is not everywhere."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from codec.guards import Guard, GuardSet
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 from decoder import dbc
+from decoder.defaults import default_choices
 from decoder.frames import Frames
-from decoder.plan import build_plan, default_choices
+from decoder.plan import build_plan
 from decoder.sampler import Sampler
 from decoder.signals import Bus
 
