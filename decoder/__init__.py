@@ -1,11 +1,11 @@
 """Frames to records: DBCs, tables, kernels, sampler. Shared by the agent, replay_logs and `collector import`.
 
-    dbc.load(path) -> Dbc                         DBC files as they are, repaired, with warnings
-    Bus(name, dbcs)                               a bus and its DBCs, in order of precedence
-    BulkDecoder(buses).decode_values(frames)      every value as it came
-    default_choices(buses) -> SignalChoice...     every usable signal, with a sensible threshold and why
-    build_plan(buses, choices, rate_hz) -> Plan   the schema, and the tables for a sampler
-    Sampler(plan).feed(frames) .advance(until)    records on a grid of ticks
+dbc.load(path) -> Dbc                         DBC files as they are, repaired, with warnings
+Bus(name, dbcs)                               a bus and its DBCs, in order of precedence
+BulkDecoder(buses).decode_values(frames)      every value as it came
+default_choices(buses) -> SignalChoice...     every usable signal, with a sensible threshold and why
+build_plan(buses, choices, rate_hz) -> Plan   the schema, and the tables for a sampler
+Sampler(plan).feed(frames) .advance(until)    records on a grid of ticks
 """
 
 from decoder.dbc import Dbc, DbcError, load, parse

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cantools.database import UnsupportedDatabaseFormatError
 from cantools.database import errors as cantools_errors
 from cantools.database.can.formats import dbc as dbc_format
 
@@ -52,9 +51,11 @@ def parse(content: bytes, path: str) -> Dbc:
         raise DbcError(f"{path}: has no message that can be used; give a DBC file, with BO_ and SG_ lines")
     try:
         messages = dbc_format.load_string(repaired, strict=False).messages
-    except (cantools_errors.Error, UnsupportedDatabaseFormatError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # noqa: BLE001  whatever cantools' parser stumbles over
         reason = " ".join(str(error).split())[:200]
-        raise DbcError(f"{path}: cannot be understood even after repair: {reason}; correct that line") from None
+        raise DbcError(
+            f"{path}: cannot be understood even after repair: {reason}; correct that line"
+        ) from None
     warnings += more
     for message in messages:
         warnings += _oddities(message)
@@ -72,7 +73,9 @@ def _decoded(content: bytes) -> tuple[str, list[str]]:
     try:
         return content.decode("cp1252"), []
     except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace"), ["has bytes that no encoding explains; replaced in units and labels"]
+        return content.decode("cp1252", errors="replace"), [
+            "has bytes that no encoding explains; replaced in units and labels"
+        ]
 
 
 def _oddities(message: Message) -> list[str]:

@@ -47,11 +47,17 @@ _UNITS = {
     "amps": "a", "ampere": "a", "kilowatt": "kw", "watt": "w", "watts": "w", "m/s^2": "m/s2", "m/ss": "m/s2", "deg/sec": "deg/s", "n-m": "nm",
     "n*m": "nm", "miles": "mi", "meter": "m", "meters": "m", "liter": "l", "sec": "s", "seconds": "s", "hours": "h", "minutes": "min",
 }  # fmt: skip
-_SPEED = re.compile(r"(vehicle|veh|car|gps|display|wheel.?based.?vehicle|v).{0,2}spe?e?d|^spe?e?d$|speedkph|vxveh", re.IGNORECASE)
+_SPEED = re.compile(
+    r"(vehicle|veh|car|gps|display|wheel.?based.?vehicle|v).{0,2}spe?e?d|^spe?e?d$|speedkph|vxveh",
+    re.IGNORECASE,
+)
 _SOC = re.compile(r"(^|[^a-z])soc($|[^a-z])|soc(?![a-z])|state.?of.?charge", re.IGNORECASE)
 _HEADING = re.compile(r"heading|course|bearing|compass", re.IGNORECASE)
 _POSITION = re.compile(r"lat(itude)?($|[^a-z])|lon(g|gitude)?($|[^a-z])", re.IGNORECASE)
-_COUNTER = re.compile(r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|checksum|chksum|chks|check_?sum|crc|rolling|(^|_)(cs|bz|mc|seq)$", re.IGNORECASE)
+_COUNTER = re.compile(
+    r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|checksum|chksum|chks|check_?sum|crc|rolling|(^|_)(cs|bz|mc|seq)$",
+    re.IGNORECASE,
+)
 
 
 def default_choices(buses: Sequence[Bus], frames: Frames | None = None) -> tuple[SignalChoice, ...]:
@@ -146,6 +152,13 @@ def _neat(number: float) -> float:
 
 def plain_unit(unit: str) -> str:
     """One spelling for each unit: "km/h" for kph, "degc" for °C."""
-    plain = unit.lower().replace(" ", "").replace("²", "2").replace("\xc2", "")  # a UTF-8 degree sign read as Windows-1252
-    plain = re.sub(r"[°º˚]", "deg", plain).replace("deg.", "deg").replace("degrees/", "deg/").replace("degree/", "deg/")
+    plain = (
+        unit.lower().replace(" ", "").replace("²", "2").replace("\xc2", "")
+    )  # a UTF-8 degree sign read as Windows-1252
+    plain = (
+        re.sub(r"[°º˚]", "deg", plain)
+        .replace("deg.", "deg")
+        .replace("degrees/", "deg/")
+        .replace("degree/", "deg/")
+    )
     return _UNITS.get(plain, plain)

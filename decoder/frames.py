@@ -82,13 +82,17 @@ class Frames:
             np.concatenate([part.buses for part in listed]),
             np.concatenate([part.ids for part in listed]),
             np.concatenate([part.lengths for part in listed]),
-            np.concatenate([part._widened(width) for part in listed]),
+            np.concatenate([_widened(part.data, width) for part in listed]),
         )
 
     def take(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Frames:
         """The frames at `index`; a slice gives views."""
         return Frames(
-            self.timestamps_ns[index], self.buses[index], self.ids[index], self.lengths[index], self.data[index]
+            self.timestamps_ns[index],
+            self.buses[index],
+            self.ids[index],
+            self.lengths[index],
+            self.data[index],
         )
 
     def sorted_by_time(self) -> Frames:
@@ -101,9 +105,10 @@ class Frames:
         """The data as little-endian words uint64[n, 1 or 8], which is what kernels read."""
         return np.ascontiguousarray(self.data).view("<u8")
 
-    def _widened(self, width: int) -> NDArray[np.uint8]:
-        if self.data.shape[1] == width:
-            return self.data
-        wide = np.zeros((len(self), width), np.uint8)
-        wide[:, : self.data.shape[1]] = self.data
-        return wide
+
+def _widened(data: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    if data.shape[1] == width:
+        return data
+    wide = np.zeros((len(data), width), np.uint8)
+    wide[:, : data.shape[1]] = data
+    return wide

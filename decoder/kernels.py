@@ -51,7 +51,7 @@ def kernel(function: Any) -> Any:
 
 
 @kernel
-def _slot(key: Any, size: int) -> int:
+def _slot(key: Any, size: int) -> Any:
     return np.int64(key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(33)) & (size - 1)
 
 
@@ -67,8 +67,12 @@ def _group_key(bus: Any, frame_id: int) -> Any:
 @kernel
 def _swapped(x: Any) -> Any:
     """Bytes in reverse; the compiler knows this pattern as one instruction."""
-    x = (x & np.uint64(0x00FF00FF00FF00FF)) << np.uint64(8) | (x >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
-    x = (x & np.uint64(0x0000FFFF0000FFFF)) << np.uint64(16) | (x >> np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
+    x = (x & np.uint64(0x00FF00FF00FF00FF)) << np.uint64(8) | (x >> np.uint64(8)) & np.uint64(
+        0x00FF00FF00FF00FF
+    )
+    x = (x & np.uint64(0x0000FFFF0000FFFF)) << np.uint64(16) | (x >> np.uint64(16)) & np.uint64(
+        0x0000FFFF0000FFFF
+    )
     return x << _U32 | x >> _U32
 
 
@@ -89,14 +93,14 @@ def raw_bits(first: Any, second: Any, big_endian: int, shift: int, spill: int, l
 
 
 @kernel
-def extended(bits: Any, length: int) -> int:
+def extended(bits: Any, length: int) -> Any:
     """Two's complement of `length` bits."""
     up = np.uint64(64 - length)
     return np.int64(bits << up) >> np.int64(up)
 
 
 @kernel
-def raw_value(bits: Any, form: int, length: int) -> float:
+def raw_value(bits: Any, form: int, length: int) -> Any:
     """Raw value as a float."""
     if form == UNSIGNED:
         return np.float64(bits)
@@ -109,7 +113,7 @@ def raw_value(bits: Any, form: int, length: int) -> float:
     exponent = np.int64(bits >> np.uint64(10)) & 31
     mantissa = np.int64(bits) & 1023
     if exponent == 0:
-        value = mantissa * 2.0**-24
+        value: Any = mantissa * 2.0**-24
     elif exponent == 31:
         value = np.inf if mantissa == 0 else np.nan
     else:
@@ -120,7 +124,7 @@ def raw_value(bits: Any, form: int, length: int) -> float:
 @kernel
 def physical(
     bits: Any, form: int, length: int, arithmetic: int, factor: int, offset: int, scale: float, shift: float
-) -> float:
+) -> Any:
     """What cantools makes of raw bits: factor and offset are whole numbers, scale and shift the same as floats."""
     if arithmetic == LINEAR:
         return raw_value(bits, form, length) * scale + shift
@@ -133,8 +137,23 @@ def physical(
 
 
 @kernel
+def outside(bits: Any, raw: float, floor: int, low: float, high: float) -> bool:
+    """Whether a raw value lies where no values are; NaN always does."""
+    return not low <= raw <= high or (floor != 0 and bits >= np.uint64(floor))
+
+
+@kernel
 def find_path(
-    root: int, words: Any, i: int, length: int, nodes: Any, switches: Any, cases: Any, rows: Any, scales: Any, path: Any
+    root: int,
+    words: Any,
+    i: int,
+    length: int,
+    nodes: Any,
+    switches: Any,
+    cases: Any,
+    rows: Any,
+    scales: Any,
+    path: Any,
 ) -> int:
     """Nodes that decode frame `i`, into `path`; how many, or 0 if a multiplexor has an unknown value."""
     path[0] = root
@@ -146,25 +165,11 @@ def find_path(
             r = switches[switch, 0]
             if rows[r, END_BYTE] > length:
                 continue
-            word, spill = rows[r, WORD], rows[r, SPILL]
-            bits = raw_bits(
-                words[i, word],
-                words[i, word + 1] if spill else words[i, word],
-                rows[r, BIG_ENDIAN],
-                rows[r, SHIFT],
-                spill,
-                rows[r, LENGTH],
-            )
-            number = physical(
-                bits,
-                rows[r, FORM],
-                rows[r, LENGTH],
-                rows[r, ARITHMETIC],
-                rows[r, FACTOR],
-                rows[r, OFFSET],
-                scales[r, 0],
-                scales[r, 1],
-            )
+            word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+            second = words[i, word + 1] if spill else np.uint64(0)
+            bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count)
+            factor, offset, arithmetic = rows[r, FACTOR], rows[r, OFFSET], rows[r, ARITHMETIC]
+            number = physical(bits, form, bit_count, arithmetic, factor, offset, scales[r, 0], scales[r, 1])
             if not abs(number) < 9.0e18:
                 return 0
             value = np.int64(number)
@@ -191,7 +196,7 @@ def match_frames(
     most = 0
     for i in range(ids.size):
         frame_id = np.int64(ids[i])
-        message = -1
+        message: Any = -1
         if frame_id < 0x80000000:
             index = np.int64(buses[i]) * 2048 + frame_id
             if frame_id <= 0x7FF and index < standard.size:
@@ -244,38 +249,30 @@ def decode_frames(
         node_count = 1
         path[0] = messages[message, 0]
         if messages[message, 1]:
-            node_count = find_path(messages[message, 0], words, i, length, nodes, switches, cases, rows, scales, path)
+            node_count = find_path(
+                messages[message, 0], words, i, length, nodes, switches, cases, rows, scales, path
+            )
         for at in range(node_count):
             node = path[at]
             for r in range(nodes[node, 0], nodes[node, 1]):
                 if rows[r, END_BYTE] > length:
                     continue
-                word, spill = rows[r, WORD], rows[r, SPILL]
-                bits = raw_bits(
-                    words[i, word],
-                    words[i, word + 1] if spill else words[i, word],
-                    rows[r, BIG_ENDIAN],
-                    rows[r, SHIFT],
-                    spill,
-                    rows[r, LENGTH],
-                )
+                word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+                second = words[i, word + 1] if spill else np.uint64(0)
+                bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count)
                 column = rows[r, COLUMN]
                 frame[count] = i
                 signal[count] = column
+                factor, offset, arithmetic = rows[r, FACTOR], rows[r, OFFSET], rows[r, ARITHMETIC]
                 value[count] = physical(
-                    bits,
-                    rows[r, FORM],
-                    rows[r, LENGTH],
-                    rows[r, ARITHMETIC],
-                    rows[r, FACTOR],
-                    rows[r, OFFSET],
-                    scales[r, 0],
-                    scales[r, 1],
+                    bits, form, bit_count, arithmetic, factor, offset, scales[r, 0], scales[r, 1]
                 )
                 if mask:
                     raw = raw_value(bits, rows[r, FORM], rows[r, LENGTH])
                     absent = not bounds[column, 0] <= raw <= bounds[column, 1]
-                    absent = absent or (limits[column, FLOOR] != 0 and bits >= np.uint64(limits[column, FLOOR]))
+                    absent = absent or (
+                        limits[column, FLOOR] != 0 and bits >= np.uint64(limits[column, FLOOR])
+                    )
                     for code in range(limits[column, CODES_FIRST], limits[column, CODES_END]):
                         absent = absent or codes[code] == bits
                     if absent:

@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from decoder.tables import BusMessage, Tables
+
 STALE_CYCLES = 5
 STALE_S_MIN = 2.0
-J1939_PGN_MASK, J1939_TO_ONE_MASK = 0x03FFFF00, 0x03FF0000  # PGNs below 0xF000 carry a destination in their low byte
+J1939_PGN_MASK, J1939_TO_ONE_MASK = (
+    0x03FFFF00,
+    0x03FF0000,
+)  # PGNs below 0xF000 carry a destination in their low byte
 __all__ = ["Bus", "Plan", "PlanError", "SignalChoice", "build_plan"]
 
 
@@ -50,7 +55,9 @@ class SignalChoice:
     threshold: float = 0.0  # largest error allowed; 0 is lossless
     resolution: float = 0.0  # step in which sent values are coded; 0: as coarse as the threshold allows
     circular: float = 0.0  # one turn; 0 for what is not a circle
-    timeout_s: float | None = None  # None: the larger of 2 s and 5 x the cycle time, of the DBC or as observed
+    timeout_s: float | None = (
+        None  # None: the larger of 2 s and 5 x the cycle time, of the DBC or as observed
+    )
     reject_outside: bool = False  # values outside the DBC's [min, max] are not available
     rationale: str = ""  # why this threshold; `edge-agent init` writes it as a comment
     priority: int = 1  # 0 the classic four, 1 measurements, 2 states and switches, 3 counters and checksums
@@ -62,8 +69,8 @@ class Plan:
 
     schema: Schema
     choices: tuple[SignalChoice, ...]
-    tables: tables.Tables
-    messages: tuple[tables.BusMessage, ...]  # those that carry a chosen signal
+    tables: Tables
+    messages: tuple[BusMessage, ...]  # those that carry a chosen signal
     timeouts_ns: NDArray[np.int64]  # [columns]: stale when no frame has carried it for longer
     learns_timeout: NDArray[np.bool_]  # [columns]: the timeout grows with the cycle that is observed
     warnings: tuple[str, ...] = ()
@@ -92,7 +99,8 @@ def build_plan(
     """Compile the choices. Raises PlanError for a signal that is not there or a threshold that cannot be."""
     messages, warnings = bus_messages(buses)
     known = {
-        (entry.owner.bus, entry.owner.message.name, entry.signal.name): entry for entry in bus_signals(buses, messages)
+        (entry.owner.bus, entry.owner.message.name, entry.signal.name): entry
+        for entry in bus_signals(buses, messages)
     }
     chosen = [_find(buses, known, choice) for choice in choices]
     try:
@@ -128,7 +136,9 @@ def build_plan(
     )
 
 
-def _find(buses: Sequence[Bus], known: dict[tuple[int, str, str], BusSignal], choice: SignalChoice) -> BusSignal:
+def _find(
+    buses: Sequence[Bus], known: dict[tuple[int, str, str], BusSignal], choice: SignalChoice
+) -> BusSignal:
     entry = known.get((choice.bus, choice.message, choice.signal))
     if entry is None:
         bus = buses[choice.bus].name if 0 <= choice.bus < len(buses) else f"number {choice.bus}"
@@ -177,6 +187,8 @@ def _finite(number: float | None) -> float | None:
 def _timeout_s(choice: SignalChoice, entry: BusSignal) -> float:
     if choice.timeout_s is not None:
         if not 0 < choice.timeout_s < 1e6:
-            raise PlanError(f"signal {choice.name}: timeout_s = {choice.timeout_s} must be more than 0 and less than 1e6")
+            raise PlanError(
+                f"signal {choice.name}: timeout_s = {choice.timeout_s} must be more than 0 and less than 1e6"
+            )
         return choice.timeout_s
     return max(STALE_S_MIN, STALE_CYCLES * (entry.owner.message.cycle_time or 0) / 1000)

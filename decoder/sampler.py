@@ -114,16 +114,21 @@ class Sampler:
     def _collect(self, count: int) -> None:
         if count:
             room = self._room
-            self._closed.append((room.ticks[:count].copy(), room.counts[:count].copy(), room.states[:count].copy()))
+            self._closed.append(
+                (room.ticks[:count].copy(), room.counts[:count].copy(), room.states[:count].copy())
+            )
 
 
 def _runs(parts: list[_Part]) -> list[Records]:
     """Records of the closed ticks, cut where a tick is missing."""
     if not parts:
         return []
-    ticks, counts, states = (np.concatenate([part[i] for part in parts]) if len(parts) > 1 else parts[0][i] for i in range(3))
+    ticks, counts, states = (
+        np.concatenate([part[i] for part in parts]) if len(parts) > 1 else parts[0][i] for i in range(3)
+    )
     starts = [0, *(np.flatnonzero(np.diff(ticks) != 1) + 1).tolist()]
     ends = [*starts[1:], len(ticks)]
     return [
-        Records(int(ticks[start]), counts[start:end], states[start:end]) for start, end in zip(starts, ends, strict=True)
+        Records(int(ticks[start]), counts[start:end], states[start:end])
+        for start, end in zip(starts, ends, strict=True)
     ]

@@ -17,7 +17,7 @@ import numpy as np
 
 from codec.records import Availability
 from codec.schema import NS
-from decoder.kernels import extended, find_path, kernel, raw_bits, raw_value
+from decoder.kernels import extended, find_path, kernel, outside, raw_bits, raw_value
 from decoder.tables import (
     BIG_ENDIAN,
     CODES_END,
@@ -44,7 +44,21 @@ LEARNED_MAX_NS = 60 * NS  # nothing counts as fresh for longer, unless the DBC o
 CYCLES_MISSED = 5
 
 # Cells of `State.clock`.
-PERIOD_NS, PARK_NS, RUNNING, NEXT_TICK, NOW, SET_BACK_NS, BEHIND, PENDING, LATE, UNKNOWN, STEPS, AT_FRAME, CLOCK_CELLS = range(13)
+(
+    PERIOD_NS,
+    PARK_NS,
+    RUNNING,
+    NEXT_TICK,
+    NOW,
+    SET_BACK_NS,
+    BEHIND,
+    PENDING,
+    LATE,
+    UNKNOWN,
+    STEPS,
+    AT_FRAME,
+    CLOCK_CELLS,
+) = range(13)
 # Columns of `State.signals`: count, state, time of the newest frame that carried it, learned cycle, timeout, and how
 # long a learned timeout may become (0: the timeout is fixed).
 COUNT, STATE, SEEN, CYCLE, TIMEOUT, LEARNED_MAX, SIGNAL_COLUMNS = range(7)
@@ -65,7 +79,7 @@ class State(NamedTuple):
     signals: NDArray[np.int64]  # [columns, SIGNAL_COLUMNS]
     latches: NDArray[np.int64]  # [messages, LATCH_COLUMNS]
     payloads: NDArray[np.uint64]  # [messages, 8]: newest payload of each message
-    pending: NDArray[np.int64]  # [messages]: those with a payload that is not decoded yet, in order of arrival
+    pending: NDArray[np.int64]  # [messages]: those whose payload is not decoded yet, as they came
     path: NDArray[np.int64]  # [PATH_NODES_MAX]: scratch
 
 
@@ -78,63 +92,67 @@ class Ticks(NamedTuple):
 
 
 @kernel
-def update_signals(message: int, words: Any, i: int, length: int, time_ns: int, t: Tables, s: State) -> bool:
-    """Decode payload `i` of `words` into the signals; False if its multiplexor value is unknown."""
-    rows, nodes, limits, bounds, codes = t.rows, t.nodes, t.limits, t.bounds, t.codes
-    signals, path = s.signals, s.path
-    node_count = find_path(t.messages[message, 0], words, i, length, nodes, t.switches, t.cases, rows, t.scales, path)
-    for at in range(node_count):
-        node = path[at]
-        for r in range(nodes[node, 0], nodes[node, 1]):
-            column = rows[r, COLUMN]
-            if signals[column, STATE] != _NEVER_SEEN:
-                interval = min(time_ns - signals[column, SEEN], LEARNED_MAX_NS)
-                cycle = signals[column, CYCLE]
-                signals[column, CYCLE] = cycle + ((interval - cycle) >> 2) if cycle else interval
-            signals[column, SEEN] = time_ns
-            signals[column, STATE] = _NOT_AVAILABLE
-            if rows[r, END_BYTE] > length:
-                continue
-            word, spill, form = rows[r, WORD], rows[r, SPILL], rows[r, FORM]
-            bits = raw_bits(
-                words[i, word],
-                words[i, word + 1] if spill else words[i, word],
-                rows[r, BIG_ENDIAN],
-                rows[r, SHIFT],
-                spill,
-                rows[r, LENGTH],
+def decode_latched(first: int, end: int, t: Tables, s: State) -> Any:
+    """Decode the newest payloads of pending[first:end] into the signals; returns how many had a known multiplexor value."""
+    messages, nodes, rows, limits, bounds, codes = t.messages, t.nodes, t.rows, t.limits, t.bounds, t.codes
+    signals, path, payloads, latches = s.signals, s.path, s.payloads, s.latches
+    known_count = 0
+    for p in range(first, end):
+        message = s.pending[p]
+        length, time_ns = latches[message, PAYLOAD_BYTES], latches[message, CAME]
+        latches[message, PAYLOAD_BYTES] = -1
+        node_count = 1
+        path[0] = messages[message, 0]
+        if messages[message, 1]:
+            root, switches, cases, scales = messages[message, 0], t.switches, t.cases, t.scales
+            node_count = find_path(
+                root, payloads, message, length, nodes, switches, cases, rows, scales, path
             )
-            raw = raw_value(bits, form, rows[r, LENGTH])
-            absent = not bounds[column, 0] <= raw <= bounds[column, 1]
-            absent = absent or (limits[column, FLOOR] != 0 and bits >= np.uint64(limits[column, FLOOR]))
-            for code in range(limits[column, CODES_FIRST], limits[column, CODES_END]):
-                absent = absent or codes[code] == bits
-            if absent:
-                continue
-            signals[column, STATE] = _AVAILABLE
-            if form == SIGNED:
-                signals[column, COUNT] = extended(bits, rows[r, LENGTH])
-            elif form == FLOAT16:
-                signals[column, COUNT] = np.int64(np.float32(raw).view(np.uint32))
-            else:
-                signals[column, COUNT] = np.int64(bits)
-    return node_count > 0
+        known_count += node_count > 0
+        for at in range(node_count):
+            node = path[at]
+            for r in range(nodes[node, 0], nodes[node, 1]):
+                column = rows[r, COLUMN]
+                if signals[column, STATE] != _NEVER_SEEN:
+                    interval = min(time_ns - signals[column, SEEN], LEARNED_MAX_NS)
+                    cycle = signals[column, CYCLE]
+                    signals[column, CYCLE] = cycle + ((interval - cycle) >> 2) if cycle else interval
+                signals[column, SEEN] = time_ns
+                signals[column, STATE] = _NOT_AVAILABLE
+                if rows[r, END_BYTE] > length:
+                    continue
+                word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+                second = payloads[message, word + 1] if spill else np.uint64(0)
+                bits = raw_bits(
+                    payloads[message, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count
+                )
+                raw = raw_value(bits, form, bit_count)
+                absent = outside(bits, raw, limits[column, FLOOR], bounds[column, 0], bounds[column, 1])
+                for code in range(limits[column, CODES_FIRST], limits[column, CODES_END]):
+                    absent = absent or codes[code] == bits
+                if absent:
+                    continue
+                signals[column, STATE] = _AVAILABLE
+                if form == SIGNED:
+                    signals[column, COUNT] = extended(bits, bit_count)
+                elif form == FLOAT16:
+                    signals[column, COUNT] = np.int64(np.float32(raw).view(np.uint32))
+                else:
+                    signals[column, COUNT] = np.int64(bits)
+    return known_count
 
 
 @kernel
-def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> int:
+def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> Any:
     """Close all ticks earlier than `before_ns`, into `out` from `at`; returns the next `at`. Stops where `out` is full."""
-    clock, signals, pending, latches, payloads = s.clock, s.signals, s.pending, s.latches, s.payloads
+    clock, signals = s.clock, s.signals
     ticks, counts, states = out.ticks, out.counts, out.states
     while clock[RUNNING] and clock[NEXT_TICK] * clock[PERIOD_NS] < before_ns and at < ticks.size:
         time_ns = clock[NEXT_TICK] * clock[PERIOD_NS]
         if time_ns > clock[NOW] + clock[PARK_NS]:
             clock[RUNNING] = 0  # parked: no more ticks until a frame comes
             break
-        for p in range(clock[PENDING]):
-            message = pending[p]
-            update_signals(message, payloads, message, latches[message, PAYLOAD_BYTES], latches[message, CAME], t, s)
-            latches[message, PAYLOAD_BYTES] = -1
+        decode_latched(0, clock[PENDING], t, s)
         clock[PENDING] = 0
         ticks[at] = clock[NEXT_TICK]
         for column in range(signals.shape[0]):
@@ -153,7 +171,7 @@ def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> int
 @kernel
 def take_frames(
     first: int, timestamps_ns: Any, lengths: Any, words: Any, matched: Any, t: Tables, s: State, out: Ticks
-) -> int:
+) -> Any:
     """Take frames from `first` on; returns how many ticks were closed into `out`.
 
     clock[AT_FRAME] is where it stopped: at a frame that closes more ticks than `out` has room for, or at the end.
@@ -184,10 +202,6 @@ def take_frames(
         if not clock[RUNNING]:
             clock[RUNNING] = 1
             clock[NEXT_TICK] = max(clock[NEXT_TICK], -(-clock[NOW] // period_ns))
-        if messages[message, 1]:
-            if not update_signals(message, words, i, np.int64(lengths[i]), clock[NOW], t, s):
-                clock[UNKNOWN] += 1
-            continue
         if latches[message, PAYLOAD_BYTES] < 0:
             pending[clock[PENDING]] = message
             clock[PENDING] += 1
@@ -195,5 +209,8 @@ def take_frames(
         latches[message, CAME] = clock[NOW]
         for word in range(words.shape[1]):
             payloads[message, word] = words[i, word]
+        if messages[message, 1]:
+            clock[PENDING] -= 1
+            clock[UNKNOWN] += 1 - decode_latched(clock[PENDING], clock[PENDING] + 1, t, s)
     clock[AT_FRAME] = timestamps_ns.size
     return at

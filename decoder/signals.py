@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 # Labels that say "not available" wherever they stand; also as the last word of a label (LIGHT_SNA).
 CERTAIN_WORDS = ("sna", "not available", "notavailable", "unavailable", "signal not available", "no data")
 # Labels that say so only as one of the two highest codes of at least 2 bits: 1 "Error" may be a plain fact.
-LIKELY_WORDS = ("error", "error indicator", "invalid", "signal invalid", "data invalid", "fault indicator", "na", "n a")
+LIKELY_WORDS = (
+    "error",
+    "error indicator",
+    "invalid",
+    "signal invalid",
+    "data invalid",
+    "fault indicator",
+    "na",
+    "n a",
+)
 NOT_AVAILABLE_WORDS = CERTAIN_WORDS + LIKELY_WORDS
 J1939_NOT_AVAILABLE = 0xFE  # of the highest byte: 0xFE is an error indicator, 0xFF not available
 
@@ -97,7 +106,11 @@ def not_available(
     if signal.length > 64:
         return tables.Limits()  # text, which no table holds
     labels = labels_of(signal)
-    codes = () if signal.is_float else tuple(count for count in labels if says_not_available(signal, count, words))
+    codes = (
+        ()
+        if signal.is_float
+        else tuple(count for count in labels if says_not_available(signal, count, words))
+    )
     low, high = _bounds(signal) if reject_outside else (-math.inf, math.inf)
     floor = _j1939_floor(signal, labels) if j1939 else 0
     mask = (1 << signal.length) - 1
@@ -132,9 +145,17 @@ def _j1939_floor(signal: Signal, labels: dict[int, str]) -> int:
     if signal.is_float or signal.is_signed or length < 2:
         return 0
     top = (1 << length) - 1
-    floor = J1939_NOT_AVAILABLE << length - 8 if length >= 8 and length % 8 == 0 else top - 1 if length != 3 else top
+    floor = (
+        J1939_NOT_AVAILABLE << length - 8
+        if length >= 8 and length % 8 == 0
+        else top - 1
+        if length != 3
+        else top
+    )
     meant = [count for count in labels if count >= floor and not says_not_available(signal, count)]
-    meant = [count for count in meant if not re.search("error|reserved|not|unavail", labels[count], re.IGNORECASE)]
+    meant = [
+        count for count in meant if not re.search("error|reserved|not|unavail", labels[count], re.IGNORECASE)
+    ]
     floor = max([floor, *(count + 1 for count in meant)])
     return floor if floor <= top else 0
 

@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from decoder.dbc import Dbc
 
 # Columns of `Tables.rows`.
-COLUMN, WORD, SHIFT, SPILL, LENGTH, END_BYTE, BIG_ENDIAN, FORM, ARITHMETIC, FACTOR, OFFSET, ROW_COLUMNS = range(12)
+COLUMN, WORD, SHIFT, SPILL, LENGTH, END_BYTE, BIG_ENDIAN, FORM, ARITHMETIC, FACTOR, OFFSET, ROW_COLUMNS = (
+    range(12)
+)
 UNSIGNED, SIGNED, FLOAT16, FLOAT32, FLOAT64 = range(5)  # FORM
-LINEAR, WHOLE, WHOLE_TIMES, AS_IT_IS = range(4)  # ARITHMETIC: in float64; in integers; product in integers; none
+LINEAR, WHOLE, WHOLE_TIMES, AS_IT_IS = range(
+    4
+)  # ARITHMETIC: in float64; in integers; product in integers; none
 # Columns of `Tables.limits`: an unsigned raw >= FLOOR (not 0) is "not available", and so is each of its codes.
 FLOOR, CODES_FIRST, CODES_END, LIMIT_COLUMNS = range(4)
 BUSES_MAX = 256
@@ -44,7 +48,9 @@ class Tables(NamedTuple):
     """What kernels take. All integers are int64 unless said otherwise."""
 
     standard: NDArray[np.int32]  # [buses * 2048]: message of an 11-bit ID, or -1
-    keys: NDArray[np.uint64]  # [power of two]: bus << 32 | 29-bit ID with bit 31, or PGN_KEY | PGN; open addressing
+    keys: NDArray[
+        np.uint64
+    ]  # [power of two]: bus << 32 | 29-bit ID with bit 31, or PGN_KEY | PGN; open addressing
     found: NDArray[np.int32]  # [same]: its message, or -1
     messages: NDArray[np.int64]  # [messages, 3]: root node, whether it has switches, most rows of any path
     nodes: NDArray[np.int64]  # [nodes, 4]: first row, end row, first switch, end switch
@@ -115,7 +121,9 @@ def merge(buses: Sequence[Sequence[Dbc]], names: Sequence[str]) -> tuple[list[Bu
     return messages, warnings
 
 
-def occurring(messages: Sequence[BusMessage], buses: NDArray[np.uint8], ids: NDArray[np.uint32]) -> set[tuple[int, int]]:
+def occurring(
+    messages: Sequence[BusMessage], buses: NDArray[np.uint8], ids: NDArray[np.uint32]
+) -> set[tuple[int, int]]:
     """(bus, key) of the messages that have frames among buses and ids [n]."""
     exact = {(entry.bus, entry.key) for entry in messages}
     groups = {
@@ -186,7 +194,9 @@ def compile_tables(
         np.array(compiler.cases, np.int64).reshape(-1, 2),
         np.array(compiler.rows, np.int64).reshape(-1, ROW_COLUMNS),
         np.array(compiler.scales, np.float64).reshape(-1, 2),
-        np.column_stack((floors, ends - [len(limit.codes) for limit in given], ends)).astype(np.int64).reshape(-1, LIMIT_COLUMNS),
+        np.column_stack((floors, ends - [len(limit.codes) for limit in given], ends))
+        .astype(np.int64)
+        .reshape(-1, LIMIT_COLUMNS),
         np.array([(limit.low, limit.high) for limit in given], np.float64).reshape(-1, 2),
         np.array([code for limit in given for code in limit.codes], np.uint64),
     )
@@ -235,7 +245,10 @@ class _Compiler:
                     by_value.setdefault(int(value), []).append(child)
             if not by_value:
                 continue  # switches nothing, so any value will do
-            below = {value: self._node(entry, children, signal.name, by_value[value], known) for value in sorted(by_value)}
+            below = {
+                value: self._node(entry, children, signal.name, by_value[value], known)
+                for value in sorted(by_value)
+            }
             most_rows += max(rows for _, rows in below.values())
             switches.append((self._row(signal, -1), [(value, node) for value, (node, _) in below.items()]))
         first_row = len(self.rows)
@@ -300,7 +313,9 @@ def _arithmetic(signal: Signal) -> int | None:
     return LINEAR
 
 
-def _lookup(messages: Sequence[BusMessage]) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int32]]:
+def _lookup(
+    messages: Sequence[BusMessage],
+) -> tuple[NDArray[np.int32], NDArray[np.uint64], NDArray[np.int32]]:
     buses = max((entry.bus for entry in messages), default=0) + 1
     standard = np.full(buses * 2048, -1, np.int32)
     by_key: dict[int, int] = {}
@@ -327,4 +342,3 @@ def _lookup(messages: Sequence[BusMessage]) -> tuple[NDArray[np.int32], NDArray[
 def hash_slot(key: int, size: int) -> int:
     """Where to look for a key first; `kernels.match` reckons the same."""
     return ((key * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF) >> 33 & (size - 1)
-

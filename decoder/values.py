@@ -56,12 +56,15 @@ class BulkDecoder:
             reason = tables.inexpressible(entry.message)
             if reason:
                 self._others[entry.bus, entry.key] = entry
-                warnings.append(f"{entry.source}: message {entry.message.name} {reason}; cantools decodes it, slowly")
+                warnings.append(
+                    f"{entry.source}: message {entry.message.name} {reason}; cantools decodes it, slowly"
+                )
             else:
                 tabled.append(entry)
         self.warnings = tuple(warnings)
         limits = {
-            i: not_available(entry.signal, j1939=entry.owner.message.protocol == "j1939") for i, entry in enumerate(signals)
+            i: not_available(entry.signal, j1939=entry.owner.message.protocol == "j1939")
+            for i, entry in enumerate(signals)
         }
         self._tables = tables.compile_tables(tabled, self._column, len(signals), limits)
         self._path = np.zeros(kernels.PATH_NODES_MAX, np.int64)
@@ -70,7 +73,9 @@ class BulkDecoder:
         """All values of all frames that the DBCs know, in the order of the frames."""
         t = self._tables
         matched = np.empty(len(frames), np.int32)
-        most = kernels.match_frames(frames.buses, frames.ids, t.standard, t.keys, t.found, t.messages, matched)
+        most = kernels.match_frames(
+            frames.buses, frames.ids, t.standard, t.keys, t.found, t.messages, matched
+        )
         frame, signal, value = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float64)
         count = kernels.decode_frames(
             matched,
@@ -111,7 +116,9 @@ class BulkDecoder:
             value.append(np.array(list(decoded.values()), np.float64))
         joined = np.concatenate(frame)
         order = np.argsort(joined, kind="stable")
-        return Values(joined[order], np.concatenate(signal)[order], np.concatenate(value)[order], values.names)
+        return Values(
+            joined[order], np.concatenate(signal)[order], np.concatenate(value)[order], values.names
+        )
 
 
 def _by_cantools(message: Message, data: bytes) -> dict[str, float]:
