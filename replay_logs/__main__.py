@@ -166,17 +166,19 @@ def _info(options: argparse.Namespace) -> int:
 def _print_summary(summary: Summary, options: argparse.Namespace) -> None:
     from datetime import UTC, datetime, timedelta
 
+    oddities = "".join(f"oddity     {line}\n" for line in summary.oddities)
+    print(f"{options.log}")
+    if not summary.frames:
+        print(oddities, end="")
+        return
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=summary.start_ns // 1000)
     rate = summary.frames / summary.duration_s if summary.duration_s else 0.0
-    print(f"{options.log}")
     print(f"duration   {summary.duration_s:.3f} s from {start.isoformat()}")
     print(f"frames     {summary.frames}, {rate:.1f} a second, {len(summary.identifiers)} identifiers")
     for channel, load in summary.load:
         print(f"bus load   {load:.1%} of {options.bitrate} bit/s on {channel}")
     if summary.decoded is not None:
         print(f"decodes    {summary.decoded:.1%} of the frames, {summary.signals} signals")
-    for line in summary.oddities:
-        print(f"oddity     {line}")
     print(
         f"\n{'channel':8} {'identifier':>10} {'frames':>8} {'per s':>8} {'every ms':>9} {'bytes':>6}  message"
     )

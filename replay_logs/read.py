@@ -9,8 +9,11 @@ Rules
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
+import sys
+import traceback
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,13 +133,20 @@ class Log:
         return True
 
     def _read_binary(self, stream: IO[bytes]) -> Iterator[can.Message]:
+        count = 0
         try:
             # SQLite opens its files by name; everything else reads what is open already
             source: Any = str(self.path) if self.format == ".db" else stream
             with MESSAGE_READERS[self.format](source) as reader:
-                yield from reader
+                for message in reader:
+                    count += 1
+                    yield message
         except Exception as error:  # noqa: BLE001  readers raise whatever their libraries raise
-            self._note(f"reading stopped here: {_one_line(error)}; what came before is used")
+            used = (
+                "what came before is used" if count else "it is damaged or cut, and nothing of it can be used"
+            )
+            self._note(f"reading stopped after {count} frames ({_one_line(error)}): {used}")
+            _discard(error)
 
 
 class _Lines:
@@ -237,3 +247,14 @@ def _first_bytes(path: Path) -> bytes:
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__} {error}".split())[:160]
+
+
+def _discard(error: Exception) -> None:
+    """Let go of what a failed reader left behind. The destructor of a half-made asammdf file fails, and would print."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook

@@ -141,6 +141,18 @@ def test_a_compressed_file_that_ends_early_gives_what_it_has(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "bytes_left", "frames"),
+    [("formats/issue_1905.blf", 300, 10), ("canedge/00000005-60FEB5A8.MF4", 100_000, 0)],
+)
+def test_a_binary_log_that_is_cut_gives_what_its_reader_can_tell(tmp_path, name, bytes_left, frames):
+    path = tmp_path / "cut.bin"
+    path.write_bytes(recording(name).read_bytes()[:bytes_left])
+    found, left_out = read(path)
+    assert len(found) == frames
+    assert frames or "damaged or cut" in left_out[0]
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         "garbage",
