@@ -13,6 +13,7 @@ from codec.training import train
 
 OUTPUT = Path(__file__).resolve().parent.parent / "codec" / "built_in.prior"
 SHARES = (1.0, 0.1, 0.0)
+BLOCKS = (50, 500)
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
         for share in SHARES
         for run in drive.runs
     ]
-    prior = train(drives, pooled=True)
+    prior = train(drives, blocks=BLOCKS, pooled=True)
     OUTPUT.write_bytes(prior.to_bytes())
     print(f"{OUTPUT.name}: {len(prior.to_bytes())} bytes, {prior.hash.hex()}, from {len(drives)} drives")
 

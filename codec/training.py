@@ -55,20 +55,21 @@ class _Sums:
 def train(
     drives: Sequence[tuple[Schema, Records]],
     *,
-    block: int = 500,
+    blocks: Sequence[int] = (500,),
     group: int = 1500,
     start: Prior | None = None,
     pooled: bool,
 ) -> Prior:
     """A prior for streams like these: for any schema if pooled, otherwise for the one that all drives share.
 
-    `block` and `group` are records per block and per keyframe group.
+    `group` is how many records a keyframe group has, `blocks` how many a block: every drive is learnt from with each.
     """
     prior = start or untrained()
     for _ in range(ROUNDS):
         sums = _Sums(1 if pooled else len(drives[0][0].signals))
-        for schema, records in drives:
-            _collect(schema, records, block, group, prior, sums)
+        for block in blocks:
+            for schema, records in drives:
+                _collect(schema, records, block, group, prior, sums)
         prior = sums.prior(prior)
     return prior
 
