@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
 import shutil
 import sys
 import time
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from demo.settings import Drive
 
 DRIVE_S = 60.0  # wall time of the drives
-# Collector and agents start and connect, so that the agents know their guards when the drive begins.
-HEAD_START_S, HEAD_START_EACH_S = 4.0, 1.0
+HEAD_START_S = 1.5
 PLAIN_WIDTH = 160
 _MARK = "deadreckon-demo"  # a folder with this file in it is ours to clear
 
@@ -131,12 +131,18 @@ def _bill(options: argparse.Namespace, folder: Path) -> Bill:
 
 
 async def _run(stage: Stage, bill: Bill, view: View) -> Poster:
-    head_start_s = HEAD_START_S + HEAD_START_EACH_S * len(bill.drives)
-    epoch = time.time_ns() / 1e9 + head_start_s
-    who = f"{len(bill.drives)} vehicles" if len(bill.drives) > 1 else "one vehicle"
-    view.event(None, f"a collector and {who} are starting; in {head_start_s:.0f} s the drive begins")
+    """Everything from the first process to the last."""
     try:
-        await stage.open(bill.drives, epoch)
+        began = time.monotonic()
+        await stage.open()
+        # Agents take as long to start as the collector did, and share the cores. They are given the time, so that they
+        # are connected, and know their guards, when the drive begins.
+        started_s = time.monotonic() - began
+        head_start_s = HEAD_START_S + started_s * (1 + len(bill.drives) / (os.cpu_count() or 1))
+        epoch = time.time_ns() / 1e9 + head_start_s
+        who = f"{len(bill.drives)} vehicles start" if len(bill.drives) > 1 else "one vehicle starts"
+        view.event(None, f"the collector listens; {who}, and in {head_start_s:.0f} s the drive begins")
+        await stage.start(bill.drives, epoch)
         return await play(stage, script(bill.wall_s, bill.drives[0].model), epoch, bill.wall_s, view)
     finally:
         await stage.close()

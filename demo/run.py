@@ -141,5 +141,7 @@ def _faults(stage: Stage) -> dict[str, tuple[int, int]]:
 
 def _farewell(actor: Actor) -> str:
     if actor.agent.status == 0:
-        return f"{actor.drive.model} has arrived, its outbox is empty"
+        left = _unacked(actor)
+        outbox = f"{left} blocks are still in its outbox" if left else "all that it sent is acknowledged"
+        return f"{actor.drive.model} has arrived; {outbox}"
     return f"{actor.drive.model}: the agent ended with status {actor.agent.status}; {actor.agent.output} says:\n{actor.agent.tail()}"

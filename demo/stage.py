@@ -39,7 +39,7 @@ class Actor:
 
 
 class Stage:
-    """`await open(drives)`, then `await perform(act)` as the script says, `await close()` at the end."""
+    """`await open()` and `start(drives, epoch)`, then `perform(act)` as the script says, `close()` at the end."""
 
     def __init__(self, folder: Path, rules: Path | None) -> None:
         self.folder = folder
@@ -55,10 +55,13 @@ class Stage:
         assert self._proxy is not None
         return self._proxy
 
-    async def open(self, drives: Sequence[Drive], epoch: float) -> None:
-        """Collector, roads and agents; the drives begin at `epoch`. Raises StageError."""
+    async def open(self) -> None:
+        """The collector, and a road to it. Raises StageError."""
         await self._start_collector()
         self._proxy = Proxy("127.0.0.1", self._port)
+
+    async def start(self, drives: Sequence[Drive], epoch: float) -> None:
+        """An agent for each drive; the drives begin at `epoch`."""
         for drive in drives:
             port = await self.proxy.lay(drive.vin)
             folder = self.folder / drive.name
