@@ -424,7 +424,7 @@ class _Group:
                 {
                     "of_outbox": outbox.id,
                     "of_stream_no": stream.stream_no,
-                    "first_tick": block.records.first_tick,
-                    "end_tick": block.records.end_tick,
+                    "of_first_tick": block.records.first_tick,
+                    "of_end_tick": block.records.end_tick,
                 }
             )

@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_VEHICLE_TEXTS = ("model", "firmware_version", "agent_version", "state")
-_FAULT_KEYS = ("ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick")
-
 
 class StoreLedger:
     """The write connection. Opened at once; raises StoreError."""
@@ -158,28 +155,24 @@ class Transaction:
     def flush(self) -> None:
         """Write what was collected so far, but for positions."""
         changes, self.changes = self.changes, Changes(outboxes=self.changes.outboxes)
-        blob_rows = list(changes.blobs.values())
         for statement, rows in (
-            (upsert(vehicles, ["vin"], ["last_seen"], texts=_VEHICLE_TEXTS), list(changes.vehicles.values())),
+            (_PUT_VEHICLE, list(changes.vehicles.values())),
             (_SET_STATE, list(changes.vehicle_states.values())),
             (_SET_HEARTBEAT, list(changes.heartbeats.values())),
             (_SET_REPLACED, list(changes.replaced.values())),
-            (insert_new(streams), list(changes.streams.values())),
+            (_ADD_STREAM, list(changes.streams.values())),
             (_SET_LABEL, list(changes.stream_labels.values())),
-            (insert(batches), changes.batches),
+            (_ADD_BATCH, changes.batches),
             (_REPLACE, changes.batches_replaced),
             (_DOUBT, changes.batches_doubtful),
-            (
-                upsert(gaps, _GAP_ID, ["last_seq", "records", "end_tick", "reason"]),
-                list(changes.gaps.values()),
-            ),
-            (insert_new(quarantine), changes.quarantine),
-            (insert_new(blobs), blob_rows),
-            (upsert(faults, _FAULT_ID, _FAULT_KEYS), list(changes.faults.values())),
+            (_PUT_GAP, list(changes.gaps.values())),
+            (_ADD_QUARANTINED, changes.quarantine),
+            (_ADD_BLOB, list(changes.blobs.values())),
+            (_PUT_FAULT, list(changes.faults.values())),
             (_END_FAULT, changes.faults_ended),
             (_APPROXIMATE, changes.faults_approximate),
-            (insert_new(telemetry_logs), changes.telemetry),
-            (upsert(telemetry_logs, ["vin", "second"], ["timestamp", "data"]), changes.telemetry_replaced),
+            (_ADD_SECOND, changes.telemetry),
+            (_REPLACE_SECOND, changes.telemetry_replaced),
         ):
             if rows:
                 self._connection.execute(statement, rows)
@@ -228,8 +221,22 @@ def facts_of(row: Any) -> StreamFacts:
     )
 
 
-_GAP_ID = ["outbox", "stream_no", "first_seq"]
-_FAULT_ID = ["outbox", "stream_no", "first_tick", "code"]
+# Statements are made once: to make one costs more than to run it.
+_PUT_VEHICLE = upsert(
+    vehicles, ["vin"], ["last_seen"], texts=["model", "firmware_version", "agent_version", "state"]
+)
+_ADD_STREAM = insert_new(streams)
+_ADD_BATCH = insert(batches)
+_PUT_GAP = upsert(gaps, ["outbox", "stream_no", "first_seq"], ["last_seq", "records", "end_tick", "reason"])
+_ADD_QUARANTINED = insert_new(quarantine)
+_ADD_BLOB = insert_new(blobs)
+_PUT_FAULT = upsert(
+    faults,
+    ["outbox", "stream_no", "first_tick", "code"],
+    ["ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick"],
+)
+_ADD_SECOND = insert_new(telemetry_logs)
+_REPLACE_SECOND = upsert(telemetry_logs, ["vin", "second"], ["timestamp", "data"])
 _OUTBOX_KEYS = (
     "revision", "stream_no", "next_seq", "stored_stream_no", "stored_seq", "record_count", "end_tick", "group_seq",
     "open_gap_seq", "rule_state", "received_at",
@@ -283,8 +290,8 @@ _APPROXIMATE = (
     .where(
         faults.c.outbox == bindparam("of_outbox"),
         faults.c.stream_no == bindparam("of_stream_no"),
-        faults.c.first_tick < bindparam("end_tick"),
-        (faults.c.last_tick.is_(None)) | (faults.c.last_tick >= bindparam("first_tick")),
+        faults.c.first_tick < bindparam("of_end_tick"),
+        (faults.c.last_tick.is_(None)) | (faults.c.last_tick >= bindparam("of_first_tick")),
     )
     .values(approximate=True)
 )

@@ -1,0 +1,495 @@
+"""Each decision of ingest, on a real store: what is applied, what is answered, and what the store holds after it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codec.stream import Clock
+from collector.items import (
+    BatchItem,
+    Beat,
+    BlobItem,
+    Damaged,
+    Described,
+    Farewell,
+    Forked,
+    Greeting,
+    Hole,
+    Ignored,
+    Lacking,
+    Noted,
+    Position,
+    Repeated,
+    Resend,
+    Stored,
+    Unreadable,
+    Welcomed,
+)
+from collector.rules import evaluate_all, load_rules
+from collector.store import open_store
+from protos import telemetry_pb2 as pb
+from tests.collector.vehicle import RULES, SCHEMA, Bench, Vehicle, within_bounds
+
+
+def stored(bench, vehicle):
+    return [(run.facts.stream_no, run.records) for run in open_store(bench.path).runs(vehicle.key.vehicle)]
+
+
+def gaps(bench):
+    return [
+        (g["stream_no"], g["first_seq"], g["last_seq"], g["records"], g["reason"])
+        for g in open_store(bench.path).gaps()
+    ]
+
+
+def spoiled(item: BatchItem) -> BatchItem:
+    """As if a bit had been flipped on the way."""
+    middle = len(item.content) - 2
+    return replace(
+        item,
+        content=item.content[:middle] + bytes([item.content[middle] ^ 0x41]) + item.content[middle + 1 :],
+    )
+
+
+# Positions
+
+
+def test_a_new_outbox_is_welcomed_with_nothing_stored_and_the_guards_of_the_rules(bench, vehicle):
+    guards = RULES.guards()
+    assert bench.take(vehicle.greeting) == Welcomed(None, guards.to_bytes(), guards.hash)
+
+
+def test_batches_are_applied_in_order_and_come_back_within_bounds(bench, connected):
+    for seq in range(5):
+        assert bench.take(connected.drive(step=0.3)) == Stored(Position(0, seq))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+
+
+def test_a_batch_that_came_before_changes_nothing_and_is_acked_again(bench, connected):
+    first, second = connected.drive(), connected.drive()
+    bench.take(first, second)
+    before = stored(bench, connected)
+    assert bench.take(first) == bench.take(second) == Repeated(Position(0, 1))
+    assert [r.first_tick for _, r in stored(bench, connected)] == [r.first_tick for _, r in before]
+
+
+def test_a_hole_is_answered_with_what_is_wanted_and_nothing_is_applied(bench, connected):
+    first, second, third = (connected.drive() for _ in range(3))
+    bench.take(first)
+    assert bench.take(third) == Hole(Position(0, 1))
+    assert bench.take(second) == Stored(Position(0, 1))
+    assert bench.take(third) == Stored(Position(0, 2))
+
+
+def test_a_stream_is_not_taken_before_the_one_before_it_is_complete(bench, connected):
+    first, second = connected.drive(), connected.drive()
+    bench.take(first)
+    bench.take(connected.run())
+    third = connected.drive()
+    assert bench.take(third) == Hole(Position(0, 1))
+    assert bench.take(second) == Stored(Position(0, 1))
+    assert bench.take(third) == Stored(Position(1, 0))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+
+
+def test_a_stream_that_was_lost_whole_is_missed(bench, vehicle):
+    streams = [(vehicle.run(), vehicle.drive()) for _ in range(3)]
+    bench.take(vehicle.greeting, vehicle.schema, *streams[0])
+    assert bench.take(*streams[2]) == Hole(Position(0, 1))
+    assert bench.take(streams[1][0]) == Described()
+    assert bench.take(streams[2][1]) == Hole(Position(1, 0))
+    assert bench.take(streams[1][1], streams[2][1]) == Stored(Position(2, 0))
+
+
+def test_an_empty_stream_is_passed_by(bench, connected):
+    bench.take(connected.drive(), connected.run(), connected.run())
+    assert bench.take(connected.drive()) == Stored(Position(2, 0))
+
+
+def test_a_collector_that_lost_everything_wants_it_from_the_beginning(bench, vehicle):
+    vehicle.run()
+    vehicle.drive()
+    described, batch = vehicle.run(), vehicle.drive()
+    bench.take(vehicle.greeting, vehicle.schema, described)
+    assert bench.take(batch) == Hole(Position(0, 0))
+
+
+def test_outboxes_of_one_vehicle_have_positions_of_their_own(bench, connected):
+    other = Vehicle(outbox=2)
+    bench.take(connected.drive(), other.greeting, other.run())
+    assert bench.take(other.drive()) == Stored(Position(0, 0))
+    assert bench.take(connected.drive()) == Stored(Position(0, 1))
+
+
+def test_an_outbox_that_replaces_another_ends_it_with_an_open_gap(bench, connected):
+    bench.take(connected.drive())
+    bench.take(Greeting(Vehicle(outbox=2).key, replaces=connected.key.outbox_id))
+    assert gaps(bench) == [(0, 1, None, None, "outbox_lost")]
+
+
+def test_a_stream_number_under_another_id_is_a_fork(bench, connected):
+    twin = Vehicle()
+    assert bench.take(twin.run(stream_id=99)) == Forked()
+
+
+# Restart: nothing survives but the file
+
+
+def test_after_a_restart_the_predictor_is_rebuilt_from_stored_blocks(bench, connected):
+    bench.take(*(connected.drive(step=0.3) for _ in range(3)))
+    bench.restart()
+    assert bench.take(connected.greeting) == Welcomed(
+        Position(0, 2), RULES.guards().to_bytes(), RULES.guards().hash
+    )
+    assert bench.take(connected.drive(step=-0.2)) == Stored(Position(0, 3))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+
+
+def test_a_restart_between_two_streams_forgets_neither(bench, connected):
+    bench.take(connected.drive(), connected.run())
+    bench.restart()
+    assert bench.take(connected.drive()) == Stored(Position(1, 0))
+
+
+def test_a_transaction_that_failed_leaves_no_trace(bench, connected):
+    bench.take(connected.drive())
+    second, third = connected.drive(), connected.drive()
+    with contextlib.suppress(RuntimeError), bench.ledger.transaction() as transaction:
+        bench.ingest.apply(transaction, [second, third], 0)
+        transaction.finish("now")
+        raise RuntimeError
+    bench.ingest.forget()
+    assert bench.take(second, third) == Stored(Position(0, 2))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+
+
+# Gaps
+
+
+def test_a_gap_takes_the_place_of_batches_and_counts_their_records(bench, connected):
+    bench.take(connected.drive(20))
+    connected.drive(30)
+    connected.drive(40)
+    assert bench.take(connected.gap(1, 2, 90)) == Stored(Position(0, 2))
+    assert bench.take(connected.drive(keyframe=True)) == Stored(Position(0, 3))
+    assert gaps(bench) == [(0, 1, 2, 70, "quota")]
+
+
+def test_a_gap_that_came_twice_or_grew_is_counted_once(bench, connected):
+    bench.take(connected.drive(20))
+    connected.drive(30)
+    connected.drive(40)
+    assert bench.take(connected.gap(1, 1, 50)) == Stored(Position(0, 1))
+    assert bench.take(connected.gap(1, 1, 50)) == Repeated(Position(0, 1))
+    assert bench.take(connected.gap(0, 2, 90)) == Stored(Position(0, 2))
+    assert gaps(bench) == [(0, 1, 1, 30, "quota"), (0, 2, 2, 40, "quota")]
+
+
+def test_a_gap_beyond_a_hole_is_a_hole(bench, connected):
+    assert bench.take(connected.gap(3, 4, 90)) == Hole(Position(0, 0))
+
+
+def test_a_gap_may_be_all_that_is_left_of_a_stream(bench, connected):
+    connected.drive(30)
+    described = connected.run()
+    assert bench.take(replace(connected.gap(0, 0, 30), stream_no=0)) == Stored(Position(0, 0))
+    assert bench.take(described, connected.drive()) == Stored(Position(1, 0))
+
+
+# Damage
+
+
+def test_a_damaged_block_is_asked_for_once_more_with_its_group(bench, connected):
+    bench.take(connected.drive(), connected.drive(keyframe=True))
+    group = [connected.drive(), connected.drive()]
+    outcome = bench.take(group[0], spoiled(group[1]))
+    assert isinstance(outcome, Damaged)
+    assert outcome.resend == Resend(0, 1, 3)
+
+
+def test_what_was_on_its_way_meanwhile_is_left_alone_and_then_wanted(bench, connected):
+    first, second, third = (connected.drive() for _ in range(3))
+    bench.take(first, spoiled(second))
+    assert bench.take(third) == Ignored()
+    assert bench.take(first) == Repeated(Position(0, 0))
+    assert bench.take(second) == Stored(Position(0, 1))
+    assert bench.take(third) == Stored(Position(0, 2))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+
+
+def test_a_block_that_fails_twice_is_quarantined_and_the_next_keyframe_closes_the_gap(bench, connected):
+    first, bad, lost = connected.drive(20), connected.drive(30), connected.drive(40)
+    bench.take(first, spoiled(bad), first)
+    outcome = bench.take(spoiled(bad))
+    assert isinstance(outcome, Stored)
+    assert outcome.stored == Position(0, 1)
+    assert outcome.quarantined
+    assert bench.take(lost).stored == Position(0, 2)
+    assert gaps(bench) == [(0, 1, 2, None, "quarantine")]
+    assert bench.take(connected.drive(keyframe=True)) == Stored(Position(0, 3))
+    assert gaps(bench) == [(0, 1, 2, 70, "quarantine")]
+
+
+def test_a_damaged_keyframe_is_asked_for_alone(bench, connected):
+    bench.take(connected.drive())
+    outcome = bench.take(spoiled(connected.drive(keyframe=True)))
+    assert outcome.resend == Resend(0, 1, 1)
+
+
+def test_a_quarantine_survives_a_restart(bench, connected):
+    first, bad, lost = connected.drive(20), connected.drive(30), connected.drive(40)
+    bench.take(first, spoiled(bad), spoiled(bad))
+    bench.restart()
+    assert bench.take(lost).stored == Position(0, 2)
+    bench.take(connected.drive(keyframe=True))
+    assert gaps(bench) == [(0, 1, 2, 70, "quarantine")]
+
+
+def test_a_new_conversation_asks_again(bench, connected):
+    first, bad = connected.drive(), connected.drive()
+    bench.take(first, spoiled(bad), connected.greeting)
+    assert isinstance(bench.take(spoiled(bad)), Damaged)
+
+
+def test_a_stored_row_that_rotted_is_asked_for_and_replaced(bench, connected):
+    items = [connected.drive(step=0.2) for _ in range(3)]
+    bench.take(*items[:2])
+    with bench.ledger.transaction() as transaction:
+        transaction._connection.exec_driver_sql("UPDATE batches SET content = x'00' WHERE seq = 1")
+    bench.restart()
+    bench.take(connected.greeting)
+    assert bench.take(items[2]).resend == Resend(0, 0, 2)
+    assert bench.take(*items) == Stored(Position(0, 2))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+
+
+def test_a_group_that_came_out_wrong_is_replaced_and_its_faults_become_approximate(bench, connected):
+    """A wrong block can pass its one byte of digest; the next keyframe's four bytes tell."""
+    other = Vehicle()
+    other.run()
+    wrong = [other.drive(temp=46.0), other.drive(temp=46.0)]
+    right = [connected.drive(temp=20.0), connected.drive(temp=20.0)]
+    assert bench.take(*wrong) == Stored(Position(0, 1))
+    outcome = bench.take(connected.drive(keyframe=True))
+    assert (outcome.stored, outcome.resend) == (Position(0, 2), Resend(0, 0, 1))
+    assert bench.take(*right) == Repeated(Position(0, 2))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+    store = open_store(bench.path)
+    assert [fault["approximate"] for fault in store.faults()] == [True]
+    assert not any(run.doubtful for run in store.runs(connected.key.vehicle))
+
+
+def test_a_group_that_stays_wrong_is_marked_and_not_asked_for_again(bench, connected):
+    other = Vehicle()
+    other.run()
+    wrong = [other.drive(temp=46.0), other.drive(temp=46.0)]
+    connected.drive(temp=20.0)
+    connected.drive(temp=20.0)
+    bench.take(*wrong)
+    bench.take(connected.drive(keyframe=True))
+    bench.take(*wrong)
+    assert [run.doubtful for run in open_store(bench.path).runs(connected.key.vehicle)] == [True, True, False]
+    assert bench.take(connected.drive(keyframe=True)).resend is None
+
+
+def test_the_next_stream_tells_of_the_end_of_this_one(bench, connected):
+    other = Vehicle()
+    other.run()
+    bench.take(other.drive(temp=46.0))
+    connected.drive(temp=20.0)
+    assert bench.take(connected.run()) == Described(Resend(0, 0, 0))
+
+
+def test_a_block_of_the_past_is_damage(bench, connected):
+    bench.take(connected.drive())
+    connected.tick -= 5
+    other = Vehicle()
+    other.run()
+    other.drive()
+    other._encoder._coding.end_tick -= 5
+    other.tick -= 5
+    assert isinstance(bench.take(other.drive(keyframe=True)), Damaged)
+
+
+# Unknown is not damaged
+
+
+def test_a_schema_that_is_not_here_is_asked_for(bench, vehicle):
+    described = vehicle.run()
+    bench.take(vehicle.greeting)
+    assert bench.take(described) == Lacking(pb.BLOB_KIND_SCHEMA, SCHEMA.hash, Position(0, 0))
+    assert bench.take(vehicle.schema, described) == Described()
+
+
+def test_a_block_version_of_the_future_is_neither_acked_nor_quarantined(bench, connected):
+    batch = connected.drive()
+    future = replace(batch, content=bytes([batch.content[0] & 0xF0 | 2]) + batch.content[1:])
+    assert bench.take(future) == Unreadable(2)
+    assert gaps(bench) == []
+    assert bench.take(batch) == Stored(Position(0, 0))
+
+
+def test_a_guard_set_that_is_not_here_is_asked_for_and_faults_are_approximate(bench):
+    guards = load_rules('[[rule]]\ncode="X"\nwhen="Speed > 7"\nseverity="INFO"\ndescription="x"').guards()
+    vehicle = Vehicle(guards=guards)
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
+    assert bench.take(vehicle.drive(temp=46.0)).guards_wanted == guards.hash
+    assert [fault["approximate"] for fault in open_store(bench.path).faults()] == [True]
+    bench.take(BlobItem(vehicle.key, pb.BLOB_KIND_GUARDS, guards.hash, guards.to_bytes()))
+    assert bench.take(vehicle.drive(keyframe=True)).guards_wanted == b""
+
+
+# Faults
+
+
+def test_faults_are_stored_with_their_time_peak_and_evidence(bench, connected):
+    bench.take(connected.drive(temp=44.0, step=0.2), connected.drive(temp=42.0))
+    (fault,) = open_store(bench.path).faults()
+    assert (fault["code"], fault["severity"], fault["approximate"], fault["late"]) == (
+        "HOT",
+        "CRITICAL",
+        False,
+        False,
+    )
+    assert (fault["detected_at"], fault["ended_at"]) == (
+        "2023-11-14T22:13:20.600Z",
+        "2023-11-14T22:13:21.900Z",
+    )
+    assert fault["peak"] == pytest.approx(47.8, abs=0.5)
+    assert fault["evidence"]["at_detection"]["Temp"] == pytest.approx(45.2, abs=0.5)
+
+
+def test_a_fault_goes_on_over_a_restart_and_ends_once(bench, connected):
+    bench.take(connected.drive(temp=46.0))
+    bench.restart()
+    bench.take(connected.drive(temp=46.0), connected.drive(temp=40.0))
+    (fault,) = open_store(bench.path).faults()
+    assert fault["end_reason"] == "cleared"
+    assert (fault["stream_no"], fault["last_tick"] - fault["first_tick"]) == (0, 39)
+
+
+def test_a_rule_that_changed_ends_its_open_faults_and_says_so(bench, connected):
+    bench.take(connected.drive(temp=46.0))
+    bench.restart(load_rules('[[rule]]\ncode="HOT"\nwhen="Temp > 40"\nseverity="INFO"\ndescription="warm"'))
+    bench.take(connected.drive(temp=46.0))
+    old, new = open_store(bench.path).faults()
+    assert (old["end_reason"], old["severity"]) == ("rule changed", "CRITICAL")
+    assert (new["ended_at"], new["severity"], new["approximate"]) == (None, "INFO", True)
+
+
+def test_what_a_backlog_brings_is_marked_late(bench, connected):
+    assert bench.take(connected.drive(temp=46.0, late=True)) == Stored(Position(0, 0), late=True)
+    store = open_store(bench.path)
+    assert [fault["late"] for fault in store.faults()] == [True]
+    assert [run.late for run in store.runs(connected.key.vehicle)] == [True]
+
+
+# Labels, heartbeats, states
+
+
+def test_a_stream_that_began_without_the_time_is_labelled_when_it_has_it(bench, vehicle):
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(clock=Clock(-(10**18), synchronised=False)))
+    bench.take(vehicle.drive())
+    vehicle._encoder._clock = Clock(5000, synchronised=True)
+    bench.take(vehicle.drive(keyframe=True))
+    labels = {(run.offset_ns, run.synchronised) for run in open_store(bench.path).runs("asset:one")}
+    assert labels == {(5000, True)}
+
+
+def test_one_row_a_second_is_made_for_readers(bench, connected):
+    bench.take(connected.drive(25, temp=20.0, step=0.1), connected.drive(10))
+    rows = open_store(bench.path).latest(0)
+    assert [row["timestamp"][-10:] for row in rows] == [
+        "13:20.000Z",
+        "13:21.000Z",
+        "13:22.000Z",
+        "13:23.000Z",
+    ]
+    assert rows[0]["vin"] == "asset:one"
+    data = json.loads(rows[0]["data"])
+    assert data == {"Temp": pytest.approx(20.0, abs=0.5), "Speed": pytest.approx(55.0, abs=2.0), "Gear": "D"}
+
+
+def test_a_heartbeat_shows_now_and_stores_no_record(bench, connected):
+    other = Vehicle()
+    other.run()
+    block = other.drive(1, temp=30.0).content
+    beat = Beat(connected.key, 0, 0, block, b"", {"cpu_percent": 3.0})
+    assert bench.take(beat) == Noted()
+    assert isinstance(bench.take(replace(beat, record=b"nonsense")), Noted)
+    bench.take(beat)
+    (row,) = open_store(bench.path).vehicles()
+    assert row["heartbeat"]["data"]["Temp"] == pytest.approx(30.0, abs=0.5)
+    assert row["heartbeat"]["health"] == {"cpu_percent": 3.0}
+    assert row["records"] == 0
+
+
+def test_a_vehicle_is_online_until_it_says_goodbye(bench, connected):
+    store = open_store(bench.path)
+    assert [row["state"] for row in store.vehicles()] == ["online"]
+    bench.take(Farewell(connected.key, "parked"))
+    assert [row["state"] for row in store.vehicles()] == ["parked"]
+
+
+# Laws: whatever the order, the repeats and the restarts, the store ends up with what was sampled
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_delivery_that_goes_on_from_what_is_wanted_ends_with_everything_once(data, tmp_path_factory):
+    bench = Bench(tmp_path_factory.mktemp("law") / "store.db")
+    vehicle = Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema)
+    script: list = []  # (position, items): a batch, with the description of its stream where it is the first
+    for _ in range(data.draw(st.integers(1, 3))):
+        described = vehicle.run()
+        for _ in range(data.draw(st.integers(1, 4))):
+            batch = vehicle.drive(
+                data.draw(st.integers(1, 15)),
+                temp=data.draw(st.sampled_from([20.0, 44.0, 46.0])),
+                step=data.draw(st.sampled_from([0.0, 0.3, -0.3])),
+                keyframe=data.draw(st.booleans()),
+            )
+            script.append((Position(vehicle.stream_no, batch.seq), [described, batch]))
+    at = 0
+    while at < len(script):
+        match data.draw(st.sampled_from(["send", "send", "send", "again", "skip", "spoil", "restart"])):
+            case "send":
+                outcome = bench.take(*script[at][1])
+                at += 1
+            case "again":
+                outcome = bench.take(*script[data.draw(st.integers(0, at))][1])
+            case "skip":
+                outcome = bench.take(*script[data.draw(st.integers(at, len(script) - 1))][1])
+            case "spoil":
+                described, batch = script[at][1]
+                outcome = bench.take(described, spoiled(batch))
+            case "restart":
+                bench.restart()
+                continue
+        match outcome:
+            case Hole(wanted):
+                at = next(i for i, (position, _) in enumerate(script) if position >= wanted)
+            case Damaged(resend):
+                for seq in range(resend.first_seq, resend.last_seq + 1):
+                    i = next(
+                        i
+                        for i, (position, _) in enumerate(script)
+                        if position == Position(resend.stream_no, seq)
+                    )
+                    outcome = bench.take(*script[i][1])
+                at = i + 1
+            case Stored(position) | Repeated(position):
+                at = next((i for i, (one, _) in enumerate(script) if one > position), len(script))
+    assert within_bounds(vehicle.sampled, stored(bench, vehicle))
+    assert gaps(bench) == []
+    expected = [span.verdict for span in evaluate_all(RULES, SCHEMA, vehicle.sampled)]
+    names = ("code", "stream_no", "first_tick", "detected_tick", "last_stream_no", "last_tick")
+    assert [tuple(fault[name] for name in names) for fault in open_store(bench.path).faults()] == expected
+    bench.ledger.close()
