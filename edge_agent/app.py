@@ -105,6 +105,9 @@ class Agent:
             self._notifier.close()
         if self._failure is not None:
             raise self._failure
+        for reader in self._readers:
+            if reader.state.state == "ended" and reader.state.trouble:
+                raise AgentError(reader.state.trouble)
         return 0
 
     async def _until_over(self, linking: asyncio.Task[None]) -> None:
@@ -119,6 +122,8 @@ class Agent:
                     {asked, linking}, timeout=self._config.uplink.drain_s, return_when=asyncio.FIRST_COMPLETED
                 )
             if not asked.done():
+                return
+            if self._failure is not None:
                 return
             log.info("ending")
             self._notifier.send(STOPPING=1)
@@ -146,7 +151,7 @@ class Agent:
             case Written():
                 self._uplink.written(told)
             case Begun():
-                self._begin()
+                self._begin(told)
             case Ended():
                 self._ended.set()
             case ParkedChanged():
@@ -160,28 +165,24 @@ class Agent:
                     log.info("outbox is written again")
             case FileReplaced():
                 log.error("outbox was damaged and is set aside; a fresh one is in use", aside=told.aside)
-                self._begin()
             case AgentError():
                 self._failure = told
                 self._asked.set()
             case events.Mended() | commands.Snapped():
                 self._uplink.put(told)
 
-    def _begin(self) -> None:
-        capture = self._capture.capture
-        if capture is None:
-            return  # the file was replaced while it was opened; Begun will follow
+    def _begin(self, begun: Begun) -> None:
         vehicle = self._config.vehicle
         identity = events.Identity(
-            capture.outbox.outbox_id,
-            capture.outbox.replaces,
-            capture.outbox.guards_hash,
+            begun.outbox_id,
+            begun.replaces,
+            begun.guards_hash,
             vehicle.id,
             vehicle.model,
             vehicle.firmware_version,
             agent_version(),
         )
-        self._uplink.begin(identity, capture.outbox.wanted, capture.written())
+        self._uplink.begin(identity, begun.wanted, begun.written)
         self._notifier.send(READY=1)
 
     # Reports

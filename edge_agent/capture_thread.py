@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from codec.errors import SchemaError
 from codec.schema import NS
 from edge_agent import clock, commands, events
-from edge_agent.capture import Capture, FileReplaced, News, Trouble, open_outbox
+from edge_agent.capture import Capture, FileReplaced, News, Trouble, Written, open_outbox
 from edge_agent.errors import AgentError, OutboxBusy, OutboxDamaged
 from edge_agent.merge import Merge
 
@@ -37,19 +38,27 @@ CLOCK_NS = NS  # how old the wall clock's offset may be
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
 class Begun:
     """News: the outbox is open, or has become another one."""
 
+    outbox_id: bytes
+    replaces: bytes
+    guards_hash: bytes
+    wanted: int
+    written: Written
 
+
+@dataclass(frozen=True, slots=True)
 class Ended:
-    """News: every bus was a log that has ended, and what it gave is stored."""
+    """News: no more records will come, and all there were are stored."""
 
 
+@dataclass(frozen=True, slots=True)
 class ParkedChanged:
     """News: the buses fell silent, or are no longer."""
 
-    def __init__(self, *, parked: bool) -> None:
-        self.parked = parked
+    parked: bool
 
 
 Told = News | Begun | Ended | ParkedChanged | events.Mended | commands.Snapped | AgentError
@@ -123,7 +132,7 @@ class CaptureThread:
                 return
             self.capture = capture
             try:
-                self._tell(Begun())
+                self._tell(_begun(capture))
                 self._work(capture)
             finally:
                 capture.close()
@@ -132,6 +141,11 @@ class CaptureThread:
         except Exception as error:
             log.exception("capture failed")
             self._tell(AgentError(f"capture failed: {type(error).__name__}: {error}"))
+
+    def _told(self, news: News) -> None:
+        self._tell(news)
+        if isinstance(news, FileReplaced) and self.capture is not None:
+            self._tell(_begun(self.capture))
 
     def _open(self) -> Capture | None:
         """The outbox, as soon as it can be had. Frames wait in the inbox meanwhile."""
@@ -149,7 +163,7 @@ class CaptureThread:
                 self._tell(FileReplaced(aside))
             try:
                 return Capture(
-                    self._schema, self._sampler, outbox, self._settings, new_id=self._new_id, tell=self._tell
+                    self._schema, self._sampler, outbox, self._settings, new_id=self._new_id, tell=self._told
                 )
             except OutboxBusy:
                 outbox.close()
@@ -233,7 +247,7 @@ class CaptureThread:
                 capture.pipeline.ask_keyframe()
             case events.BecomeFork():
                 capture.fork(self._wall())
-                self._tell(Begun())
+                self._tell(_begun(capture))
             case commands.SetMode():
                 capture.set_mode(command.mode)
             case commands.AskSnapshot():
@@ -242,3 +256,8 @@ class CaptureThread:
                 capture.replace_file(command.text)
             case _:
                 assert_never(command)
+
+
+def _begun(capture: Capture) -> Begun:
+    outbox = capture.outbox
+    return Begun(outbox.outbox_id, outbox.replaces, outbox.guards_hash, outbox.wanted, capture.written())

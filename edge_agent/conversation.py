@@ -141,6 +141,8 @@ class Conversation:
             self.put(LinkDownError("the collector ended the conversation"))
         except grpc.aio.AioRpcError as error:
             self.put(LinkDownError(f"{error.code().name}: {error.details()}"))
+        except Exception as error:  # noqa: BLE001  # whatever it was, whoever waits for the end has to hear of it
+            self.put(LinkDownError(f"{type(error).__name__}: {error}"))
 
     async def _send(self, message: pb.Up) -> None:
         try:

@@ -43,6 +43,17 @@ BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for
 OUTBOX_ID_BYTES = 16
 NOWHERE = (1 << 63) - 1  # larger than every position
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "free some disk space",
+    sqlite3.SQLITE_READONLY: "make the file, its folder and the disk writable",
+    sqlite3.SQLITE_PERM: "make the file, its folder and the disk writable",
+    sqlite3.SQLITE_CANTOPEN: "make the folder writable",
+    sqlite3.SQLITE_BUSY: "end the other program that holds it",
+    sqlite3.SQLITE_LOCKED: "end the other program that holds it",
+    sqlite3.SQLITE_PROTOCOL: "end the other program that holds it",
+    sqlite3.SQLITE_IOERR: "look at the disk",
+    sqlite3.SQLITE_NOMEM: "free some memory",
+}
 
 
 def _queries() -> dict[str, str]:
@@ -67,19 +78,12 @@ def batch_crc(row: BatchRow) -> int:
     return row_crc(row.seq, row.group_seq, row.first_tick, row.record_count, row.end_record, row.content)
 
 
-def explain(error: sqlite3.Error, path: str) -> OutboxBusy | OutboxDamaged:
-    """Ours for SQLite's: damaged, or to be tried again."""
+def explain(error: sqlite3.Error, path: str) -> Exception:
+    """Ours for SQLite's: damaged, or to be tried again. A mistake of ours in using SQLite stays what it is."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _DAMAGED:
         return OutboxDamaged(f"{path}: {error}")
-    remedy = {
-        sqlite3.SQLITE_FULL: "free some disk space",
-        sqlite3.SQLITE_READONLY: "make the file, its folder and the disk writable",
-        sqlite3.SQLITE_CANTOPEN: "make the folder writable",
-        sqlite3.SQLITE_BUSY: "end the other program that holds it",
-        sqlite3.SQLITE_IOERR: "look at the disk",
-    }.get(code, "look at the disk")
-    return OutboxBusy(f"{path}: {error}; {remedy}")
+    return OutboxBusy(f"{path}: {error}; {_REMEDIES[code]}") if code in _REMEDIES else error
 
 
 class Outbox:
@@ -169,7 +173,8 @@ class Outbox:
                 self._db.execute(
                     SQL["insert_journal"], (row.stream_no, row.first_tick, row.record_count, crc, row.content)
                 )
-            self._db.executemany(SQL["insert_side_log"], commit.side_log)
+            if commit.side_log:
+                self._db.executemany(SQL["insert_side_log"], commit.side_log)
             if commit.end is not None:
                 self._update_stream(commit.end)
             if self.wanted != self._kept_wanted:

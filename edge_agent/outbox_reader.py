@@ -72,14 +72,14 @@ class OutboxReader:
             raise explain(error, self.path) from error
 
     def _fetch(self, start: int, bytes_max: int, end: int) -> Fetched:
-        batches = self._db.execute(SQL["batches_from"], (start, end, ROWS_MAX))
+        batches = self._db.execute(SQL["batches_from"], (start, end, ROWS_MAX + 1))
         gaps = self._db.execute(SQL["gaps_from"], (start, end, ROWS_MAX)).fetchall()
         gap_rows = iter([_gap(row) for row in gaps])
         gap, batch = next(gap_rows, None), batches.fetchone()
         streams: dict[int, tuple[StreamRow, StreamEnd | None]] = {}
         rows: list[BatchRow | GapRow] = []
         position, room = start, bytes_max
-        while (gap or batch) and len(rows) < ROWS_MAX:
+        while len(rows) < ROWS_MAX:
             stream_no, seq = split_position(position)
             found = self.stream(stream_no)
             if found is None:

@@ -1,0 +1,300 @@
+"""The outbox keeps what was committed, whatever happens to the process, the quota or single rows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
+from edge_agent.outbox import NOWHERE, Outbox, lock_outbox, salvaged_id, set_aside
+from edge_agent.outbox_reader import OutboxReader
+from edge_agent.rows import BatchRow, Commit, GapRow, Reason, position_of
+from tests.edge_agent.samples import CLOCK, START, everything, fill, ids, new_outbox, pipeline, records
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "outbox.db"
+
+
+@contextlib.contextmanager
+def shell(path):
+    """Somebody else's connection."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        yield db
+
+
+def seqs(path) -> list[tuple[int, int, str]]:
+    """(stream_no, seqs, kind) of all rows in order."""
+    rows, broken = everything(path)
+    assert broken is None
+    return [
+        (row.stream_no, row.seq, "batch")
+        if isinstance(row, BatchRow)
+        else (row.stream_no, (row.first_seq, row.last_seq), Reason(row.reason).name)
+        for row in rows
+    ]
+
+
+def test_blocks_come_back_as_they_were_stored(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 4)
+        assert seqs(path) == [(0, seq, "batch") for seq in range(4)]
+        assert outbox.next_stream_no() == 1
+        assert outbox.unfinished() is None
+
+
+def test_the_block_that_is_stored_takes_its_journal_with_it(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        outbox.commit(source.add(records(60), CLOCK), limit_bytes=NOWHERE)
+        stream, end, journal = outbox.unfinished()
+        assert (stream.facts.origin_tick, end.next_seq) == (START, 0)
+        assert [(row.record_count, sound) for row, sound in journal] == [(60, True)]
+        outbox.commit(source.flush(CLOCK), limit_bytes=NOWHERE)
+        assert outbox.unfinished() is None
+
+
+def test_a_commit_is_all_or_nothing(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        whole = source.add(records(500), CLOCK)
+        doubled = Commit(stream=whole.stream, batches=whole.batches * 2, end=whole.end)
+        with pytest.raises(sqlite3.IntegrityError):
+            outbox.commit(doubled, limit_bytes=NOWHERE)
+        assert outbox.next_stream_no() == 0
+        outbox.commit(whole, limit_bytes=NOWHERE)
+        assert seqs(path) == [(0, 0, "batch")]
+
+
+def test_identity_and_acknowledgements_last(path):
+    outbox = new_outbox(path)
+    fill(outbox, 3)
+    outbox.wanted = position_of(0, 2)
+    named = outbox.outbox_id
+    outbox.close()
+    with contextlib.closing(Outbox(str(path), ids(99))) as again:
+        assert (again.outbox_id, again.wanted) == (named, position_of(0, 2))
+
+
+def test_a_second_agent_is_refused(path):
+    with contextlib.closing(new_outbox(path)), pytest.raises(OutboxError, match="another edge-agent"):
+        Outbox(str(path))
+    os.close(lock_outbox(str(path)))
+
+
+def test_an_outbox_of_newer_software_is_refused(path):
+    new_outbox(path).close()
+    with shell(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(OutboxError, match="version 99"):
+        Outbox(str(path))
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutboxError, match=r"\[outbox\] path"):
+        Outbox(str(tmp_path / "file" / "outbox.db"))
+
+
+def test_a_lock_of_somebody_else_is_worth_another_try(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        commit = pipeline().add(records(500), CLOCK)
+        with shell(path) as db:
+            db.execute("BEGIN IMMEDIATE")
+            with pytest.raises(OutboxBusy, match="end the other program"):
+                outbox.commit(commit, limit_bytes=NOWHERE)
+            db.execute("ROLLBACK")
+        outbox.commit(commit, limit_bytes=NOWHERE)
+
+
+def test_a_full_disk_is_worth_another_try(path):
+    with contextlib.closing(Outbox(str(path), side_log=True)) as outbox:
+        commit = pipeline().add(records(500, temp=30), CLOCK)
+        pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+        outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(OutboxBusy, match="free some disk space"):
+            for _ in range(1000):
+                outbox.commit(commit, limit_bytes=NOWHERE)
+                commit = Commit(side_log=((0, bytes(5000)),))
+        assert seqs(path) == [(0, 0, "batch")]
+
+
+# Room
+
+
+def test_acknowledged_groups_go_first_then_the_oldest(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 30)
+        limit = outbox.used_bytes()
+        outbox.wanted = position_of(0, 7)  # group 6..8 is not acknowledged as a whole
+        fill(outbox, 12, stream_no=1, limit_bytes=limit)
+        assert outbox.used_bytes() <= limit
+        rows = seqs(path)
+        kind, (first, last) = rows[0][2], rows[0][1]
+        assert (kind, first) == ("QUOTA", 0)
+        assert last % 3 == 2
+        assert rows[1:] == [(0, seq, "batch") for seq in range(last + 1, 30)] + [
+            (1, seq, "batch") for seq in range(12)
+        ]
+
+
+def test_groups_in_which_a_guard_was_crossed_go_last(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        for block in range(12):
+            commit = source.add(records(500, first=START + block * 500), CLOCK)
+            (batch,) = commit.batches
+            marked = replace(batch, crossing=block in (1, 4))
+            outbox.commit(replace(commit, batches=(marked,)), limit_bytes=NOWHERE)
+        outbox.wanted = position_of(0, 3)
+        order = []
+        for _ in range(4):
+            order.append(outbox._evictable())
+            outbox._drop(order[-1], outbox._group_end(order[-1]), Reason.QUOTA)
+        assert order == [0, 6, 9, 3], "acknowledged, plain, plain, and last the one with a crossing"
+        assert seqs(path) == [(0, (0, 11), "QUOTA")]
+
+
+def test_a_gap_counts_the_records_up_to_its_end(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 6)
+        outbox._drop(position_of(0, 0), position_of(0, 3), Reason.QUOTA)
+        (gap, *_), _ = everything(path)
+        assert gap == GapRow(0, 0, 2, 1500, START + 1500, Reason.QUOTA)
+
+
+def test_losing_the_group_that_is_being_encoded_asks_for_a_keyframe(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = fill(outbox, 4)
+        assert outbox.commit(source.add(records(500, first=START + 2000), CLOCK), limit_bytes=1)
+        assert seqs(path) == [(0, (0, 4), "QUOTA")]
+        source.ask_keyframe()
+        outbox.commit(source.add(records(500, first=START + 2500), CLOCK), limit_bytes=NOWHERE)
+        (_, batch), _ = everything(path)
+        assert batch.group_seq == batch.seq == 5
+
+
+def test_memory_of_what_is_gone_outlives_it(path):
+    """A request for acknowledged and dropped batches is answered with their gap."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+        outbox.wanted = position_of(0, 3)
+        outbox.commit(pipeline(1).add(records(500), CLOCK), limit_bytes=1)
+        assert seqs(path)[0] == (0, (0, 2), "QUOTA")
+
+
+# Damage
+
+
+def test_a_row_that_lies_becomes_a_gap_up_to_the_next_keyframe(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 6)
+        with shell(path) as db:
+            db.execute("UPDATE batches SET end_record = end_record + 1 WHERE position = 1")
+        assert everything(path)[1] == position_of(0, 1)
+        assert not outbox.mend(position_of(0, 1))
+        assert seqs(path) == [
+            (0, 0, "batch"),
+            (0, (1, 2), "DAMAGED"),
+            *((0, seq, "batch") for seq in (3, 4, 5)),
+        ]
+        (gap,) = [row for row in everything(path)[0] if isinstance(row, GapRow)]
+        assert (gap.end_record, gap.end_tick) == (1500, START + 1500)
+
+
+def test_a_row_that_is_missing_is_accounted_too(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 5)
+        with shell(path) as db:
+            db.execute("DELETE FROM batches WHERE position IN (2, 4)")
+        for _ in range(2):
+            broken = everything(path)[1]
+            outbox.mend(broken)
+        assert seqs(path) == [
+            (0, 0, "batch"),
+            (0, 1, "batch"),
+            (0, (2, 2), "DAMAGED"),
+            (0, 3, "batch"),
+            (0, (4, 4), "DAMAGED"),
+        ]
+
+
+def test_damage_in_the_newest_group_asks_for_a_keyframe(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 5)
+        with shell(path) as db:
+            db.execute("UPDATE batches SET content = x'00' WHERE position = 4")
+        assert outbox.mend(position_of(0, 4))
+
+
+@pytest.mark.parametrize("damage", [b"no database at all" * 100, bytes(8192)])
+def test_a_file_that_is_no_database_is_told_apart(path, damage):
+    path.write_bytes(damage)
+    with pytest.raises((OutboxDamaged, OutboxBusy)):
+        with contextlib.closing(Outbox(str(path))):
+            pass
+    aside = set_aside(str(path))
+    assert not path.exists()
+    assert Path(aside).read_bytes() == damage
+    new_outbox(path).close()
+
+
+def test_pages_overwritten_are_found_when_it_is_opened(path):
+    outbox = new_outbox(path)
+    fill(outbox, 40)
+    named = outbox.outbox_id
+    outbox.close()
+    with path.open("r+b") as file:
+        file.seek(4096 * 4)
+        file.write(os.urandom(4096 * 3))
+    with pytest.raises(OutboxDamaged):
+        Outbox(str(path))
+    assert salvaged_id(str(path)) in (named, b"")
+
+
+# Forks
+
+
+def test_a_fork_keeps_what_is_not_acknowledged_under_a_name_of_its_own(path):
+    with contextlib.closing(Outbox(str(path), ids(7))) as outbox:
+        fill(outbox, 6)
+        fill(outbox, 3, stream_no=1)
+        outbox.wanted = position_of(0, 4)  # in the group 3..5
+        with OutboxReader(str(path)) as reader:
+            named = reader.stream(0)[0].facts.stream_id
+        before = outbox.outbox_id
+        outbox.fork()
+        assert outbox.outbox_id != before
+        assert outbox.wanted == 0
+        assert seqs(path) == [
+            (0, (0, 2), "QUOTA"),
+            *((0, seq, "batch") for seq in (3, 4, 5)),
+            *((1, seq, "batch") for seq in (0, 1, 2)),
+        ]
+        with OutboxReader(str(path)) as reader:
+            assert reader.stream(0)[0].facts.stream_id == named
+
+
+def test_a_fork_of_streams_that_are_done_starts_their_numbers_again(path):
+    with contextlib.closing(Outbox(str(path), ids(7))) as outbox:
+        fill(outbox, 3)
+        fill(outbox, 4, stream_no=1)
+        outbox.wanted = position_of(1, 3)
+        outbox.fork()
+        assert seqs(path) == [(0, (0, 2), "QUOTA"), (0, 3, "batch")]
+        outbox.wanted = position_of(1, 0)
+        outbox.fork()
+        assert outbox.next_stream_no() == 0
+        assert seqs(path) == []
+
+
+def test_the_file_is_for_its_owner(path):
+    new_outbox(path).close()
+    assert not path.stat().st_mode & stat.S_IWOTH

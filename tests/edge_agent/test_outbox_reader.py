@@ -1,0 +1,97 @@
+"""What is read from an outbox is in order and without holes, and never more than was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from edge_agent.errors import OutboxBusy
+from edge_agent.outbox import NOWHERE
+from edge_agent.outbox_reader import ROWS_MAX, Extent, OutboxReader
+from edge_agent.rows import BatchRow, BlobKind, GapRow, Reason, position_of
+from tests.edge_agent.samples import CLOCK, SCHEMA, START, fill, new_outbox, pipeline, records
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    with contextlib.closing(new_outbox(tmp_path / "outbox.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def reader(outbox):
+    with OutboxReader(outbox.path) as opened:
+        yield opened
+
+
+def test_an_empty_outbox_has_nothing(reader):
+    assert reader.fetch(0, bytes_max=1000).rows == ()
+    assert reader.extent(0) == Extent(None, None, None)
+    assert reader.unacked(0) == 0
+    assert reader.oldest_unacked(0) is None
+
+
+def test_streams_follow_one_another_and_each_knows_how_the_one_before_it_ended(outbox, reader):
+    fill(outbox, 2)
+    fill(outbox, 2, stream_no=1)
+    fetched = reader.fetch(0, bytes_max=1 << 20)
+    assert [(row.stream_no, row.seq) for row in fetched.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert fetched.streams[0][1] is None
+    assert fetched.streams[1][1].next_seq == 2
+    assert fetched.streams[1][1].digest != 0
+
+
+def test_at_least_one_row_then_as_many_bytes_as_asked_for(outbox, reader):
+    fill(outbox, 5)
+    assert len(reader.fetch(0, bytes_max=1).rows) == 1
+    sizes = [len(row.content) for row in reader.fetch(0, bytes_max=1 << 20).rows]
+    assert len(reader.fetch(0, bytes_max=sum(sizes[:3])).rows) == 3
+    assert [row.seq for row in reader.fetch(1, bytes_max=1 << 20, end=3).rows] == [1, 2]
+
+
+def test_a_fetch_is_bounded(outbox, reader):
+    source = pipeline()
+    for tick in range(0, 2 * (ROWS_MAX + 10), 2):
+        outbox.commit(source.add(records(1, first=START + tick), CLOCK), limit_bytes=NOWHERE)
+    assert len(reader.fetch(0, bytes_max=1 << 30).rows) == ROWS_MAX
+
+
+def test_a_gap_is_read_from_where_it_is_wanted(outbox, reader):
+    fill(outbox, 6)
+    outbox._drop(0, 3, Reason.QUOTA)
+    fetched = reader.fetch(position_of(0, 1), bytes_max=1 << 20)
+    assert isinstance(fetched.rows[0], GapRow)
+    assert (fetched.rows[0].first_seq, fetched.rows[0].last_seq) == (1, 2)
+    assert isinstance(fetched.rows[1], BatchRow)
+
+
+def test_the_extent_is_what_hello_says(outbox, reader):
+    fill(outbox, 4)
+    fill(outbox, 2, stream_no=1)
+    at = position_of
+    assert reader.extent(at(0, 0)) == Extent(at(0, 0), None, at(1, 1))
+    assert reader.extent(at(1, 0)) == Extent(at(0, 0), at(0, 3), at(1, 1))
+    assert reader.extent(at(1, 1)) == Extent(at(0, 0), at(1, 0), at(1, 1))
+    outbox._drop(0, 3, Reason.QUOTA)
+    assert reader.extent(at(0, 2)) == Extent(at(0, 3), at(0, 1), at(1, 1))
+
+
+def test_depth_is_counted_over_streams(outbox, reader):
+    fill(outbox, 4)
+    fill(outbox, 2, stream_no=1)
+    assert reader.unacked(0) == 6
+    assert reader.unacked(position_of(0, 3)) == 3
+    assert reader.unacked(position_of(1, 1)) == 1
+    assert reader.oldest_unacked(position_of(0, 1)) == (0, START + 500)
+
+
+def test_schemas_are_found_by_hash(reader):
+    assert reader.blob(BlobKind.SCHEMA, SCHEMA.hash)
+    assert reader.blob(BlobKind.SCHEMA, b"other") is None
+
+
+def test_a_missing_file_is_not_made(tmp_path):
+    with pytest.raises(OutboxBusy):
+        OutboxReader(str(tmp_path / "none.db"))
+    assert not (tmp_path / "none.db").exists()
