@@ -171,7 +171,7 @@ def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: 
 
 
 def _draw(path: Path, poster: Poster, verdicts: Sequence[Verdict]) -> None:
-    canvas = Console(record=True, width=128, file=io.StringIO(), force_terminal=True, highlight=False)
+    canvas = Console(record=True, width=136, file=io.StringIO(), force_terminal=True, highlight=False)
     canvas.print(fleet_table(poster.at_s, poster.fleet))
     canvas.print()
     canvas.print(verdict_table(verdicts))

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from decoder.dbc import DbcError, load
+from decoder.defaults import default_choices
 from decoder.frames import EXTENDED, Frames
 from decoder.sampler import Sampler
 from demo.own_rules import rules_from
 from demo.settings import Drive, agent_toml
-from edge_agent.choices import make_plan
+from edge_agent.choices import load_buses, make_plan
+from edge_agent.config import BusConfig
 from edge_agent.config_file import parse_config
 from edge_agent.errors import ConfigError
 from replay_logs.read import LogError, open_log
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from decoder.plan import Plan
+    from decoder.signals import Bus
 
 FRAMES_PER_S_MAX = 9_000  # of wall time: what one agent reads on a slow core beside everything else
 WALL_S_MIN, WALL_S_MAX = 24.0, 60.0  # shorter, and the cuts get shorter than a restart takes
 SPEED_WANTED = 5.0
 SILENCE_S_MAX = 60.0  # longer ones are played as that long (see replay_logs.bus)
+BUS = "can0"
+BUDGET_MB = 1_000_000  # no budget: what the log does not have is left out instead
 _NS = 1e9
 
 
@@ -57,14 +61,13 @@ def prepare(log: Path, dbcs: Sequence[Path], folder: Path, *, wall_s: float | No
         raise OwnLogError("--log needs the DBC of the vehicle: add --dbc FILE")
     try:
         recording = load_recording(open_log(log))
-        warnings = [warning for dbc in dbcs for warning in load(dbc).warnings]
-    except (LogError, DbcError) as error:
+        buses, warnings = load_buses([BusConfig("replay", str(log), tuple(map(str, dbcs)), BUS)])
+    except (LogError, ConfigError) as error:
         raise OwnLogError(str(error)) from None
-    notes = [*recording.left_out, *_in_short(warnings)]
     if not len(recording.frames):
-        raise OwnLogError(
-            f"{log}: has no data frames, only {recording.error_frames} error and {recording.remote_frames} remote frames"
-        )
+        empty = f"{recording.error_frames} error and {recording.remote_frames} remote frames"
+        raise OwnLogError(f"{log}: has no data frames, only {empty}")
+    signals = _signals(dbcs, buses, recording.frames, folder)
     drive = Drive(
         vin=f"asset:{_asset_name(log)}",
         model=log.name.partition(".")[0][:32],
@@ -73,51 +76,57 @@ def prepare(log: Path, dbcs: Sequence[Path], folder: Path, *, wall_s: float | No
         dbcs=tuple(dbc.resolve() for dbc in dbcs),
         speed=1.0,
         title=f"{_played_s(recording.frames):,.0f} s",
-        signals=_signals(dbcs, folder),
+        signals=signals,
+        bus_name=BUS,
     )
     plan = _plan(drive, folder)
     known, channel, more = _known_frames(recording, plan)
-    notes += more
     if not len(known):
         raise OwnLogError(
-            f"{log}: none of its {len(recording.frames):,} frames is in the DBC; is it the DBC of this vehicle?"
+            f"{log}: none of its {len(recording.frames):,} frames is in the DBC; is it of this vehicle?"
         )
-    share = len(known) / len(recording.frames)
-    notes.append(
-        f"{share:.1%} of {len(recording.frames):,} frames carry the {len(plan.schema.signals)} signals that are sampled"
-    )
-    wall_s = wall_s or _wall_s(recording.frames, len(known))
-    options = {"log_channel": channel} if channel is not None else {}
     runs = _records(plan, known)
-    rules = folder / "rules.toml"
     text = rules_from(plan.schema, runs)
+    rules = folder / "rules.toml"
     rules.write_text(text or "# No signal of this drive is lively enough for a rule.\n")
-    notes.append(
-        "rules drawn from the drive: " + "; ".join(re.findall(r'when = "(.*)"', text))
-        if text
-        else "no signal is lively enough to draw a rule from"
+    notes = [
+        *_in_short(recording.left_out),
+        *_in_short(warnings),
+        *more,
+        (
+            f"{len(known) / len(recording.frames):.1%} of {len(recording.frames):,} frames carry the {len(signals)} signals "
+            "that are sampled: what edge-agent init proposes and the log has"
+        ),
+        "rules drawn from the drive: "
+        + ("; ".join(re.findall('when = "(.*)"', text)) or "none, nothing moves enough"),
+    ]
+    wall_s = wall_s or _wall_s(recording.frames, len(known))
+    drive = replace(
+        drive,
+        speed=max(_played_s(recording.frames), 0.001) / wall_s,
+        bus_options={} if channel is None else {"log_channel": channel},
     )
-    return OwnDrive(
-        replace(drive, speed=max(_played_s(recording.frames), 0.001) / wall_s, bus_options=options),
-        wall_s,
-        rules,
-        tuple(notes),
-    )
+    return OwnDrive(drive, wall_s, rules, tuple(notes))
 
 
-def _signals(dbcs: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """Signals and thresholds as `edge-agent init` proposes them."""
+def _signals(dbcs: Sequence[Path], buses: Sequence[Bus], frames: Frames, folder: Path) -> dict[str, Any]:
+    """Signals and thresholds as `edge-agent init` proposes them, as far as their messages occur in the log."""
     proposal = folder / "init.toml"
-    command = [sys.executable, "-m", "edge_agent", "init", "-o", str(proposal)]
+    command = [sys.executable, "-m", "edge_agent", "init", "-o", str(proposal), "--budget-mb", str(BUDGET_MB)]
     for dbc in dbcs:
         command += ["--dbc", str(dbc.resolve())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OwnLogError(f"edge-agent init: {done.stderr.strip() or done.stdout.strip()}")
-    signals = tomllib.loads(proposal.read_text()).get("signals")
+    proposed = tomllib.loads(proposal.read_text()).get("signals", {})
+    on_one_bus = replace(frames, buses=np.zeros_like(frames.buses))
+    occurring = {choice.name for choice in default_choices(buses, on_one_bus)}
+    signals = {name: settings for name, settings in proposed.items() if name in occurring}
     if not signals:
-        raise OwnLogError(f"{', '.join(map(str, dbcs))}: no signal that can be sampled")
-    return dict(signals)
+        raise OwnLogError(
+            f"{', '.join(map(str, dbcs))}: describes no frame of this log; is it the DBC of this vehicle?"
+        )
+    return signals
 
 
 def _plan(drive: Drive, folder: Path) -> Plan:

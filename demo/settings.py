@@ -27,6 +27,7 @@ class Drive:
     speed: float
     title: str  # what is driven
     signals: Mapping[str, Any] | None = None  # None: all usable ones, with their default thresholds
+    bus_name: str = "can0"
     bus_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -46,6 +47,7 @@ def agent_toml(drive: Drive, *, address: str, outbox: Path, epoch: float) -> str
         "demo": {"side_log": True},
         "bus": [
             {
+                "name": drive.bus_name,
                 "interface": "replay",
                 "channel": str(drive.log),
                 "dbc": [str(dbc) for dbc in drive.dbcs],

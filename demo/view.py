@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -96,7 +97,9 @@ class PlainView:
 
 
 def fleet_table(at_s: float, fleet: Sequence[Snapshot]) -> Table:
-    table = Table(title=f"deadreckon  {at_s:5.1f} s", title_justify="left", title_style="bold", expand=False)
+    table = Table(
+        title=f"deadreckon  {at_s:5.1f} s", title_justify="left", title_style="bold", box=SIMPLE_HEAD
+    )
     table.add_column("vehicle", no_wrap=True)
     table.add_column("drive", no_wrap=True)
     table.add_column("link", min_width=11, no_wrap=True)
@@ -126,6 +129,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
         title="What was sampled, against what the collector gives back",
         title_justify="left",
         title_style="bold",
+        box=SIMPLE_HEAD,
     )
     table.add_column("vehicle", no_wrap=True)
     for heading in (
