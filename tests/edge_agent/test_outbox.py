@@ -118,11 +118,10 @@ def test_a_full_disk_is_worth_another_try(path):
     with contextlib.closing(Outbox(str(path), side_log=True)) as outbox:
         commit = pipeline().add(records(500, temp=30), CLOCK)
         pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
-        outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+        outbox._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        outbox.commit(commit, limit_bytes=NOWHERE)
         with pytest.raises(OutboxBusy, match="free some disk space"):
-            for _ in range(1000):
-                outbox.commit(commit, limit_bytes=NOWHERE)
-                commit = Commit(side_log=((0, bytes(5000)),))
+            outbox.commit(Commit(side_log=((0, bytes(100_000)),)), limit_bytes=NOWHERE)
         assert seqs(path) == [(0, 0, "batch")]
 
 
@@ -237,9 +236,8 @@ def test_damage_in_the_newest_group_asks_for_a_keyframe(path):
 @pytest.mark.parametrize("damage", [b"no database at all" * 100, bytes(8192)])
 def test_a_file_that_is_no_database_is_told_apart(path, damage):
     path.write_bytes(damage)
-    with pytest.raises((OutboxDamaged, OutboxBusy)):
-        with contextlib.closing(Outbox(str(path))):
-            pass
+    with pytest.raises(OutboxDamaged):
+        Outbox(str(path))
     aside = set_aside(str(path))
     assert not path.exists()
     assert Path(aside).read_bytes() == damage
