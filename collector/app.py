@@ -10,8 +10,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
+from codec.records import Records
+from codec.schema import Kind, Schema, Signal
+from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 from collector.config import split_address
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest import Ingest
@@ -48,7 +52,7 @@ async def serve(config: Config) -> None:
 
     writer = gateway.writer = Writer(ledger, Ingest(rules), deliver, time.time_ns)
     server, port = await start_server(gateway, config.listen)
-    writer.start()
+    writer.start(warm_up)
     host, _ = split_address(config.listen)
     log.info("listening", address=f"{host}:{port}", store=str(config.store), rules=len(rules.rules))
     _notify("READY=1")
@@ -61,6 +65,16 @@ async def serve(config: Config) -> None:
     gateway.close()
     await server.stop(CALLS_END_S)
     log.info("ended", flushed=flushed)
+
+
+def warm_up() -> None:
+    """Decode one block: where kernels are not compiled yet, that takes a while, and the first vehicle need not wait."""
+    schema = Schema(1, (Signal("scaled", threshold=1.0), Signal("float", kind=Kind.FLOAT64)))
+    facts = StreamFacts(bytes(16), 0, 0)
+    block = StreamEncoder(schema, facts).encode(
+        Records(0, np.zeros((2, 2), np.int64), np.zeros((2, 2), np.uint8))
+    )
+    StreamDecoder(schema, facts).decode(block.seq, block.content)
 
 
 async def _open(config: Config) -> StoreLedger:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from codec.schema import Schema
 
 TABLE_ROWS_MAX = 1000  # more is not read on a screen; CSV and JSON have no limit
+PIPE_COLUMNS = 200  # width of a table that goes to no terminal
+TABLE_DIGITS = 6  # significant
 NS = 1_000_000_000
 
 Row = dict[str, Any]
@@ -189,11 +191,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
     from rich.table import Table
 
     rows = iter(rows)
-    console = Console(highlight=False)
-    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    shown = [column for column in columns if column not in NOT_IN_TABLES]
+    for column in shown:
+        table.add_column(column.replace("_", " "), no_wrap=column in WHOLE, overflow="fold")
     for row in itertools.islice(rows, TABLE_ROWS_MAX):
         table.add_row(
-            *(_cell(row[column]) for column in columns), style=_STYLES.get(row.get("severity", ""), "")
+            *(_cell(row[column]) for column in shown), style=_STYLES.get(row.get("severity", ""), "")
         )
     if not table.row_count:
         console.print("nothing is stored that answers this")
@@ -206,6 +211,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
         )
 
 
+NOT_IN_TABLES = frozenset(
+    {"started_at", "signal", "action", "batches", "late", "approximate"}
+)  # CSV and JSON have them
+WHOLE = frozenset(
+    {"vin", "code", "severity", "state", "timestamp", "last_seen", "detected_at", "ended_at", "began_at"}
+)
 _STYLES = {"CRITICAL": "red", "WARNING": "yellow"}
 PRINTERS = {"json": print_json, "csv": print_csv, "table": print_table}
 
@@ -215,4 +226,6 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.{TABLE_DIGITS}g}" if isinstance(value, float) else str(value)

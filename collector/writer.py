@@ -58,9 +58,12 @@ class Writer:
         # Not bounded here: each conversation stops reading while it has too much in it.
         self._queue: queue.SimpleQueue[tuple[Recipient, Item] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._warm_up: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
-    def start(self) -> None:
+    def start(self, warm_up: Callable[[], None] = lambda: None) -> None:
+        """`warm_up` runs in the thread before anything is taken."""
+        self._warm_up = warm_up
         self._thread.start()
 
     def submit(self, recipient: Recipient, item: Item) -> None:
@@ -74,6 +77,7 @@ class Writer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        self._warm_up()
         ended = False
         while not ended:
             group: list[tuple[Recipient, Item]] = []
