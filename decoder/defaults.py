@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SPEED_MPH, POWER_KW, SOC_PERCENT, HEADING_DEG = 2.0, 5.0, 0.5, 5.0
 POSITION_DEG = 0.0001
+TURN_DEG = 360.0
 SHARE = 0.01
 EXACT_STEPS_MAX = 32  # a whole number with fewer values is a state, whatever it is called
 KNOWN_BITS_MAX = 16  # the range that more bits can hold says nothing of the signal
@@ -36,7 +37,7 @@ _KW_IN = {"kw": 1.0, "w": 1000.0}
 # What signals of a unit span in most vehicles; more than this is what the bits can hold, not what happens.
 _SPANS = {
     "%": 100.0, "degc": 100.0, "degf": 180.0, "k": 100.0, "rpm": 10_000.0, "v": 500.0, "mv": 5000.0, "a": 500.0, "ma": 5000.0,
-    "nm": 500.0, "deg": 500.0, "rad": 8.0, "deg/s": 100.0, "rad/s": 2.0, "m/s2": 20.0, "g": 2.0, "bar": 250.0, "kpa": 500.0,
+    "nm": 500.0, "deg": 500.0, "rad": 8.0, "deg/s": 100.0, "m/s2": 20.0, "g": 2.0, "bar": 250.0, "kpa": 500.0,
     "hpa": 1100.0, "psi": 100.0, "mbar": 2500.0, "km": 10.0, "mi": 10.0, "m": 200.0, "l": 100.0, "l/h": 50.0, "kwh": 100.0, "wh": 100_000.0,
     "ah": 200.0, "hz": 100.0, "ohm": 1000.0, "kohm": 5000.0, "n": 5000.0, "mm": 1000.0, "cm": 1000.0, "s": 100.0, "min": 1000.0, "h": 100.0, "ms": 10_000.0,
 }  # fmt: skip
@@ -45,19 +46,23 @@ _UNITS = {
     "milesperhour": "mph", "c": "degc", "celsius": "degc", "degreescelsius": "degc", "f": "degf", "percent": "%", "pct": "%", "degree": "deg",
     "degrees": "deg", "1/min": "rpm", "u/min": "rpm", "r/min": "rpm", "/min": "rpm", "min-1": "rpm", "volt": "v", "volts": "v", "amp": "a",
     "amps": "a", "ampere": "a", "kilowatt": "kw", "watt": "w", "watts": "w", "m/s^2": "m/s2", "m/ss": "m/s2", "deg/sec": "deg/s", "n-m": "nm",
-    "n*m": "nm", "miles": "mi", "meter": "m", "meters": "m", "liter": "l", "sec": "s", "seconds": "s", "hours": "h", "minutes": "min",
+    "n*m": "nm", "miles": "mi", "meter": "m", "meters": "m", "liter": "l", "sec": "s", "seconds": "s", "hours": "h", "hour": "h", "minutes": "min",
 }  # fmt: skip
-_SPEED = re.compile(
-    r"(vehicle|veh|car|gps|display|wheel.?based.?vehicle|v).{0,2}spe?e?d|^spe?e?d$|speedkph|vxveh",
-    re.IGNORECASE,
-)
-_SOC = re.compile(r"(^|[^a-z])soc($|[^a-z])|soc(?![a-z])|state.?of.?charge", re.IGNORECASE)
+_SPEED = re.compile(r"speed|spd|velocity", re.IGNORECASE)
+_VEHICLE_SPEED = re.compile(r"veh(icle)?_?spe?e?d", re.IGNORECASE)
+_POWER = re.compile(r"power|pwr", re.IGNORECASE)
+_SOC = re.compile(r"(^|[^a-z])soc|soc($|[^a-z])|state.?of.?charge", re.IGNORECASE)
 _HEADING = re.compile(r"heading|course|bearing|compass", re.IGNORECASE)
-_POSITION = re.compile(r"lat(itude)?($|[^a-z])|lon(g|gitude)?($|[^a-z])", re.IGNORECASE)
+_POSITION = re.compile(r"(^|[^a-z])(lat|lon|long)(itude)?($|[^a-z])|latitude|longitude", re.IGNORECASE)
 _COUNTER = re.compile(
-    r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|checksum|chksum|chks|check_?sum|crc|rolling|(^|_)(cs|bz|mc|seq)$",
+    r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|che?ck_?su?m|chks|crc|rolling|(^|_)(cs|bz|mc|seq)$", re.IGNORECASE
+)
+# Of many speeds, powers and charges, those that are no measurement of the vehicle as a whole.
+_SIDE = re.compile(
+    r"wheel|wh?l|[fr][lr]|target|tgt|lim|set|max|min|acc|obj|lead|rel|wind|fan|avail|rat|req|rq|pump|motor|corr|err|unknown",
     re.IGNORECASE,
 )
+_NO_UNITS = {"", "-", "--", "unitless", "none", "n/a", "bit", "bits", "#", "count", "counts", "raw", "enum"}
 
 
 def default_choices(buses: Sequence[Bus], frames: Frames | None = None) -> tuple[SignalChoice, ...]:
@@ -97,6 +102,7 @@ def _threshold(signal: DbcSignal) -> tuple[float, str, int, float]:
     """Threshold, why, priority, and the length of a turn."""
     name, unit = signal.name, plain_unit(signal.unit or "")
     factor = abs(float(signal.conversion.scale))
+    side = 1 if _SIDE.search(name) and not _VEHICLE_SPEED.search(name) else 0
     if kind_of(signal) in (Kind.WIDE_SIGNED, Kind.WIDE_UNSIGNED):
         return 0.0, "exact: too wide for a number", 3, 0.0
     if is_enumeration(signal):
@@ -106,14 +112,16 @@ def _threshold(signal: DbcSignal) -> tuple[float, str, int, float]:
     span, source = _span(signal, unit)
     if not signal.is_float and span / factor < EXACT_STEPS_MAX:
         return 0.0, "exact: a switch or a small number", 2, 0.0
+    if unit in _NO_UNITS and not signal.is_float and factor == 1 and signal.conversion.offset == 0:
+        return 0.0, "exact: without unit and factor, it may be an identifier or bits", 2, 0.0
     if unit in _MPH_IN:
-        return round(SPEED_MPH * _MPH_IN[unit], 4), "2 mph", 0 if _SPEED.search(name) else 1, 0.0
+        return round(SPEED_MPH * _MPH_IN[unit], 4), "2 mph", side if _SPEED.search(name) else 1, 0.0
     if unit in _KW_IN and span >= 10 * POWER_KW * _KW_IN[unit]:
-        return POWER_KW * _KW_IN[unit], "5 kW", 0 if "power" in name.lower() else 1, 0.0
-    if unit in ("%", "") and _SOC.search(name):
-        return max(SOC_PERCENT, factor if factor <= 1 else 0.0), "0.5 % of charge", 0, 0.0
-    if unit == "deg" and _HEADING.search(name):
-        return HEADING_DEG, "5 degrees, on a circle", 0, 360.0
+        return POWER_KW * _KW_IN[unit], "5 kW", side if _POWER.search(name) else 1, 0.0
+    if unit == "%" and _SOC.search(name):
+        return SOC_PERCENT, "0.5 % of charge", side, 0.0
+    if unit == "deg" and _HEADING.search(name) and _width(signal) >= TURN_DEG - 1:
+        return HEADING_DEG, "5 degrees, on a circle", 0, TURN_DEG
     if unit in ("deg", "") and _POSITION.search(name) and factor < POSITION_DEG:
         return POSITION_DEG, "0.0001 degrees, 11 m on the ground", 1, 0.0
     if not source:
@@ -132,15 +140,23 @@ def _span(signal: DbcSignal, unit: str) -> tuple[float, str]:
         held = ((1 << signal.length) - 1) * factor
         if signal.length <= KNOWN_BITS_MAX or unit in _SPANS:
             candidates.append((held, f"the {signal.length} bits' range of {held:.6g}"))
-    low, high = signal.minimum, signal.maximum
-    if low is not None and high is not None and 0 < high - low < float("inf"):
-        candidates.append((float(high - low), f"{float(low):.6g} to {float(high):.6g}"))
+    if 0 < _width(signal) < float("inf"):
+        candidates.append((_width(signal), f"{signal.minimum:.6g} to {signal.maximum:.6g}"))
     if unit in _SPANS:
         candidates.append((_SPANS[unit], f"{_SPANS[unit]:.6g}, a common range"))
     usable = [candidate for candidate in candidates if candidate[0] > 0]
     if signal.is_float or signal.length > KNOWN_BITS_MAX:
         usable = [candidate for candidate in usable if candidate[0] < 1e6 * max(1.0, factor)] or []
     return min(usable, default=(float("inf"), ""))
+
+
+def _width(signal: DbcSignal) -> float:
+    """From the DBC's minimum to its maximum; 0 if it gives none."""
+    return (
+        float(signal.maximum - signal.minimum)
+        if signal.maximum is not None and signal.minimum is not None
+        else 0.0
+    )
 
 
 def _neat(number: float) -> float:
@@ -152,13 +168,7 @@ def _neat(number: float) -> float:
 
 def plain_unit(unit: str) -> str:
     """One spelling for each unit: "km/h" for kph, "degc" for °C."""
-    plain = (
-        unit.lower().replace(" ", "").replace("²", "2").replace("\xc2", "")
-    )  # a UTF-8 degree sign read as Windows-1252
-    plain = (
-        re.sub(r"[°º˚]", "deg", plain)
-        .replace("deg.", "deg")
-        .replace("degrees/", "deg/")
-        .replace("degree/", "deg/")
-    )
+    plain = unit.rsplit(":", 1)[-1].lower().replace(" ", "").replace("²", "2")
+    plain = re.sub(r"\xe2?[°º˚]", "deg", plain)  # \xe2: the mark of UTF-8 read as Windows-1252
+    plain = re.sub(r"^deg(rees?)?(?=[./])\.?", "deg", plain)
     return _UNITS.get(plain, plain)
