@@ -42,15 +42,28 @@ def test_no_more_rules_than_anybody_can_follow():
     ("signal", "values"),
     [
         (SPEED, np.full(3000, 7)),  # rests
-        (SPEED, TIME % 2),  # a switch
+        (SPEED, TIME % 2),  # flickers
         (Signal("Counter"), TIME % 16),  # fires all the time
-        (Signal("Gear", labels=((1, "P"), (2, "D"))), HILLS),
+        (Signal("Gear", labels=((1, "P"), (2, "D"))), np.full(3000, 2)),
         (Signal("Heading", circular=3600, factor=1), HILLS),
     ],
 )
 def test_nothing_to_watch_gives_no_rule(signal, values):
     schema, runs = drive((signal, values))
     assert rules_from(schema, runs) == ""
+
+
+def test_a_switch_is_watched_for_the_state_it_is_seldom_in():
+    schema, runs = drive((Signal("Gear", labels=((1, "P"), (2, "D"))), np.where(TIME < 100, 1, 2)))
+    (rule,) = load_rules(rules_from(schema, runs)).rules
+    assert rule.when == "Gear == 1"
+
+
+def test_a_noisy_signal_gets_a_calmer_rule():
+    noise = np.random.default_rng(7).normal(0, 300, 3000)
+    schema, runs = drive((SPEED, HILLS + noise))
+    rules = load_rules(rules_from(schema, runs))
+    assert 1 <= len(evaluate_all(rules, schema, runs)) <= FAULTS_MAX
 
 
 def test_what_is_hardly_ever_available_is_left_out():
