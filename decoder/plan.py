@@ -154,11 +154,13 @@ def _find(
 
 def unusable(entry: BusSignal) -> str:
     """Why a signal cannot be sampled, or an empty string."""
-    for signal in (entry.signal, *(other for other in entry.owner.message.signals if other.is_multiplexer)):
-        if signal.length > 64:
-            return f"{signal.name} has {signal.length} bits, which is text and no number"
-        if tables.end_byte(signal) > FD_BYTES:
-            return f"{signal.name} lies beyond the 64 bytes of a frame"
+    reason = tables.opaque(entry.owner.message)
+    if reason:
+        return f"its message {reason}"
+    if entry.signal.length > 64:
+        return f"{entry.signal.length} bits are text and no number"
+    if tables.end_byte(entry.signal) > FD_BYTES:
+        return f"it lies beyond the {FD_BYTES} bytes of a frame"
     return ""
 
 

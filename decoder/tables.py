@@ -6,7 +6,7 @@ Rules
   value that a frame carries, the frame updates nothing.
 - A row says where the bits of one signal are and how raw bits become a value, to the last bit of cantools' float64.
 - J1939 messages are found by their exact ID or else by their PGN, from any source address.
-- What rows cannot express (`inexpressible`) is decoded by cantools, message by message.
+- What rows cannot express (`inexpressible`, `opaque`) is left to cantools.
 """
 
 from __future__ import annotations
@@ -152,20 +152,27 @@ def end_byte(signal: Signal) -> int:
     return (network_bit(signal) + int(signal.length) + 7) // 8
 
 
-def inexpressible(message: Message) -> str:
-    """Why rows cannot express a message, or an empty string."""
+def inexpressible(signal: Signal) -> str:
+    """Why a row cannot give a signal's values, or an empty string."""
+    if end_byte(signal) > FD_BYTES:
+        return f"lies beyond the {FD_BYTES} bytes of a frame"
+    if signal.length > 64:
+        return f"has {signal.length} bits"
+    if signal.is_float and signal.length not in (16, 32, 64):
+        return f"is a float of {signal.length} bits"
+    return "" if _arithmetic(signal) is not None else "has values of more than 64 bits"
+
+
+def opaque(message: Message) -> str:
+    """Why tables know nothing of what is in a message, or an empty string."""
     if message.is_container:
         return "is a container"
-    for signal in message.signals:
-        if end_byte(signal) > FD_BYTES:
-            return f"has {signal.name} beyond {FD_BYTES} bytes"
-        if signal.length > 64:
-            return f"has {signal.name} of {signal.length} bits"
-        if signal.is_float and signal.length not in (16, 32, 64):
-            return f"has {signal.name}, a float of {signal.length} bits"
-        if _arithmetic(signal) is None:
-            return f"has {signal.name}, whose values need more than 64 bits"
-    return ""
+    reasons = [
+        f"has {signal.name}, which {inexpressible(signal)}"
+        for signal in message.signals
+        if signal.is_multiplexer and inexpressible(signal)
+    ]
+    return reasons[0] if reasons else ""
 
 
 def compile_tables(
@@ -176,7 +183,7 @@ def compile_tables(
 ) -> Tables:
     """Tables for `messages`, of the signals that `column_of` gives a column (not -1) below `columns`.
 
-    Each of these has at most 64 bits within 64 bytes, and so has every multiplexor.
+    Each of these has at most 64 bits within 64 bytes. Opaque messages are matched, and have no values.
     """
     compiler = _Compiler(column_of)
     roots = [compiler.message(entry) for entry in messages]
@@ -215,7 +222,7 @@ class _Compiler:
 
     def message(self, entry: BusMessage) -> tuple[int, int, int]:
         children: dict[str | None, list[Signal]] = defaultdict(list)
-        for signal in entry.message.signals:
+        for signal in () if opaque(entry.message) else entry.message.signals:
             children[signal.multiplexer_signal].append(signal)
         known: dict[tuple[str | None, tuple[str, ...]], tuple[int, int]] = {}
         root, most_rows = self._node(entry, children, None, children[None], known)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from cantools.database import errors as cantools_errors
+from cantools.database.can import Message
 
 from decoder import kernels, tables
 from decoder.signals import bus_messages, bus_signals, not_available
@@ -14,7 +15,7 @@ from decoder.signals import bus_messages, bus_signals, not_available
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cantools.database.can import Message, Signal
+    from cantools.database.can import Signal
     from numpy.typing import NDArray
 
     from decoder.frames import Frames
@@ -37,7 +38,7 @@ class Values:
 class BulkDecoder:
     """Tables of all signals of some buses, under the names that `default_choices` gives them.
 
-    `warnings` has a line for each clash of IDs, and for each message that cantools has to decode, slowly.
+    `warnings` has a line for each clash of IDs, and for what is left to cantools, which is slow.
     With `mask_unavailable`, codes that mean "not available" become NaN; else values are cantools' to the last bit.
     """
 
@@ -50,23 +51,20 @@ class BulkDecoder:
         self.names = tuple(entry.name for entry in signals)
         self._columns = {(id(entry.owner.message), entry.signal.name): i for i, entry in enumerate(signals)}
         self._mask = mask_unavailable
-        tabled = []
-        self._others: dict[tuple[int, int], tables.BusMessage] = {}
-        for entry in messages:
-            reason = tables.inexpressible(entry.message)
-            if reason:
-                self._others[entry.bus, entry.key] = entry
-                warnings.append(
-                    f"{entry.source}: message {entry.message.name} {reason}; cantools decodes it, slowly"
-                )
-            else:
-                tabled.append(entry)
+        self._others = {index: found for index, entry in enumerate(messages) if (found := _others(entry))}
+        for index, others in self._others.items():
+            source, name = messages[index].source, messages[index].message.name
+            warnings += [
+                f"{source}: message {name}: {other.reason}; left to cantools, which is slow"
+                for other in others
+            ]
         self.warnings = tuple(warnings)
         limits = {
             i: not_available(entry.signal, j1939=entry.owner.message.protocol == "j1939")
             for i, entry in enumerate(signals)
         }
-        self._tables = tables.compile_tables(tabled, self._column, len(signals), limits)
+        self._tables = tables.compile_tables(messages, self._column, len(signals), limits)
+        self._messages = messages
         self._path = np.zeros(kernels.PATH_NODES_MAX, np.int64)
 
     def decode_values(self, frames: Frames) -> Values:
@@ -97,23 +95,22 @@ class BulkDecoder:
             value,
         )
         values = Values(frame[:count], signal[:count], value[:count], self.names)
-        return self._with_others(frames, values) if self._others else values
+        return self._with_others(frames, matched, values) if self._others else values
 
     def _column(self, entry: tables.BusMessage, signal: Signal) -> int:
-        return self._columns[id(entry.message), signal.name]
+        return -1 if tables.inexpressible(signal) else self._columns[id(entry.message), signal.name]
 
-    def _with_others(self, frames: Frames, values: Values) -> Values:
-        """The same with the values of messages that only cantools can decode."""
-        ids = np.array([key for _, key in self._others], np.uint32)
+    def _with_others(self, frames: Frames, matched: NDArray[np.int32], values: Values) -> Values:
+        """The same with the values that only cantools can decode."""
         frame, signal, value = [values.frame], [values.signal], [values.value]
-        for i in np.flatnonzero(np.isin(frames.ids, ids)):
-            entry = self._others.get((int(frames.buses[i]), int(frames.ids[i])))
-            if entry is None:
-                continue
-            decoded = _by_cantools(entry.message, frames.data[i, : frames.lengths[i]].tobytes())
-            frame.append(np.full(len(decoded), i, np.int32))
-            signal.append(np.array([self._columns[id(entry.message), name] for name in decoded], np.int32))
-            value.append(np.array(list(decoded.values()), np.float64))
+        for i in np.flatnonzero(np.isin(matched, list(self._others))):
+            message = self._messages[matched[i]].message
+            payload = frames.data[i, : frames.lengths[i]].tobytes()
+            for other in self._others[matched[i]]:
+                decoded = _by_cantools(other, payload)
+                frame.append(np.full(len(decoded), i, np.int32))
+                signal.append(np.array([self._columns[id(message), name] for name in decoded], np.int32))
+                value.append(np.array(list(decoded.values()), np.float64))
         joined = np.concatenate(frame)
         order = np.argsort(joined, kind="stable")
         return Values(
@@ -121,10 +118,35 @@ class BulkDecoder:
         )
 
 
-def _by_cantools(message: Message, data: bytes) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """What cantools decodes: some signals of a message, and why tables do not."""
+
+    message: Message
+    signals: frozenset[str]
+    reason: str
+
+
+def _others(entry: tables.BusMessage) -> list[_Other]:
+    """A single signal in a message of its own, where it can be: cantools decodes nothing where signals overlap."""
+    message = entry.message
+    reason = tables.opaque(message)
+    if reason:
+        return [_Other(message, frozenset(signal.name for signal in message.signals), reason)]
+    others = []
+    for signal in message.signals:
+        reason = tables.inexpressible(signal)
+        if reason:
+            alone = Message(1, message.name, message.length, [signal], strict=False)
+            holder = message if signal.multiplexer_signal else alone
+            others.append(_Other(holder, frozenset([signal.name]), f"{signal.name} {reason}"))
+    return others
+
+
+def _by_cantools(other: _Other, data: bytes) -> dict[str, float]:
     """Values by signal name; none if the frame cannot be decoded."""
     try:
-        decoded = message.decode(data, decode_choices=False, allow_truncated=True, decode_containers=False)
+        decoded = other.message.decode_simple(data, decode_choices=False, allow_truncated=True)
     except (cantools_errors.Error, ValueError, OverflowError):
         return {}
-    return {name: float(value) for name, value in decoded.items()}  # type: ignore[arg-type,union-attr]
+    return {name: float(value) for name, value in decoded.items() if name in other.signals}  # type: ignore[arg-type]

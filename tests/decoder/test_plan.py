@@ -38,7 +38,7 @@ def test_a_signal_is_stale_after_5_cycles_or_2_s_or_as_it_is_told():
             r"signal X: bus can0 has no Car.Sped; did you mean Car.Speed\?",
         ),
         (SignalChoice("X", 3, "Car", "Speed"), "bus number 3 has no Car.Speed"),
-        (SignalChoice("X", 0, "Text", "Words"), "Words has 120 bits, which is text"),
+        (SignalChoice("X", 0, "Text", "Words"), "120 bits are text and no number"),
         (SignalChoice("X", 0, "Car", "Speed", threshold=-1), "cannot be negative"),
         (SignalChoice("X", 0, "Car", "Speed", timeout_s=0), "timeout_s = 0 must be more"),
     ],

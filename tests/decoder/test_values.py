@@ -171,7 +171,7 @@ def test_what_tables_cannot_express_cantools_decodes():
         "BO_ 2 Plain: 8 X", ' SG_ S : 0|8@1+ (1,0) [0|0] "" X',
     )  # fmt: skip
     decoder = BulkDecoder([bus])
-    assert "message Text has Words of 120 bits; cantools decodes it, slowly" in decoder.warnings[0]
+    assert "message Text: Words has 120 bits; left to cantools, which is slow" in decoder.warnings[0]
     rows = decoded(
         decoder, dbc_writer.frames((0, 2, "05"), (1, 1, "01" + "00" * 14 + "09"), (2, 2, "06"), (3, 1, "01"))
     )
