@@ -9,7 +9,7 @@ Rules
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -37,9 +37,15 @@ from decoder.tables import (
     UNSIGNED,
     WHOLE,
     WORD,
+    Tables,
 )
 
-PATH_NODES_MAX = 256  # nodes on the path of one frame; a message has as many switches at most
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from decoder.frames import Frames
+
+CASE_MAX = 1 << 62  # beyond every value that a multiplexor's case can have
 
 _U32 = np.uint64(32)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -143,57 +149,8 @@ def outside(bits: Any, raw: float, floor: int, low: float, high: float) -> bool:
 
 
 @kernel
-def find_path(
-    root: int,
-    words: Any,
-    i: int,
-    length: int,
-    nodes: Any,
-    switches: Any,
-    cases: Any,
-    rows: Any,
-    scales: Any,
-    path: Any,
-) -> int:
-    """Nodes that decode frame `i`, into `path`; how many, or 0 if a multiplexor has an unknown value."""
-    path[0] = root
-    end = 1
-    at = 0
-    while at < end:
-        node = path[at]
-        for switch in range(nodes[node, 2], nodes[node, 3]):
-            r = switches[switch, 0]
-            if rows[r, END_BYTE] > length:
-                continue
-            word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
-            second = words[i, word + 1] if spill else np.uint64(0)
-            bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count)
-            factor, offset, arithmetic = rows[r, FACTOR], rows[r, OFFSET], rows[r, ARITHMETIC]
-            number = physical(bits, form, bit_count, arithmetic, factor, offset, scales[r, 0], scales[r, 1])
-            if not abs(number) < 9.0e18:
-                return 0
-            value = np.int64(number)
-            low, high = switches[switch, 1], switches[switch, 2]
-            while low < high:
-                middle = (low + high) >> 1
-                if cases[middle, 0] < value:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low == switches[switch, 2] or cases[low, 0] != value or end == path.size:
-                return 0
-            path[end] = cases[low, 1]
-            end += 1
-        at += 1
-    return end
-
-
-@kernel
-def match_frames(
-    buses: Any, ids: Any, standard: Any, keys: Any, found: Any, messages: Any, matched: Any
-) -> int:
-    """Message of each frame (or -1) into matched int32[n]; returns how many values there can be at most."""
-    most = 0
+def match_frames(buses: Any, ids: Any, standard: Any, keys: Any, found: Any, matched: Any) -> None:
+    """Message of each frame, or -1, into matched int32[n]."""
     for i in range(ids.size):
         frame_id = np.int64(ids[i])
         message: Any = -1
@@ -211,13 +168,10 @@ def match_frames(
                 if message >= 0:
                     break
         matched[i] = message
-        if message >= 0:
-            most += messages[message, 2]
-    return most
 
 
 @kernel
-def decode_frames(
+def find_paths(
     matched: Any,
     lengths: Any,
     words: Any,
@@ -227,33 +181,81 @@ def decode_frames(
     cases: Any,
     rows: Any,
     scales: Any,
+    paths: Any,
+) -> Any:
+    """Nodes that decode each frame into paths int32[n, most nodes of any path]; returns how many rows these have.
+
+    Paths end with -1; that of a frame with an unknown multiplexor value begins with it.
+    """
+    row_count = 0
+    for i in range(matched.size):
+        paths[i, :] = -1
+        if matched[i] < 0:
+            continue
+        paths[i, 0] = messages[matched[i], 0]
+        at, end, frame_rows, known = 0, 1, 0, True
+        while known and at < end:
+            node = np.int64(paths[i, at])
+            frame_rows += nodes[node, 1] - nodes[node, 0]
+            for switch in range(nodes[node, 2], nodes[node, 3]):
+                r = switches[switch, 0]
+                if rows[r, END_BYTE] > lengths[i]:
+                    continue
+                word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+                second = words[i, word + 1] if spill else np.uint64(0)
+                bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count)
+                factor, offset, arithmetic = rows[r, FACTOR], rows[r, OFFSET], rows[r, ARITHMETIC]
+                number = physical(
+                    bits, form, bit_count, arithmetic, factor, offset, scales[r, 0], scales[r, 1]
+                )
+                value = np.int64(number) if abs(number) < CASE_MAX else np.int64(-CASE_MAX)
+                low, high = switches[switch, 1], switches[switch, 2]
+                while low < high:
+                    middle = (low + high) >> 1
+                    if cases[middle, 0] < value:
+                        low = middle + 1
+                    else:
+                        high = middle
+                if low == switches[switch, 2] or cases[low, 0] != value:
+                    known = False
+                    break
+                paths[i, end] = cases[low, 1]
+                end += 1
+            at += 1
+        if known:
+            row_count += frame_rows
+        else:
+            paths[i, 0] = -1
+    return row_count
+
+
+@kernel
+def decode_frames(
+    paths: Any,
+    lengths: Any,
+    words: Any,
+    nodes: Any,
+    rows: Any,
+    scales: Any,
     limits: Any,
     bounds: Any,
     codes: Any,
     mask: bool,
-    path: Any,
     frame: Any,
     signal: Any,
     value: Any,
-) -> int:
+) -> Any:
     """Every value of every frame into frame, signal int32[...] and value float64[...]; returns how many.
 
     With `mask`, what is not available is NaN.
     """
     count = 0
-    for i in range(matched.size):
-        message = np.int64(matched[i])
-        if message < 0:
-            continue
+    for i in range(lengths.size):
         length = np.int64(lengths[i])
-        node_count = 1
-        path[0] = messages[message, 0]
-        if messages[message, 1]:
-            node_count = find_path(
-                messages[message, 0], words, i, length, nodes, switches, cases, rows, scales, path
-            )
-        for at in range(node_count):
-            node = path[at]
+        for at in range(paths.shape[1]):
+            node = np.int64(paths[i, at])
+            if node < 0:
+                break
             for r in range(nodes[node, 0], nodes[node, 1]):
                 if rows[r, END_BYTE] > length:
                     continue
@@ -279,3 +281,23 @@ def decode_frames(
                         value[count] = np.nan
                 count += 1
     return count
+
+
+def match(frames: Frames, t: Tables) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Message of each frame int32[n], paths int32[n, nodes], and how many values there can be at most."""
+    matched = np.empty(len(frames), np.int32)
+    match_frames(frames.buses, frames.ids, t.standard, t.keys, t.found, matched)
+    paths = np.empty((len(frames), t.path_nodes), np.int32)
+    most = find_paths(
+        matched,
+        frames.lengths,
+        frames.words(),
+        t.messages,
+        t.nodes,
+        t.switches,
+        t.cases,
+        t.rows,
+        t.scales,
+        paths,
+    )
+    return matched, paths, most

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from decoder.plan import Plan
 
 PARK_AFTER_S = 60.0
+TIME_NS_MAX = (1 << 62) - 1  # 146 years; beyond are stamps that no clock gave, and the end of int64
 _ROOM_TICKS = 256  # closed in one call of a kernel; more than one feed of a live bus closes
 _Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -49,8 +50,10 @@ class Sampler:
         clock[sampling.NEXT_TICK] = sampling.BEFORE_ALL // plan.schema.period_ns
         latches = np.full((messages, sampling.LATCH_COLUMNS), -1, np.int64)
         payloads = np.zeros((messages, FD_BYTES // 8), np.uint64)
-        path = np.zeros(kernels.PATH_NODES_MAX, np.int64)
-        self._state = sampling.State(clock, signals, latches, payloads, np.zeros(messages, np.int64), path)
+        paths = np.zeros((messages, plan.tables.path_nodes), np.int32)
+        self._state = sampling.State(
+            clock, signals, latches, payloads, np.zeros(messages + 1, np.int64), paths
+        )
         self._room = sampling.Ticks(
             np.zeros(_ROOM_TICKS, np.int64),
             np.zeros((_ROOM_TICKS, columns), np.int64),
@@ -86,14 +89,20 @@ class Sampler:
 
     def feed(self, frames: Frames) -> None:
         """Take frames, in their order of arrival."""
-        t = self._tables
-        words = frames.words()
-        matched = np.empty(len(frames), np.int32)
-        kernels.match_frames(frames.buses, frames.ids, t.standard, t.keys, t.found, t.messages, matched)
+        matched, paths, _ = kernels.match(frames, self._tables)
+        times_ns, words = np.clip(frames.timestamps_ns, -TIME_NS_MAX, TIME_NS_MAX), frames.words()
         at_frame = 0
         while at_frame < len(frames):
             count = sampling.take_frames(
-                at_frame, frames.timestamps_ns, frames.lengths, words, matched, t, self._state, self._room
+                at_frame,
+                times_ns,
+                frames.lengths,
+                words,
+                matched,
+                paths,
+                self._tables,
+                self._state,
+                self._room,
             )
             self._collect(count)
             at_frame = int(self._state.clock[sampling.AT_FRAME])

@@ -4,7 +4,7 @@ Rules
 - A tick closes when a frame stamped after it arrives, or when the caller says that time has passed it. So what a tick
   holds depends on the order of the frames alone, not on how they are cut into calls.
 - Lazy: a frame only leaves its payload behind, and the newest payload of each message is decoded when a tick closes.
-  Multiplexed frames are decoded at once, because each of their variants has a newest payload of its own.
+  One with another page (another path) does not replace the one before, which is decoded first.
 - Time never runs backward: a frame stamped before another counts as stamped with it. Only when STEP_FRAMES frames in a
   row lie STEP_NS or more behind, the clock that stamped them has been set back: time goes on from where it was.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from codec.records import Availability
 from codec.schema import NS
-from decoder.kernels import extended, find_path, kernel, outside, raw_bits, raw_value
+from decoder.kernels import extended, kernel, outside, raw_bits, raw_value
 from decoder.tables import (
     BIG_ENDIAN,
     CODES_END,
@@ -79,8 +79,8 @@ class State(NamedTuple):
     signals: NDArray[np.int64]  # [columns, SIGNAL_COLUMNS]
     latches: NDArray[np.int64]  # [messages, LATCH_COLUMNS]
     payloads: NDArray[np.uint64]  # [messages, 8]: newest payload of each message
-    pending: NDArray[np.int64]  # [messages]: those whose payload is not decoded yet, as they came
-    path: NDArray[np.int64]  # [PATH_NODES_MAX]: scratch
+    pending: NDArray[np.int64]  # [messages + 1]: those whose payload is not decoded yet, as they came
+    paths: NDArray[np.int32]  # [messages, most nodes of any path]: how to decode it
 
 
 class Ticks(NamedTuple):
@@ -92,25 +92,18 @@ class Ticks(NamedTuple):
 
 
 @kernel
-def decode_latched(first: int, end: int, t: Tables, s: State) -> Any:
-    """Decode the newest payloads of pending[first:end] into the signals; returns how many had a known multiplexor value."""
-    messages, nodes, rows, limits, bounds, codes = t.messages, t.nodes, t.rows, t.limits, t.bounds, t.codes
-    signals, path, payloads, latches = s.signals, s.path, s.payloads, s.latches
-    known_count = 0
+def decode_latched(first: int, end: int, t: Tables, s: State) -> None:
+    """Decode the newest payloads of pending[first:end] into the signals."""
+    nodes, rows, limits, bounds, codes = t.nodes, t.rows, t.limits, t.bounds, t.codes
+    signals, paths, payloads, latches = s.signals, s.paths, s.payloads, s.latches
     for p in range(first, end):
         message = s.pending[p]
         length, time_ns = latches[message, PAYLOAD_BYTES], latches[message, CAME]
         latches[message, PAYLOAD_BYTES] = -1
-        node_count = 1
-        path[0] = messages[message, 0]
-        if messages[message, 1]:
-            root, switches, cases, scales = messages[message, 0], t.switches, t.cases, t.scales
-            node_count = find_path(
-                root, payloads, message, length, nodes, switches, cases, rows, scales, path
-            )
-        known_count += node_count > 0
-        for at in range(node_count):
-            node = path[at]
+        for at in range(paths.shape[1]):
+            node = np.int64(paths[message, at])
+            if node < 0:
+                break
             for r in range(nodes[node, 0], nodes[node, 1]):
                 column = rows[r, COLUMN]
                 if signals[column, STATE] != _NEVER_SEEN:
@@ -139,7 +132,6 @@ def decode_latched(first: int, end: int, t: Tables, s: State) -> Any:
                     signals[column, COUNT] = np.int64(np.float32(raw).view(np.uint32))
                 else:
                     signals[column, COUNT] = np.int64(bits)
-    return known_count
 
 
 @kernel
@@ -170,13 +162,21 @@ def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> Any
 
 @kernel
 def take_frames(
-    first: int, timestamps_ns: Any, lengths: Any, words: Any, matched: Any, t: Tables, s: State, out: Ticks
+    first: int,
+    timestamps_ns: Any,
+    lengths: Any,
+    words: Any,
+    matched: Any,
+    paths: Any,
+    t: Tables,
+    s: State,
+    out: Ticks,
 ) -> Any:
     """Take frames from `first` on; returns how many ticks were closed into `out`.
 
     clock[AT_FRAME] is where it stopped: at a frame that closes more ticks than `out` has room for, or at the end.
     """
-    clock, pending, latches, payloads, messages = s.clock, s.pending, s.latches, s.payloads, t.messages
+    clock, pending, latches, payloads, latched_paths = s.clock, s.pending, s.latches, s.payloads, s.paths
     period_ns = clock[PERIOD_NS]
     at = 0
     for i in range(first, timestamps_ns.size):
@@ -202,15 +202,24 @@ def take_frames(
         if not clock[RUNNING]:
             clock[RUNNING] = 1
             clock[NEXT_TICK] = max(clock[NEXT_TICK], -(-clock[NOW] // period_ns))
+        if paths[i, 0] < 0:
+            clock[UNKNOWN] += 1
+            continue
         if latches[message, PAYLOAD_BYTES] < 0:
             pending[clock[PENDING]] = message
             clock[PENDING] += 1
+        else:
+            same_page = True
+            for node in range(paths.shape[1]):
+                same_page &= latched_paths[message, node] == paths[i, node]
+            if not same_page:
+                pending[clock[PENDING]] = message  # for once: it stays where it is in the list
+                decode_latched(clock[PENDING], clock[PENDING] + 1, t, s)
         latches[message, PAYLOAD_BYTES] = np.int64(lengths[i])
         latches[message, CAME] = clock[NOW]
+        for node in range(paths.shape[1]):
+            latched_paths[message, node] = paths[i, node]
         for word in range(words.shape[1]):
             payloads[message, word] = words[i, word]
-        if messages[message, 1]:
-            clock[PENDING] -= 1
-            clock[UNKNOWN] += 1 - decode_latched(clock[PENDING], clock[PENDING] + 1, t, s)
     clock[AT_FRAME] = timestamps_ns.size
     return at

@@ -52,7 +52,7 @@ class Tables(NamedTuple):
         np.uint64
     ]  # [power of two]: bus << 32 | 29-bit ID with bit 31, or PGN_KEY | PGN; open addressing
     found: NDArray[np.int32]  # [same]: its message, or -1
-    messages: NDArray[np.int64]  # [messages, 3]: root node, whether it has switches, most rows of any path
+    messages: NDArray[np.int64]  # [messages, 2]: root node, most nodes of any path
     nodes: NDArray[np.int64]  # [nodes, 4]: first row, end row, first switch, end switch
     switches: NDArray[np.int64]  # [switches, 3]: row, first case, end case
     cases: NDArray[np.int64]  # [cases, 2]: value in rising order, node
@@ -61,6 +61,11 @@ class Tables(NamedTuple):
     limits: NDArray[np.int64]  # [columns, LIMIT_COLUMNS]
     bounds: NDArray[np.float64]  # [columns, 2]: a raw value outside is "not available", and so is NaN
     codes: NDArray[np.uint64]  # raw codes that mean "not available"
+
+    @property
+    def path_nodes(self) -> int:
+        """Most nodes on the path of any frame."""
+        return int(self.messages[:, 1].max(initial=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ def compile_tables(
         standard,
         keys,
         found,
-        np.array(roots, np.int64).reshape(-1, 3),
+        np.array(roots, np.int64).reshape(-1, 2),
         np.array(compiler.nodes, np.int64).reshape(-1, 4),
         np.array(compiler.switches, np.int64).reshape(-1, 3),
         np.array(compiler.cases, np.int64).reshape(-1, 2),
@@ -220,14 +225,13 @@ class _Compiler:
         self.switches: list[list[int]] = []
         self.cases: list[tuple[int, int]] = []
 
-    def message(self, entry: BusMessage) -> tuple[int, int, int]:
+    def message(self, entry: BusMessage) -> tuple[int, int]:
+        """Its root node, and the most nodes of any path from it."""
         children: dict[str | None, list[Signal]] = defaultdict(list)
         for signal in () if opaque(entry.message) else entry.message.signals:
             children[signal.multiplexer_signal].append(signal)
         known: dict[tuple[str | None, tuple[str, ...]], tuple[int, int]] = {}
-        root, most_rows = self._node(entry, children, None, children[None], known)
-        has_switches = self.nodes[root][3] > self.nodes[root][2]
-        return root, int(has_switches), most_rows
+        return self._node(entry, children, None, children[None], known)
 
     def _node(
         self,
@@ -237,12 +241,12 @@ class _Compiler:
         signals: Sequence[Signal],
         known: dict[tuple[str | None, tuple[str, ...]], tuple[int, int]],
     ) -> tuple[int, int]:
-        """Index of the node with these signals, and the most rows of any path from it. Equal nodes are made once."""
+        """Index of the node with these signals, and the most nodes of any path from it. Equal nodes are made once."""
         identity = (parent, tuple(signal.name for signal in signals))
         if identity in known:
             return known[identity]
         switches: list[tuple[int, list[tuple[int, int]]]] = []
-        most_rows = 0
+        most_nodes = 1
         for signal in signals:
             if not signal.is_multiplexer:
                 continue  # cantools gives values to the children of multiplexors only
@@ -256,7 +260,7 @@ class _Compiler:
                 value: self._node(entry, children, signal.name, by_value[value], known)
                 for value in sorted(by_value)
             }
-            most_rows += max(rows for _, rows in below.values())
+            most_nodes += max(count for _, count in below.values())
             switches.append((self._row(signal, -1), [(value, node) for value, (node, _) in below.items()]))
         first_row = len(self.rows)
         for signal in signals:
@@ -269,7 +273,7 @@ class _Compiler:
             self.switches.append([row, len(self.cases), len(self.cases) + len(cases)])
             self.cases += cases
         self.nodes.append([first_row, end_row, first_switch, len(self.switches)])
-        known[identity] = len(self.nodes) - 1, most_rows + end_row - first_row
+        known[identity] = len(self.nodes) - 1, most_nodes
         return known[identity]
 
     def _row(self, signal: Signal, column: int) -> int:

@@ -65,31 +65,23 @@ class BulkDecoder:
         }
         self._tables = tables.compile_tables(messages, self._column, len(signals), limits)
         self._messages = messages
-        self._path = np.zeros(kernels.PATH_NODES_MAX, np.int64)
 
     def decode_values(self, frames: Frames) -> Values:
         """All values of all frames that the DBCs know, in the order of the frames."""
         t = self._tables
-        matched = np.empty(len(frames), np.int32)
-        most = kernels.match_frames(
-            frames.buses, frames.ids, t.standard, t.keys, t.found, t.messages, matched
-        )
+        matched, paths, most = kernels.match(frames, t)
         frame, signal, value = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float64)
         count = kernels.decode_frames(
-            matched,
+            paths,
             frames.lengths,
             frames.words(),
-            t.messages,
             t.nodes,
-            t.switches,
-            t.cases,
             t.rows,
             t.scales,
             t.limits,
             t.bounds,
             t.codes,
             self._mask,
-            self._path,
             frame,
             signal,
             value,
