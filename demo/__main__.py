@@ -24,7 +24,7 @@ from demo.script import script
 from demo.stage import Stage, StageError
 from demo.vehicles import CAR_DBC, fleet
 from demo.verdict import Verdict, json_report
-from demo.view import LiveView, PlainView, View, fleet_table, verdict_table
+from demo.view import LiveView, PlainView, View, bytes_table, fleet_table, verdict_table
 from demo.warm import warm_up
 
 if TYPE_CHECKING:
@@ -161,6 +161,9 @@ def _judge(stage: Stage, rules_file: Path | None) -> list[Verdict]:
 def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: bool, wall_s: float) -> None:
     console.print()
     console.print(verdict_table(verdicts))
+    console.print()
+    console.print(bytes_table(verdicts))
+    console.print()
     for verdict in verdicts:
         for complaint in verdict.complaints():
             console.print(f"[red]{verdict.model}: {complaint}[/]", soft_wrap=True)
@@ -171,10 +174,12 @@ def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: 
 
 
 def _draw(path: Path, poster: Poster, verdicts: Sequence[Verdict]) -> None:
-    canvas = Console(record=True, width=136, file=io.StringIO(), force_terminal=True, highlight=False)
+    canvas = Console(record=True, width=82, file=io.StringIO(), force_terminal=True, highlight=False)
     canvas.print(fleet_table(poster.at_s, poster.fleet))
     canvas.print()
     canvas.print(verdict_table(verdicts))
+    canvas.print()
+    canvas.print(bytes_table(verdicts))
     path.write_text(canvas.export_svg(title="make demo"))
 
 

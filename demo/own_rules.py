@@ -58,7 +58,9 @@ def _candidates(signal: Signal, counts: NDArray[np.int64]) -> Iterator[str]:
         limit, end = (_decimal(signal, _percentile(signal, counts, at)) for at in (percent, end_percent))
         if limit != end:
             when, clear = f"{signal.name} > {limit}", f"{signal.name} < {end}"
-            yield _rule(f"{signal.name}_HIGH", when, clear, for_s, f"the top {100 - percent:.3g} % of this drive")
+            yield _rule(
+                f"{signal.name}_HIGH", when, clear, for_s, f"the top {100 - percent:.3g} % of this drive"
+            )
 
 
 def _measurements(schema: Schema, runs: Sequence[tuple[int, Records]]) -> list[int]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.5
 RECORDS_MEASURED_MIN = 500
 ARRIVE_S = 40.0  # after the end of the drives: the last blocks through the last retry
-_ROADS = {"REFUSED": "no network", "SILENT": "silence"}
+_ROADS = {"REFUSED": "no network", "SILENT": "no answer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,8 @@ class Watch:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._record_bytes: dict[
-            str, float
-        ] = {}  # of one record as a protobuf message, by VIN, once one is known
+        self._record_bytes: dict[str, float] = {}  # of one record as a protobuf message, by VIN
+        self._measure_at: dict[str, int] = {}
 
     def look(self) -> list[Snapshot]:
         faults = _faults(self._stage)
@@ -83,7 +82,8 @@ class Watch:
     def _snapshot(self, actor: Actor, faults_open: int, faults: int) -> Snapshot:
         vin, proxy = actor.drive.vin, self._stage.proxy
         sampled = sampled_count(actor.outbox)
-        if vin not in self._record_bytes and sampled >= RECORDS_MEASURED_MIN:
+        if sampled >= self._measure_at.get(vin, RECORDS_MEASURED_MIN):
+            self._measure_at[vin] = sampled * 4
             self._record_bytes[vin] = _record_bytes(actor)
         return Snapshot(
             model=actor.drive.model,

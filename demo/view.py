@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 EVENTS_SHOWN = 10
 PLAIN_EVERY_S = 5.0
-_STATE_STYLES = {"online": "green", "no network": "red", "killed": "bold red", "arrived": "cyan"}
+_STATE_STYLES = {
+    "online": "green",
+    "no network": "red",
+    "no answer": "red",
+    "killed": "bold red",
+    "arrived": "cyan",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,71 +103,82 @@ class PlainView:
 
 
 def fleet_table(at_s: float, fleet: Sequence[Snapshot]) -> Table:
-    table = Table(
-        title=f"deadreckon  {at_s:5.1f} s", title_justify="left", title_style="bold", box=SIMPLE_HEAD
-    )
-    table.add_column("vehicle", no_wrap=True)
-    table.add_column("drive", no_wrap=True)
-    table.add_column("link", min_width=11, no_wrap=True)
-    for heading in ("records", "in outbox", "bytes sent", "saved", "faults"):
+    table = _table(f"deadreckon  {at_s:5.1f} s", ("vehicle", "drive", "link"))
+    for heading in ("records", "outbox", "bytes\nsent", "saved", "faults"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in fleet:
-        open_faults = (
+        faults = (
             Text(f"{one.faults_open} open", style="bold red") if one.faults_open else Text("-", style="dim")
         )
         if one.faults and not one.faults_open:
-            open_faults = Text(f"{one.faults} past", style="yellow")
+            faults = Text(f"{one.faults} past", style="yellow")
         table.add_row(
             one.model,
             one.drive,
-            Text(one.state, style=_STATE_STYLES.get(one.state, "yellow")),
+            Text(f"{one.state:10}", style=_STATE_STYLES.get(one.state, "yellow")),  # as wide as the widest
             f"{one.sampled:,}",
-            f"{one.outbox_batches} blocks" if one.outbox_batches != 1 else "1 block",
+            f"{one.outbox_batches:,}",
             f"{one.bytes_wire:,}",
             "" if one.reduction is None else f"{one.reduction:.2%}",
-            open_faults,
+            faults,
         )
     return table
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:
-    table = Table(
-        title="What was sampled, against what the collector gives back",
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-    )
-    table.add_column("vehicle", no_wrap=True)
+    """Whether everything arrived."""
+    table = _table("Sampled on the vehicles, against what the collector gives back", ("vehicle",))
+    table.caption = "lost: killed before the commit; worst error: in thresholds, 1.00 passes"
+    table.caption_justify = "left"
     for heading in (
-        "sampled",
+        "records\nsampled",
         "stored",
         "missing",
         "twice",
-        "lost at\nkill",
-        "worst error /\nthreshold",
-        "bytes on\nthe wire",
+        "lost",
+        "worst\nerror",
+        "faults\nfound",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("less than\nprotobuf", justify="right", no_wrap=True)
-    table.add_column("less than\nJSON", justify="right", no_wrap=True)
-    table.add_column("faults\nfound", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for one in verdicts:
-        c = one.comparison
         table.add_row(
             one.model,
             f"{one.records_sampled:,}",
-            f"{c.stored:,}",
-            _count(c.missing),
-            _count(c.duplicated),
+            f"{one.comparison.stored:,}",
+            _count(one.comparison.missing),
+            _count(one.comparison.duplicated),
             f"{one.lost_at_kill}" if one.kills or one.lost_at_kill else "-",
-            f"{c.max_error_over_threshold:.2f}",
-            f"{one.bytes_wire:,}",
-            f"{one.reduction:.2%}",
-            f"{one.reduction_json:.2%}",
+            f"{one.comparison.max_error_over_threshold:.2f}",
             f"{len(one.found)} of {len(one.expected)}",
             Text("whole", style="bold green") if one.ok else Text("FAILED", style="bold red"),
         )
+    return table
+
+
+def bytes_table(verdicts: Sequence[Verdict]) -> Table:
+    """What it took, against the same records as one message each."""
+    table = _table("TCP payload both ways, against one message a record", ("vehicle",))
+    for heading in ("on the\nwire", "as\nprotobuf", "saved", "as\nJSON", "saved"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in verdicts:
+        table.add_row(
+            one.model,
+            f"{one.bytes_wire:,}",
+            f"{one.bytes_protobuf:,}",
+            Text(f"{one.reduction:.2%}", style="green"),
+            f"{one.bytes_json:,}",
+            Text(f"{one.reduction_json:.2%}", style="green"),
+        )
+    return table
+
+
+def _table(title: str, texts: Sequence[str]) -> Table:
+    """Tables that fit a terminal of 80 columns."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.show_edge, table.pad_edge, table.padding = False, False, (0, 1, 0, 0)
+    for heading in texts:
+        table.add_column(heading, no_wrap=True)
     return table
 
 

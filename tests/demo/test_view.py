@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
-from demo.view import LiveView, PlainView, Snapshot, fleet_table, verdict_table
+from demo.view import LiveView, PlainView, Snapshot, bytes_table, fleet_table, verdict_table
 from tests.demo.test_verdict import GOOD
 
 ONE = Snapshot("Model 3", "city", "no network", 12345, 7, 4321, 4_000_000, faults_open=1, faults=2)
+
+WIDE = Snapshot(
+    "Model S Plaid",
+    "overheating",
+    "no network",
+    123_456,
+    1234,
+    123_456,
+    99_000_000,
+    faults_open=12,
+    faults=12,
+)
+BUSY = replace(
+    GOOD, model="Model S Plaid", records_sampled=30_500, bytes_wire=99_999, bytes_protobuf=9_999_999
+)
 
 
 def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
@@ -26,7 +42,7 @@ def test_the_fleet_at_a_glance():
         "city",
         "no network",
         "12,345",
-        "7 blocks",
+        " 7 ",
         "4,321",
         "99.89%",
         "1 open",
@@ -41,8 +57,28 @@ def test_nothing_is_claimed_before_there_is_something_to_compare_with():
 def test_the_verdict_as_a_table():
     where, out = console()
     where.print(verdict_table([GOOD]))
-    for text in ("Model 3", "1,050", "1,000", "50", "1.00", "99.50%", "99.80%", "1 of 1", "whole"):
+    where.print(bytes_table([GOOD]))
+    for text in (
+        "Model 3",
+        "1,050",
+        "1,000",
+        "50",
+        "1.00",
+        "1 of 1",
+        "whole",
+        "200,000",
+        "99.50%",
+        "500,000",
+        "99.80%",
+    ):
         assert text in out.getvalue()
+
+
+def test_tables_fit_a_terminal_of_80_columns():
+    for table in (fleet_table(12.3, [WIDE]), verdict_table([BUSY]), bytes_table([BUSY])):
+        where, out = console()
+        where.print(table)
+        assert max(len(line.rstrip()) for line in out.getvalue().splitlines()) <= 80
 
 
 def test_plain_lines_come_now_and_then():
