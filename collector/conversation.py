@@ -144,8 +144,7 @@ class Conversation:
         try:
             return self._received(up, now_ns)
         except wire.Malformed as error:
-            code = pb.Refuse.CODE_IDENTITY if self.state is State.NEW else pb.Refuse.CODE_MALFORMED
-            return self._refuse(code, str(error))
+            return self._refuse(error.code, str(error))
 
     def ingested(self, outcome: Outcome, now_ns: int) -> list[Action]:
         """Ingest is done with the oldest item that was submitted."""
@@ -248,7 +247,7 @@ class Conversation:
             try:
                 actions += self._in_order(self.key, up, now_ns)
             except wire.Malformed as error:
-                actions += self._refuse(pb.Refuse.CODE_MALFORMED, str(error))
+                actions += self._refuse(error.code, str(error))
         return actions
 
     def _blob(self, key: OutboxKey, message: pb.Blob) -> list[Action]:

@@ -59,7 +59,7 @@ def rendered(row: dict[str, Any], red: frozenset[str], only: Sequence[str] | Non
     for name in names:
         value = values.get(name)
         shown = "-" if value is None else f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
-        part = f"  {name} {shown}"
+        part = f"  {name} {shown:<6}"  # padded, so that columns stand still
         if width is not None and not only and len(line) + len(part) > width:
             break
         line.append(part, style="bold red" if name in red else "dim" if value is None else "green")

@@ -31,19 +31,25 @@ OFFSET_NS_MAX = 1 << 62
 
 
 class Malformed(ValueError):
-    """A message that no agent sends; the text says what is wrong with it."""
+    """A message that no agent sends; the text says what is wrong with it, `code` what it is refused with."""
+
+    def __init__(self, text: str, code: pb.Refuse.Code.ValueType = pb.Refuse.CODE_MALFORMED) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
     """`identity` is the vehicle that the client's certificate names; None: there is none, and the message decides."""
     if hello.protocol != PROTOCOL:
-        raise Malformed(f"protocol {hello.protocol}; this collector speaks {PROTOCOL}")
+        raise Malformed(
+            f"protocol {hello.protocol}; this collector speaks {PROTOCOL}", pb.Refuse.CODE_PROTOCOL
+        )
     try:
         vehicle = check_vehicle(hello.vehicle or identity or "")
     except ValueError as error:
-        raise Malformed(str(error)) from None
+        raise Malformed(str(error), pb.Refuse.CODE_IDENTITY) from None
     if identity is not None and vehicle != identity:
-        raise Malformed(f"the certificate names {identity}, the message {vehicle}")
+        raise Malformed(f"the certificate names {identity}, the message {vehicle}", pb.Refuse.CODE_IDENTITY)
     _check_bytes("outbox_id", hello.outbox_id, (ID_BYTES,))
     _check_bytes("replaces", hello.replaces, (0, ID_BYTES))
     return Greeting(

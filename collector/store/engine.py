@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -90,15 +91,15 @@ def explained(path: Path) -> Iterator[None]:
     """Turns what the database says into StoreUnavailable or StoreError."""
     try:
         yield
-    except OperationalError as error:
-        raise StoreUnavailable(f"{path}: {error.orig}{_remedy(str(error.orig))}") from None
-    except DatabaseError as error:
-        if (
-            type(error) is not DatabaseError
-        ):  # its subclasses (IntegrityError, ...) tell of a bug of ours, not of the file
-            raise
+    except (OperationalError, sqlite3.OperationalError) as error:
+        message = str(getattr(error, "orig", error))
+        raise StoreUnavailable(f"{path}: {message}{_remedy(message)}") from None
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        if type(error) not in (DatabaseError, sqlite3.DatabaseError):
+            raise  # IntegrityError and the like tell of a bug of ours, not of the file
+        message = str(getattr(error, "orig", error))
         raise StoreError(
-            f"{path}: {error.orig}; set the file aside and start with an empty one, or restore a backup"
+            f"{path}: {message}; set the file aside and start with an empty one, or restore a backup"
         ) from None
 
 

@@ -93,7 +93,6 @@ class Transaction:
         return saved
 
     def find_outbox(self, key: OutboxKey) -> SavedOutbox | None:
-        self.flush()
         wanted = select(outboxes).where(outboxes.c.vin == key.vehicle, outboxes.c.outbox_id == key.outbox_id)
         row = self._connection.execute(wanted).one_or_none()
         if row is None:
@@ -111,18 +110,18 @@ class Transaction:
         return SavedOutbox(row.id, row.revision, progress, rule_state)
 
     def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None:
-        self.flush()
+        self._write("streams", "stream_labels")
         wanted = select(streams).where(streams.c.outbox == outbox, streams.c.stream_no == stream_no)
         row = self._connection.execute(wanted).one_or_none()
         return None if row is None else _description(row, key)
 
     def descriptions(self, outbox: int, key: OutboxKey, from_stream_no: int) -> list[Description]:
-        self.flush()
+        self._write("streams", "stream_labels")
         wanted = select(streams).where(streams.c.outbox == outbox, streams.c.stream_no >= from_stream_no)
         return [_description(row, key) for row in self._connection.execute(wanted)]
 
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
-        self.flush()
+        self._write("streams", "stream_labels")
         wanted = select(streams.c.offset_ns, streams.c.synchronised)
         row = self._connection.execute(
             wanted.where(streams.c.outbox == outbox, streams.c.stream_no == stream_no)
@@ -130,13 +129,13 @@ class Transaction:
         return row.offset_ns, row.synchronised
 
     def blob(self, kind: int, content_hash: bytes) -> bytes | None:
-        self.flush()
+        self._write("blobs")
         wanted = select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash)
         content = self._connection.execute(wanted).scalar_one_or_none()
         return None if content is None else bytes(content)
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
-        self.flush()
+        self._write("batches", "batches_replaced")
         wanted = (
             select(batches.c.seq, batches.c.content, batches.c.crc)
             .where(batches.c.outbox == outbox, batches.c.stream_no == stream_no, batches.c.seq >= first_seq)
@@ -152,35 +151,19 @@ class Transaction:
     def execute(self, statement: Any) -> None:
         self._connection.execute(statement)
 
-    def flush(self) -> None:
-        """Write what was collected so far, but for positions."""
-        changes, self.changes = self.changes, Changes(outboxes=self.changes.outboxes)
-        for statement, rows in (
-            (_PUT_VEHICLE, list(changes.vehicles.values())),
-            (_SET_STATE, list(changes.vehicle_states.values())),
-            (_SET_HEARTBEAT, list(changes.heartbeats.values())),
-            (_SET_REPLACED, list(changes.replaced.values())),
-            (_ADD_STREAM, list(changes.streams.values())),
-            (_SET_LABEL, list(changes.stream_labels.values())),
-            (_ADD_BATCH, changes.batches),
-            (_REPLACE, changes.batches_replaced),
-            (_DOUBT, changes.batches_doubtful),
-            (_PUT_GAP, list(changes.gaps.values())),
-            (_ADD_QUARANTINED, changes.quarantine),
-            (_ADD_BLOB, list(changes.blobs.values())),
-            (_PUT_FAULT, list(changes.faults.values())),
-            (_END_FAULT, changes.faults_ended),
-            (_APPROXIMATE, changes.faults_approximate),
-            (_ADD_SECOND, changes.telemetry),
-            (_REPLACE_SECOND, changes.telemetry_replaced),
-        ):
-            if rows:
-                self._connection.execute(statement, rows)
-
     def finish(self, now: str) -> None:
-        """Write everything. Raises StoreUnavailable if another process wrote to one of the outboxes."""
-        self.flush()
+        """Write everything, positions first: StoreUnavailable if another process wrote to one of the outboxes."""
         self._write_outboxes(self.changes, now)
+        self._write(*_STATEMENTS)
+
+    def _write(self, *names: str) -> None:
+        """Write what was collected for these tables so far."""
+        for name in names:
+            collected = getattr(self.changes, name)
+            if collected:
+                rows = list(collected.values()) if isinstance(collected, dict) else list(collected)
+                self._connection.execute(_STATEMENTS[name], rows)
+                collected.clear()
 
     def _write_outboxes(self, changes: Changes, now: str) -> None:
         rows = [
@@ -295,3 +278,24 @@ _APPROXIMATE = (
     )
     .values(approximate=True)
 )
+
+# What each collection of `Changes` is written with, in this order.
+_STATEMENTS: dict[str, Any] = {
+    "vehicles": _PUT_VEHICLE,
+    "vehicle_states": _SET_STATE,
+    "heartbeats": _SET_HEARTBEAT,
+    "replaced": _SET_REPLACED,
+    "streams": _ADD_STREAM,
+    "stream_labels": _SET_LABEL,
+    "batches": _ADD_BATCH,
+    "batches_replaced": _REPLACE,
+    "batches_doubtful": _DOUBT,
+    "gaps": _PUT_GAP,
+    "quarantine": _ADD_QUARANTINED,
+    "blobs": _ADD_BLOB,
+    "faults": _PUT_FAULT,
+    "faults_ended": _END_FAULT,
+    "faults_approximate": _APPROXIMATE,
+    "telemetry": _ADD_SECOND,
+    "telemetry_replaced": _REPLACE_SECOND,
+}

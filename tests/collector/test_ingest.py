@@ -440,7 +440,7 @@ def test_a_vehicle_is_online_until_it_says_goodbye(bench, connected):
 # Laws: whatever the order, the repeats and the restarts, the store ends up with what was sampled
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_delivery_that_goes_on_from_what_is_wanted_ends_with_everything_once(data, tmp_path_factory):
     bench = Bench(tmp_path_factory.mktemp("law") / "store.db")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from collector.items import OutboxKey, Position, Stored
+from collector.progress import Progress
+from collector.rules import RuleState
+from collector.store import StoreUnavailable, open_store
+from collector.store.ledger import StoreLedger
+
+KEY = OutboxKey("asset:one", b"o" * 16)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    one = StoreLedger(tmp_path / "s.db")
+    yield one
+    one.close()
+
+
+def test_an_outbox_is_made_once_and_found_again(ledger):
+    with ledger.transaction() as transaction:
+        assert transaction.find_outbox(KEY) is None
+        made = transaction.open_outbox(KEY, "now")
+        assert transaction.open_outbox(KEY, "later") == made
+    assert (made.progress, made.rule_state) == (Progress(), RuleState())
+
+
+def test_positions_and_rule_state_come_back_as_they_were(ledger):
+    progress = Progress(Position(3, 7), Position(3, 6), 70, 1000, 5, None)
+    state = RuleState((3, 1000))
+    with ledger.transaction() as transaction:
+        saved = transaction.open_outbox(KEY, "now")
+        transaction.changes.outboxes[saved.id] = (saved.revision, progress, state)
+        transaction.finish("now")
+    with ledger.transaction() as transaction:
+        found = transaction.find_outbox(KEY)
+    assert (found.progress, found.rule_state, found.revision) == (progress, state, saved.revision + 1)
+
+
+def test_a_transaction_that_does_not_end_well_changes_nothing(ledger):
+    with contextlib.suppress(RuntimeError), ledger.transaction() as transaction:
+        transaction.open_outbox(KEY, "now")
+        raise RuntimeError
+    with ledger.transaction() as transaction:
+        assert transaction.find_outbox(KEY) is None
+
+
+def test_reads_see_what_was_collected_before_them(ledger):
+    with ledger.transaction() as transaction:
+        transaction.changes.blobs[1, b"h"] = {"kind": 1, "hash": b"h", "content": b"c"}
+        assert transaction.blob(1, b"h") == b"c"
+        assert transaction.blob(2, b"h") is None
+
+
+def test_two_writers_of_one_outbox_see_each_other(bench, connected):
+    first, second = connected.drive(), connected.drive()
+    other = type(bench)(bench.path)
+    other.take(first)
+    bench.take(connected.schema)  # this one knows the outbox as it was
+    other.take(second)
+    third = connected.drive()
+    with pytest.raises(StoreUnavailable, match="another process wrote"):
+        bench.take(first)
+    assert bench.take(third) == Stored(Position(0, 2))
+    assert sum(len(run.records) for run in open_store(bench.path).runs("asset:one")) == 60
+    other.ledger.close()

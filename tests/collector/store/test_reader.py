@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+
+import numpy as np
+import pytest
+
+from collector.store import open_store
+from collector.store.reader import PAGE_BATCHES, wall_ns
+from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle
+
+PERIOD_NS = SCHEMA.period_ns
+START_NS = START_TICK * PERIOD_NS
+
+
+def ticks(store, start=None, end=None):
+    return [
+        run.records.first_tick + i - START_TICK
+        for run in store.runs("asset:one", start, end)
+        for i in range(len(run.records))
+    ]
+
+
+@pytest.fixture
+def filled(bench, connected):
+    """60 records in blocks of 10, a keyframe every third."""
+    for number in range(6):
+        bench.take(connected.drive(10, step=0.2, keyframe=number % 3 == 0))
+    return open_store(bench.path)
+
+
+def test_a_range_has_its_start_and_not_its_end(filled):
+    assert ticks(filled) == list(range(60))
+    assert ticks(filled, START_NS + 25 * PERIOD_NS, START_NS + 47 * PERIOD_NS) == list(range(25, 47))
+    assert ticks(filled, START_NS + 25 * PERIOD_NS - 1, START_NS + 25 * PERIOD_NS + 1) == [25]
+    assert ticks(filled, START_NS + 60 * PERIOD_NS) == []
+    assert ticks(filled, None, START_NS) == []
+
+
+def test_a_part_is_the_same_as_in_the_whole(filled):
+    whole = np.concatenate([run.records.counts for run in filled.runs("asset:one")])
+    part = np.concatenate([run.records.counts for run in filled.runs("asset:one", START_NS + 41 * PERIOD_NS)])
+    assert np.array_equal(part, whole[41:])
+
+
+def test_a_row_that_rotted_costs_its_group_and_nothing_else(bench, filled):
+    with bench.ledger.transaction() as transaction:
+        transaction._connection.exec_driver_sql("UPDATE batches SET content = x'1100' WHERE seq = 1")
+    assert ticks(filled) == [*range(10), *range(30, 60)]
+
+
+def test_runs_know_their_wall_time_and_origin(filled, connected):
+    run = next(iter(filled.runs("asset:one", START_NS + 3 * PERIOD_NS)))
+    assert wall_ns(run, 0) == START_NS + 3 * PERIOD_NS
+    assert (run.vin, run.outbox_id, run.schema, run.facts.stream_no, run.seq) == (
+        "asset:one",
+        connected.key.outbox_id,
+        SCHEMA,
+        0,
+        0,
+    )
+
+
+def test_many_pages_are_read_one_after_the_other(bench, connected):
+    bench.take(*(connected.drive(1) for _ in range(5)))
+    with bench.ledger.transaction() as transaction:
+        bench.ingest.apply(transaction, [connected.drive(1) for _ in range(PAGE_BATCHES + 5)], 0)
+        transaction.finish("now")
+    assert ticks(open_store(bench.path)) == list(range(PAGE_BATCHES + 10))
+
+
+def test_vehicles_streams_and_counts(bench, filled, connected):
+    bench.take(Vehicle("asset:two", outbox=2).greeting)
+    one, two = filled.vehicles()
+    assert (one["vin"], one["model"], one["records"], one["batches"], one["open_faults"]) == (
+        "asset:one",
+        "Model T",
+        60,
+        6,
+        0,
+    )
+    assert (two["vin"], two["records"]) == ("asset:two", 0)
+    (stream,) = filled.streams("asset:one")
+    assert (stream.records, stream.batches, stream.blocks_bytes) == (
+        60,
+        6,
+        sum(len(block.content) for _, block in connected.blocks),
+    )
+
+
+def test_faults_are_found_by_vehicle_severity_and_whether_they_are_open(bench, connected):
+    bench.take(connected.drive(temp=46.0), connected.drive(temp=40.0), connected.drive(temp=46.0))
+    store = open_store(bench.path)
+    assert len(store.faults("asset:one")) == len(store.faults(severity="CRITICAL")) == 2
+    assert len(store.faults(only_open=True)) == 1
+    assert store.faults("asset:two") == store.faults(severity="INFO") == []
+
+
+def test_the_three_statements_of_the_readme_run_in_the_shell(bench, connected):
+    bench.take(connected.drive(30, temp=46.0))
+    for statement, columns, count in (
+        (
+            "SELECT code, description, detected_at FROM faults WHERE severity = 'CRITICAL' ORDER BY detected_at DESC;",
+            3,
+            1,
+        ),
+        ("SELECT timestamp, data FROM telemetry_logs ORDER BY timestamp DESC LIMIT 10;", 2, 3),
+        ("SELECT vin, model, firmware_version FROM vehicles;", 3, 1),
+    ):
+        rows = shell(bench.path, statement)
+        assert len(rows) == count
+        assert all(len(row) == columns for row in rows)
+    assert shell(bench.path, "SELECT timestamp FROM telemetry_logs ORDER BY timestamp DESC LIMIT 1;") == [
+        ("2023-11-14T22:13:22.000Z",)
+    ]
+
+
+def shell(path, statement):
+    """By the sqlite3 shell where there is one, else by Python's."""
+    try:
+        done = subprocess.run(
+            ["sqlite3", "-separator", "\x1f", path, statement], capture_output=True, text=True, check=True
+        )
+        return [tuple(line.split("\x1f")) for line in done.stdout.splitlines()]
+    except FileNotFoundError:
+        connection = sqlite3.connect(path)
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+
+def test_the_latest_rows_come_in_the_order_of_arrival(bench, connected):
+    bench.take(connected.drive(30))
+    store = open_store(bench.path)
+    rows = store.latest(0)
+    assert store.latest(rows[1]["id"]) == rows[2:]
+    assert store.last_id(1) == rows[1]["id"]
+    assert store.last_id(100) == 0
+    assert store.latest(0, vin="asset:two") == []

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.records import Availability, Records
+from codec.schema import NS, Kind, Schema, Signal
+from collector.materialise import Readable, first_of_seconds
+
+SCHEMA = Schema(
+    50,
+    (
+        Signal("Volt", factor=0.05, offset=-3.2),
+        Signal("Gear", labels=((0, "P"), (1, "D"))),
+        Signal("Whole", factor=2.0),
+        Signal("Float", kind=Kind.FLOAT64),
+    ),
+)
+
+
+def one(volt=0, gear=0, whole=0, number=0.0, states=(0, 0, 0, 0)) -> Records:
+    counts = np.array([[volt, gear, whole, int(np.float64(number).view(np.int64))]], np.int64)
+    return Records(0, counts, np.array([states], np.uint8))
+
+
+def test_values_have_the_digits_of_their_signal_and_words_where_there_are_some():
+    readable = Readable(SCHEMA)
+    assert readable.values(one(7, 1, 21, 0.1 + 0.2), 0) == {
+        "Volt": -2.85,
+        "Gear": "D",
+        "Whole": 42,
+        "Float": 0.3,
+    }
+    assert readable.values(one(gear=5), 0)["Gear"] == 5
+
+
+def test_what_is_not_available_or_no_number_is_none():
+    values = Readable(SCHEMA).values(
+        one(number=float("nan"), states=(Availability.STALE, 0, Availability.NEVER_SEEN, 0)), 0
+    )
+    assert (values["Volt"], values["Whole"], values["Float"]) == (None, None, None)
+    assert json.dumps(values, allow_nan=False)
+
+
+@given(
+    start=st.integers(-(10**6), 10**12),
+    offset=st.one_of(st.integers(-(10**18), 10**18), st.sampled_from([-(1 << 62), 1 << 62])),
+    lengths=st.lists(st.integers(1, 120), min_size=1, max_size=5),
+)
+def test_each_second_begins_once_however_blocks_are_cut(start, offset, lengths):
+    period = NS // 50
+    first = []
+    tick = start
+    for length in lengths:
+        records = Records(tick, np.zeros((length, 1), np.int64), np.zeros((length, 1), np.uint8))
+        first += [tick + int(i) for i in first_of_seconds(records, period, offset, continues=tick > start)]
+        tick += length
+    seconds = [(t * period + offset) // NS for t in range(start, tick)]
+    assert [(t * period + offset) // NS for t in first] == sorted(set(seconds))

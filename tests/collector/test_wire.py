@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+import zstandard
+
+from codec.stream import Clock, StreamFacts
+from collector import wire
+from collector.items import OutboxKey
+from protos import telemetry_pb2 as pb
+from tests.collector.vehicle import RULES, SCHEMA
+
+KEY = OutboxKey("asset:one", b"o" * 16)
+FACTS = StreamFacts(b"s" * 16, 3, 1000)
+
+
+def info(**changes):
+    return pb.StreamInfo(
+        **{"stream_id": b"s" * 16, "schema_hash": b"h" * 16, "stream_no": 3, "origin_tick": 1000} | changes
+    )
+
+
+def test_a_description_keeps_everything_that_decodes_and_labels_a_stream():
+    message = info(
+        prev_last_seq=0, prev_digest=7, clock_offset_ns=-5, clock_synchronised=True, guards_hash=b"g" * 16
+    )
+    found = wire.description(KEY, message)
+    assert found.facts == StreamFacts(b"s" * 16, 3, 1000, Clock(-5, synchronised=True), b"g" * 16)
+    assert (found.prev_last_seq, found.prev_digest) == (0, 7)
+
+
+def test_no_last_seq_and_a_last_seq_of_0_are_different():
+    assert wire.description(KEY, info()).prev_last_seq is None
+    assert wire.description(KEY, info(prev_last_seq=0)).prev_last_seq == 0
+
+
+def test_ticks_become_absolute_at_the_door():
+    gap = wire.gap(
+        KEY, pb.Gap(first_seq=1, last_seq=2, end_record=9, end_tick=50, reason=pb.GAP_REASON_QUOTA), FACTS
+    )
+    assert (gap.stream_no, gap.end_tick) == (3, 1050)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: wire.description(KEY, info(stream_id=b"")), "stream_id has 0 bytes"),
+        (lambda: wire.description(KEY, info(schema_hash=b"x")), "schema_hash has 1 bytes, not 16"),
+        (lambda: wire.description(KEY, info(stream_no=1 << 63)), "stream_no is"),
+        (lambda: wire.description(KEY, info(origin_tick=1 << 60)), "begins at tick"),
+        (lambda: wire.batch(KEY, pb.Batch(), FACTS), "a block of 0 bytes"),
+        (lambda: wire.batch(KEY, pb.Batch(block=bytes(5 << 20)), FACTS), "at most"),
+        (lambda: wire.batch(KEY, pb.Batch(block=b"x", seq=1 << 63), FACTS), "seq is"),
+        (lambda: wire.gap(KEY, pb.Gap(first_seq=3, last_seq=2), FACTS), "a gap from 3 to 2"),
+        (lambda: wire.beat(KEY, pb.Heartbeat(record=bytes(1 << 17))), "a heartbeat with a record of"),
+        (lambda: wire.blob(KEY, pb.Blob(kind=9)), "unknown kind 9"),
+        (lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_GUARDS, content=b"{")), "not a guard set"),
+        (lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_PRIOR, content=b"x")), "not what it says"),
+        (
+            lambda: wire.blob(
+                KEY, pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=b"x" * 16, content=RULES.guards().to_bytes())
+            ),
+            "whose content is",
+        ),
+    ],
+)
+def test_what_no_agent_sends_says_what_is_wrong_with_it(call, says):
+    with pytest.raises(wire.Malformed) as caught:
+        call()
+    assert says in str(caught.value)
+
+
+def test_a_bomb_is_not_unpacked():
+    bomb = zstandard.ZstdCompressor().compress(bytes(1 << 30))
+    with pytest.raises(wire.Malformed, match="impossible size"):
+        wire.unpack_schema(bomb)
+
+
+def test_schemas_travel_compressed_and_are_stored_plain():
+    content = zstandard.ZstdCompressor().compress(SCHEMA.to_bytes())
+    blob = wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_SCHEMA, hash=SCHEMA.hash, content=content))
+    assert blob.content == SCHEMA.to_bytes()
+
+
+def test_health_is_what_json_can_have():
+    health = pb.Health(
+        cpu_percent=float("nan"), rss_bytes=5, buses=[pb.BusHealth(name="can0", state="up", frames=3)]
+    )
+    beat = wire.beat(KEY, pb.Heartbeat(health=health))
+    assert beat.health == {"rss_bytes": 5, "buses": [{"name": "can0", "state": "up", "frames": 3}]}

@@ -1,0 +1,171 @@
+"""The writer with a store that cannot be written: nothing is acked, nothing is lost, nothing dies."""
+
+from __future__ import annotations
+
+import queue
+import resource
+import sqlite3
+
+import pytest
+
+from collector.ingest import Ingest
+from collector.items import BatchItem, Failed, Noted, Position, Repeated, Stored, Welcomed
+from collector.store import open_store
+from collector.store.ledger import StoreLedger
+from collector.writer import Writer
+from tests.collector.vehicle import NOW_NS, RULES, Vehicle, within_bounds
+
+LONG_S = 20
+FULL_BYTES = 16 << 10
+
+
+class Agent:
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._outcomes: queue.Queue = queue.Queue()
+
+    def ingested(self, outcome) -> None:
+        self._outcomes.put(outcome)
+
+    def submit(self, *items) -> None:
+        for item in items:
+            self._writer.submit(self, item)
+
+    def hears(self):
+        return self._outcomes.get(timeout=LONG_S)
+
+    def hears_nothing_yet(self) -> bool:
+        return self._outcomes.empty()
+
+
+def deliver(delivery) -> None:
+    for recipient, outcome in delivery:
+        recipient.ingested(outcome)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "s.db"
+
+
+@pytest.fixture
+def writer(path):
+    one = Writer(StoreLedger(path), Ingest(RULES), deliver, lambda: NOW_NS)
+    one.start()
+    yield one
+    assert one.stop(LONG_S)
+
+
+@pytest.fixture
+def agent(writer):
+    return Agent(writer)
+
+
+def test_outcomes_come_in_the_order_of_items(agent, vehicle):
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), *(vehicle.drive() for _ in range(50)))
+    assert isinstance(agent.hears(), Welcomed)
+    agent.hears(), agent.hears()
+    assert [agent.hears() for _ in range(50)] == [Stored(Position(0, seq)) for seq in range(50)]
+
+
+def test_a_locked_store_is_waited_for(agent, path, vehicle):
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive())
+    outcomes = [agent.hears() for _ in range(4)]
+    assert outcomes[-1] == Stored(Position(0, 0))
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    agent.submit(vehicle.drive())
+    with pytest.raises(queue.Empty):
+        agent._outcomes.get(timeout=0.6)  # longer than the lock is waited for: it was tried, and no ack came
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert agent.hears() == Stored(Position(0, 1))
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_stored_by_halves(agent, path, vehicle):
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive())
+    assert [agent.hears() for _ in range(4)][-1] == Stored(Position(0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (FULL_BYTES, hard)
+    )  # files cannot grow: SQLite meets a real error
+    try:
+        agent.submit(*(vehicle.drive() for _ in range(5)))
+        with pytest.raises(queue.Empty):
+            agent._outcomes.get(timeout=0.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [agent.hears() for _ in range(5)] == [Stored(Position(0, seq)) for seq in range(1, 6)]
+    runs = [(run.facts.stream_no, run.records) for run in open_store(path).runs("asset:one")]
+    assert within_bounds(vehicle.sampled, runs)
+
+
+def test_an_item_that_meets_a_bug_fails_alone(agent, vehicle, capsys):
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run())
+    for _ in range(3):
+        agent.hears()
+    other = Vehicle("asset:two", outbox=2)
+    poison = BatchItem(vehicle.key, 0, "not a number", False, b"x")  # type: ignore[arg-type]
+    agent.submit(poison, vehicle.drive(), other.greeting, vehicle.drive())
+    outcomes = [agent.hears() for _ in range(4)]
+    assert isinstance(outcomes[0], Failed)
+    assert isinstance(outcomes[2], Welcomed)
+    assert (outcomes[1], outcomes[3]) == (Stored(Position(0, 0)), Stored(Position(0, 1)))
+
+
+def test_a_stop_writes_what_was_submitted(path, vehicle):
+    writer = Writer(StoreLedger(path), Ingest(RULES), deliver, lambda: NOW_NS)
+    agent = Agent(writer)
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), *(vehicle.drive() for _ in range(20)))
+    writer.start()
+    assert writer.stop(LONG_S)
+    assert sum(len(run.records) for run in open_store(path).runs("asset:one")) == 400
+
+
+def test_a_stop_does_not_wait_for_a_lock(path, vehicle):
+    writer = Writer(StoreLedger(path), Ingest(RULES), deliver, lambda: NOW_NS)
+    agent = Agent(writer)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    agent.submit(vehicle.greeting)
+    writer.start()
+    assert writer.stop(LONG_S)
+    assert agent.hears_nothing_yet()
+    holder.close()
+
+
+def test_a_commit_of_which_nobody_knows_is_applied_once(path, vehicle, monkeypatch):
+    """The commit happened, and its success was reported as an error: the batch is there, and acked as a duplicate."""
+    ledger = StoreLedger(path)
+    writer = Writer(ledger, Ingest(RULES), deliver, lambda: NOW_NS)
+    agent = Agent(writer)
+    writer.start()
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run())
+    for _ in range(3):
+        agent.hears()
+    close = StoreLedger.transaction
+    failures = [sqlite3.OperationalError("disk I/O error")]
+
+    def transaction(self):
+        from contextlib import contextmanager
+
+        from collector.store.engine import explained
+
+        @contextmanager
+        def unsure():
+            with explained(self.path):
+                with close(self) as one:
+                    yield one
+                if failures:
+                    raise failures.pop()
+
+        return unsure()
+
+    monkeypatch.setattr(StoreLedger, "transaction", transaction)
+    agent.submit(vehicle.drive(), vehicle.drive())
+    outcomes = [agent.hears(), agent.hears()]
+    assert all(isinstance(one, Repeated | Stored | Noted) for one in outcomes)
+    assert outcomes[-1].stored == Position(0, 1)
+    writer.stop(LONG_S)
+    runs = [(run.facts.stream_no, run.records) for run in open_store(path).runs("asset:one")]
+    assert within_bounds(vehicle.sampled, runs)
