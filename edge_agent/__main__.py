@@ -97,8 +97,8 @@ def _run(options: argparse.Namespace) -> int:
     from edge_agent.logs import set_up_logs, warn_all
 
     config = _configuration(options)
-    set_up_logs(os.environ, verbose=options.verbose)
     plan, warnings = make_plan(config)
+    set_up_logs(os.environ, verbose=options.verbose)
     warn_all(warnings)
     return run_agent(config, plan)
 

@@ -100,8 +100,8 @@ class Agent:
             linking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await linking
+            self._write_status()  # before the outbox is closed, so that SQLite tidies up after its last reader
             await asyncio.to_thread(self._capture.stop, THREADS_S)
-            self._write_status()
             self._notifier.close()
         if self._failure is not None:
             raise self._failure

@@ -92,20 +92,19 @@ class Conversation:
 
     async def run(self, identity: events.Identity) -> None:
         """Until it is over. Raises LinkDownError."""
-        opened_ns = time.monotonic_ns()
         reading = asyncio.create_task(self._read())
         try:
-            extent = self._reader.extent(self.wanted)
-            await self._happened(events.Opened(identity, extent, self.wanted))
-            while self._over is None:
-                await self._wait()
-                now_ns = time.monotonic_ns()
-                if not self.welcomed and now_ns - opened_ns > WELCOME_S * NS:
-                    raise LinkDownError(f"no Welcome within {WELCOME_S:g} s: is this a collector?")
-                await self._step(now_ns)
+            async with asyncio.timeout(WELCOME_S) as self._patience:
+                extent = self._reader.extent(self.wanted)
+                await self._happened(events.Opened(identity, extent, self.wanted))
+                while self._over is None:
+                    await self._wait()
+                    await self._step(time.monotonic_ns())
             if self._over.reason:
                 raise LinkDownError(self._over.reason)
             await self._part(reading)
+        except TimeoutError:
+            raise LinkDownError(f"no Welcome within {WELCOME_S:g} s: is this a collector?") from None
         finally:
             reading.cancel()
             self._call.cancel()
@@ -212,6 +211,7 @@ class Conversation:
 
     def _now_online(self) -> None:
         self.welcomed = True
+        self._patience.reschedule(None)
         self._link.state, self._link.since_ns, self._link.trouble = "online", time.time_ns(), ""
         log.info("uplink online")
         self._post(commands.SetMode(Mode.ONLINE))

@@ -1,0 +1,98 @@
+"""The command line, as somebody with a DBC of their own meets it."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from edge_agent.__main__ import main
+from edge_agent.choices import make_plan
+from edge_agent.config_file import parse_config
+from edge_agent.estimate import ENVELOPE_BYTES, estimate, render_estimate
+from tests.data_folder import recording
+from tests.edge_agent.test_app import configured, written_log
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    written_log(tmp_path, 30)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_init_writes_a_configuration_that_check_takes(folder, capsys):
+    assert main(["init", "--dbc", "car.dbc", "-o", "agent.toml"]) == 0
+    text = (folder / "agent.toml").read_text()
+    assert "# Motion.VehicleSpeed; km/h; 0 to 250; " in text
+    assert tomllib.loads(text)["signals"]["VehicleSpeed"] == pytest.approx(3.2187)
+    assert main(["check", "--config", "agent.toml"]) == 0
+    assert "VehicleSpeed  +-3.2187 km/h" in capsys.readouterr().out
+    assert main(["init", "--dbc", "car.dbc", "-o", "agent.toml"]) == 1
+    assert "--force" in capsys.readouterr().err
+    assert main(["init", "--dbc", "car.dbc", "-o", "-"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)
+
+
+def test_init_comments_out_what_goes_beyond_the_budget(folder):
+    assert main(["init", "--dbc", "car.dbc", "-o", "agent.toml", "--budget-mb", "0"]) == 0
+    text = (folder / "agent.toml").read_text()
+    assert list(tomllib.loads(text)["signals"]) == ["VehicleSpeed"]
+    assert "# Gear = 0" in text
+    assert "1 of 2 signals are commented out" in text
+
+
+@pytest.mark.parametrize(
+    ("folder_name", "dbc"),
+    [("mustang", "ford_lincoln_base_pt.dbc"), ("leaf", "EV-can_ZE1.dbc")],
+)
+def test_init_copes_with_dbcs_of_the_world(tmp_path, folder_name, dbc):
+    path = recording(f"{folder_name}/{dbc}")
+    output = tmp_path / "agent.toml"
+    assert main(["init", "--dbc", str(path), "-o", str(output), "--budget-mb", "6"]) == 0
+    config = parse_config(output.read_text(), output, {})
+    assert 1 <= len(make_plan(config)[0].schema.signals) <= 100
+
+
+def test_mistakes_are_told_and_the_exit_status_is_2(folder, capsys):
+    config = "[vehicle]\nid='asset:a'\n[[bus]]\ninterface='replay'\nchannel='drive.log'\ndbc=['car.dbc']\n"
+    (folder / "agent.toml").write_text(config + "[signals]\nVehicleSped = 1")
+    assert main(["check", "--config", "agent.toml"]) == 2
+    assert (
+        "signals.VehicleSped: the DBCs have no such signal; did you mean VehicleSpeed?"
+        in capsys.readouterr().err
+    )
+    (folder / "agent.toml").write_text(config.replace("car.dbc", "none.dbc"))
+    assert main(["run", "--config", "agent.toml"]) == 2
+    assert "none.dbc" in capsys.readouterr().err
+    assert main(["check"]) == 1
+
+
+def test_settings_are_listed(capsys):
+    assert main(["check", "--settings"]) == 0
+    assert "DEADRECKON_OUTBOX_QUOTA_BYTES" in capsys.readouterr().out
+
+
+def test_status_says_so_when_nothing_runs(folder, capsys):
+    main(["init", "--dbc", "car.dbc", "-o", "agent.toml"])
+    assert main(["status", "--config", "agent.toml"]) == 3
+    assert "not running" in capsys.readouterr().out
+
+
+def test_an_estimate_adds_up(folder):
+    config, plan = configured(folder, 1)
+    found = estimate("drive.log", config, plan)
+    assert found.seconds == pytest.approx(30, abs=0.1)
+    assert found.block_count == 3
+    assert sum(found.signal_bytes.values()) <= found.block_bytes
+    assert found.wire_bytes >= found.block_bytes + 3 * ENVELOPE_BYTES
+    table = render_estimate(found, hours=60)
+    assert table.index("VehicleSpeed") < table.index("headers, acks, heartbeats")
+
+
+def test_a_log_of_another_car_is_told(folder, capsys):
+    (folder / "other.log").write_text("(1.0) can0 7FF#00\n")
+    main(["init", "--dbc", "car.dbc", "-o", "agent.toml"])
+    assert main(["estimate", "other.log", "--config", "agent.toml"]) == 1
+    assert "is this the DBC of that vehicle?" in capsys.readouterr().err
+    assert main(["estimate", "none.log", "--config", "agent.toml"]) == 1

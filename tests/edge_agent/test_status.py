@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+
+from edge_agent.outbox import lock_outbox
+from edge_agent.status import is_running, read_status, render_status, status_path, write_status
+
+NS = 10**9
+NOW = 2_000_000_000 * NS
+STATE = {
+    "written_ns": NOW - 3 * NS, "pid": 7, "vehicle": "asset:a", "model": "Model 3", "collector": "c:1",
+    "link": {"state": "online", "since_ns": NOW - 600 * NS, "trouble": "", "acked_at_ns": NOW - 9 * NS, "draining": False},
+    "outbox": {"path": "o.db", "bytes": 1_500_000, "quota_bytes": 268_000_000, "batches": 4, "oldest_s": 7300.0, "trouble": ""},
+    "records": {"count": 1000, "signals": 20, "rate_hz": 50, "encoded": 1000, "bytes": 500},
+    "buses": [{"name": "can0", "state": "up", "frames": 12345, "error_frames": 2, "trouble": ""}],
+    "frames_dropped": 0, "cpu_percent": 1.25, "rss_bytes": 60_000_000,
+}  # fmt: skip
+
+
+def rendered(state, *, running: bool) -> str:
+    return render_status(state, running=running, outbox_path="o.db", now_ns=NOW)
+
+
+def test_the_table_says_what_an_operator_asks():
+    text = rendered(STATE, running=True)
+    for part in (
+        "running, process 7",
+        "asset:a Model 3",
+        "c:1: online for 10 min",
+        "9 s ago",
+        "4 blocks not acknowledged, oldest 2 h old; 1.5 MB of 268 MB",
+        "0.50 bytes a record; 180 as protobuf doubles: 99.72% less",
+        "can0: up, 12,345 frames, 2 error frames",
+    ):
+        assert part in text, text
+
+
+def test_an_agent_that_does_not_run_is_told_in_capitals():
+    assert "NOT RUNNING; this is how it was 3 s ago" in rendered(STATE, running=False)
+    assert "edge-agent run" in rendered(None, running=False)
+    assert "has not said how it is yet" in rendered(None, running=True)
+
+
+def test_trouble_is_shown():
+    troubled = {**STATE, "outbox": {**STATE["outbox"], "trouble": "disk full"}, "frames_dropped": 5}
+    assert "TROUBLE: disk full" in rendered(troubled, running=True)
+    assert "5 frames dropped" in rendered(troubled, running=True)
+
+
+def test_the_file_is_replaced_as_a_whole(tmp_path):
+    path = str(tmp_path / "outbox.db")
+    assert read_status(path) is None
+    write_status(path, STATE)
+    write_status(path, {**STATE, "pid": 8})
+    assert read_status(path) == {**STATE, "pid": 8}
+    assert [file.name for file in tmp_path.iterdir()] == ["outbox.db.status.json"]
+    status_path(path).write_text('{"half')
+    assert read_status(path) is None
+    write_status(str(tmp_path / "no" / "folder"), STATE)
+
+
+def test_the_lock_says_whether_it_runs(tmp_path):
+    path = str(tmp_path / "outbox.db")
+    assert not is_running(path)
+    descriptor = lock_outbox(path)
+    assert is_running(path)
+    os.close(descriptor)
+    assert not is_running(path)

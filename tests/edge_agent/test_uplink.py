@@ -1,0 +1,196 @@
+"""The shell around the session, against a real gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+
+from edge_agent import commands, events
+from edge_agent.capture import Written
+from edge_agent.commands import SetMode, Snapped
+from edge_agent.events import SetWanted
+from edge_agent.pipeline import Mode
+from edge_agent.rows import position_of
+from edge_agent.uplink import Leaving, Uplink, Waits
+from protos import telemetry_pb2 as pb
+from tests.edge_agent.peer import peer
+from tests.edge_agent.samples import HOT, IDENTITY, RATE_HZ, START, fill, new_outbox
+
+WAITS = Waits(heartbeat_s=60, backlog_heartbeat_s=60, retry_min_s=0.01, retry_max_s=0.05)
+
+
+class Agent:
+    """An uplink, and a capture that does at once what it is asked."""
+
+    def __init__(self, outbox, port: int) -> None:
+        self.outbox = outbox
+        self.asked: list[commands.Command] = []
+        self.uplink = Uplink(
+            f"127.0.0.1:{port}", outbox.path, WAITS, rate_hz=RATE_HZ, post=self.post,
+            compose_heartbeat=lambda snapped: pb.Heartbeat(tick=1 if snapped.snapshot is None else 2),
+        )  # fmt: skip
+        self.begin()
+
+    def begin(self) -> None:
+        written = Written(position_of(self.outbox.next_stream_no(), 0), 0, START)
+        self.uplink.begin(IDENTITY, self.outbox.wanted, written)
+
+    def post(self, command: commands.Command) -> None:
+        self.asked.append(command)
+        match command:
+            case SetWanted(wanted=wanted):
+                self.outbox.wanted = wanted
+            case events.Mend(position=position):
+                self.outbox.mend(position)
+                self.uplink.put(events.Mended())
+            case commands.AskSnapshot():
+                self.uplink.put(Snapped(None))
+            case events.BecomeFork():
+                self.outbox.fork()
+                self.begin()
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.uplink.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    with contextlib.closing(new_outbox(tmp_path / "outbox.db")) as opened:
+        fill(opened, 5)
+        yield opened
+
+
+async def until(condition, timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        await asyncio.sleep(0.005)
+
+
+async def test_the_outbox_is_sent_acknowledged_and_left_with_goodbye(outbox):
+    async with peer() as (collector, port):
+        agent = Agent(outbox, port)
+        async with agent.running() as task:
+            await until(lambda: agent.uplink.current_wanted == position_of(0, 5))
+            assert agent.uplink.link.state == "online"
+            agent.uplink.leave(Leaving.STOP)
+            await asyncio.wait_for(task, 5)
+        assert collector.places == [(0, seq) for seq in range(5)]
+        assert collector.kinds()[-1] == "goodbye"
+        assert agent.asked[0] == SetMode(Mode.ONLINE)
+        assert agent.asked[-1] == SetMode(Mode.OFFLINE)
+        assert agent.uplink.link.acked_at_ns
+
+
+async def test_heartbeats_guards_watch_and_keyframes_reach_whom_they_concern(outbox):
+    async with peer() as (collector, port):
+        collector.greeting = [
+            pb.Down(blob=pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=HOT.hash, content=HOT.to_bytes())),
+            pb.Down(watch=pb.Watch(lease_s=0)),
+            pb.Down(keyframe_now=pb.KeyframeNow()),
+        ]
+        agent = Agent(outbox, port)
+        async with agent.running():
+            await until(lambda: "heartbeat" in collector.kinds() and events.AskKeyframe() in agent.asked)
+            assert events.SetGuards(HOT.hash, HOT.to_bytes()) in agent.asked
+            watched = agent.asked.index(SetMode(Mode.WATCHED))
+            await until(lambda: SetMode(Mode.ONLINE) in agent.asked[watched:])  # the lease is over
+            await collector.stop()
+            await until(lambda: agent.uplink.link.state == "offline")
+            await collector.start(port)
+            await until(lambda: collector.kinds().count("hello") == 2)
+        hello = [up.hello for up in collector.received if up.HasField("hello")][1]
+        assert hello.guards_hash == HOT.hash
+
+
+async def test_a_collector_that_comes_back_gets_the_rest(outbox):
+    async with peer() as (collector, port):
+        await collector.stop()
+        agent = Agent(outbox, port)
+        async with agent.running():
+            await until(lambda: "UNAVAILABLE" in agent.uplink.link.trouble)
+            collector.acks = False
+            await collector.start(port)
+            await collector.until(lambda: len(collector.places) == 5)
+            await collector.stop()
+            collector.acks = True
+            await collector.start(port)
+            await until(lambda: outbox.wanted == position_of(0, 5))
+            fill(outbox, 2, stream_no=1)
+            agent.uplink.written(Written(position_of(1, 2), 1, START))
+            await until(lambda: outbox.wanted == position_of(1, 2))
+        assert collector.places == [(0, seq) for seq in range(5)] * 2 + [(1, 0), (1, 1)]
+
+
+async def test_a_refusal_is_told_and_tried_again(outbox):
+    async with peer() as (collector, port):
+        collector.refuse = pb.Refuse(code=pb.Refuse.CODE_IDENTITY, text="nobody knows you")
+        agent = Agent(outbox, port)
+        async with agent.running():
+            await until(lambda: collector.conversations >= 2)
+            assert agent.uplink.link.trouble == "refused: nobody knows you"
+            collector.refuse = None
+            await until(lambda: outbox.wanted == position_of(0, 5))
+
+
+async def test_what_is_no_collector_is_told(outbox, monkeypatch):
+    monkeypatch.setattr("edge_agent.conversation.WELCOME_S", 0.2)
+    monkeypatch.setattr("edge_agent.conversation.TICK_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as other:  # takes connections and says nothing
+        agent = Agent(outbox, other.getsockname()[1])
+        async with agent.running():
+            await until(lambda: "is this a collector?" in agent.uplink.link.trouble)
+
+
+async def test_a_twin_is_asked_only_once_to_become_another(outbox):
+    async with peer() as (collector, port):
+        collector.greeting = [pb.Down(fork=pb.Fork())]
+        before = outbox.outbox_id
+        agent = Agent(outbox, port)
+        async with agent.running():
+            await until(lambda: outbox.outbox_id != before)
+            collector.greeting = []
+            await until(lambda: outbox.wanted == position_of(0, 5))
+        assert agent.asked.count(events.BecomeFork()) <= 2
+
+
+async def test_broken_rows_are_mended_on_the_way(outbox):
+    outbox._db.execute("UPDATE batches SET content = x'00' WHERE position = 1")
+    async with peer() as (collector, port):
+        agent = Agent(outbox, port)
+        async with agent.running():
+            await until(lambda: "gap" in collector.kinds() and outbox.wanted == position_of(0, 5))
+        assert collector.places == [(0, 0), (0, 3), (0, 4)]
+
+
+async def test_a_parked_vehicle_says_goodbye_sleeps_and_comes_back(outbox):
+    async with peer() as (collector, port):
+        agent = Agent(outbox, port)
+        async with agent.running():
+            await until(lambda: outbox.wanted == position_of(0, 5))
+            agent.uplink.leave(Leaving.PARK)
+            await until(lambda: agent.uplink.link.state == "parked")
+            assert collector.received[-1].goodbye.reason == pb.Goodbye.REASON_PARKED
+            agent.uplink.leave(None)
+            await until(lambda: collector.kinds().count("hello") == 2)
+
+
+async def test_stopping_does_not_wait_for_a_collector_that_is_not_there(outbox):
+    async with peer() as (collector, port):
+        await collector.stop()
+        agent = Agent(outbox, port)
+        async with agent.running() as task:
+            await until(lambda: agent.uplink.link.trouble != "")
+            agent.uplink.leave(Leaving.STOP)
+            await asyncio.wait_for(task, 2)
