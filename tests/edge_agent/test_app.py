@@ -113,10 +113,10 @@ async def test_a_signal_ends_it_in_time_with_everything_stored_and_sent(tmp_path
         os.kill(os.getpid(), signal.SIGTERM)
         assert await asyncio.wait_for(running, 5) == 0
         assert time.monotonic() - begun < 5
+    assert list(tmp_path.glob("outbox.db-wal")) == [], "the database is left as one file"
     rows, _ = everything(config.outbox.path)
     assert [(row.stream_no, row.seq) for row in rows] == collector.places
     assert collector.kinds()[-1] == "goodbye"
-    assert list(tmp_path.glob("outbox.db-wal")) == [], "the database is left as one file"
 
 
 async def test_without_a_collector_it_ends_in_time_too_and_the_next_run_sends_the_rest(tmp_path):
