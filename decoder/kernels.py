@@ -3,6 +3,8 @@
 Rules
 - They allocate nothing, raise nothing and take arrays; the callers see to sizes and ranges. So they can be compiled
   ahead of time, and run without the lock.
+- Their parts take numbers only: an array that is handed on in a loop is counted each time, which costs more than the
+  decoding of a signal.
 - No fast-math: the same bits everywhere.
 - A frame that is too short for a signal does not carry it; a frame with an unknown multiplexor value carries nothing.
 """
@@ -12,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from codec.kernel import kernel
 from decoder.tables import (
     ARITHMETIC,
     AS_IT_IS,
@@ -49,11 +51,6 @@ CASE_MAX = 1 << 62  # beyond every value that a multiplexor's case can have
 
 _U32 = np.uint64(32)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
-
-
-def kernel(function: Any) -> Any:
-    """Compiled; parts of kernels take numbers only, because an array that is handed on is counted, which costs more."""
-    return njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function)
 
 
 @kernel
@@ -189,7 +186,8 @@ def find_paths(
     """
     row_count = 0
     for i in range(matched.size):
-        paths[i, :] = -1
+        for at in range(paths.shape[1]):
+            paths[i, at] = -1
         if matched[i] < 0:
             continue
         paths[i, 0] = messages[matched[i], 0]

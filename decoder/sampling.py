@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from codec.kernel import kernel
 from codec.records import Availability
 from codec.schema import NS
-from decoder.kernels import extended, kernel, outside, raw_bits, raw_value
+from decoder.kernels import extended, outside, raw_bits, raw_value
 from decoder.tables import (
     BIG_ENDIAN,
     CODES_END,
