@@ -21,7 +21,7 @@ from codec.schema import HASH_BYTES
 BLOCK_VERSION = 1
 KEYFRAME, SKIP, NAMED, SAME = 0x10, 0x20, 0x40, 0x80
 AS_BEFORE = 0  # a header's record count: as many as in the block before
-_VARINT_BYTES_MAX = 10
+_VARINT_BYTES_MAX = 9
 _US = 1000
 
 
@@ -75,6 +75,11 @@ def render_header(header: Header, digest: int) -> bytes:
     return b"".join(parts)
 
 
+def with_digest(header: bytes, digest: int) -> bytes:
+    """The same header with another digest byte."""
+    return header[:1] + bytes((digest,)) + header[2:]
+
+
 def parse_header(
     content: bytes, facts_offset_ns: int, guards_hash: bytes, prior_hash: bytes
 ) -> tuple[Header, int, int]:
@@ -89,6 +94,8 @@ def parse_header(
         raise UnknownBlock(
             f"a block of version {version}; this software reads {BLOCK_VERSION}", ("version", version)
         )
+    if flags & NAMED and not flags & KEYFRAME:
+        raise DamagedBlock("a block that is no keyframe and names guards")
     if flags & KEYFRAME and flags & (SAME | SKIP):
         raise DamagedBlock("a keyframe that refers to the block before it")
     count, at = (AS_BEFORE, 2) if flags & SAME else _read_varint(content, 2)
@@ -107,12 +114,16 @@ def parse_header(
         prior_hash, at = _read_hash(content, at)
     if at > len(content):
         raise DamagedBlock("a block that ends in its header")
+    clock_offset_ns = facts_offset_ns + _unzigzag(clock >> 1) * _US
+    first_record = start - _unzigzag(missed)
+    if first_record < 0 or abs(clock_offset_ns) >= 1 << 63:
+        raise DamagedBlock("a keyframe of an impossible record count or clock")
     keyframe = Keyframe(
-        clock_offset_ns=facts_offset_ns + _unzigzag(clock >> 1) * _US,
+        clock_offset_ns=clock_offset_ns,
         clock_synchronised=bool(clock & 1),
         guards_hash=guards_hash,
         prior_hash=prior_hash,
-        first_record=start - _unzigzag(missed),
+        first_record=first_record,
         previous_digest=digest,
         named=bool(flags & NAMED),
         facts_offset_ns=facts_offset_ns,

@@ -137,7 +137,9 @@ def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
                 if space.values[i] < 0 or space.values[i] >= turn:
                     circular = 0
         circular = code_bit(coder, buffer, ctx, C_FLAGS, circular)
-        state[LAST] = state[LAST] % turn
+        turns = state[LAST] - state[LAST] % turn
+        state[LAST] -= turns
+        state[LEVEL] -= turns << FRACTION
     fresh = state[FRESH] == 1
     if fresh:
         _code_start(coder, buffer, ctx, state, p[STEP], space.values[0])

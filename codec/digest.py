@@ -20,10 +20,10 @@ class Digest:
         same.value = self.value
         return same
 
-    def add(self, seq: int, first_tick: int, record_count: int, columns: np.ndarray) -> None:
-        """`columns` uint64[m, 2]: the sums over each column's counts, availability and predictor state."""
+    def add(self, seq: int, first_tick: int, record_count: int, header: bytes, columns: np.ndarray) -> None:
+        """`header` with digest byte 0; `columns` uint64[m, 2]: sums over each column's counts, availability and state."""
         place = seq.to_bytes(8, "little") + first_tick.to_bytes(8, "little", signed=True)
-        self.value = zlib.crc32(place + record_count.to_bytes(4, "little"), self.value)
+        self.value = zlib.crc32(place + record_count.to_bytes(4, "little") + header, self.value)
         self.value = zlib.crc32(columns.astype("<u8").tobytes(), self.value)
 
     @property

@@ -33,10 +33,8 @@ C_CLASSIC = C_SMOOTH + residuals.SMOOTH_CONTEXTS
 C_HOLT = C_CLASSIC + residuals.SMOOTH_CONTEXTS
 C_FILTER = C_HOLT + residuals.SMOOTH_CONTEXTS
 C_SPARSE = C_FILTER + residuals.FILTER_CONTEXTS
-CONTEXTS = C_SPARSE + residuals.SPARSE_CONTEXTS
-C_PATTERN = C_HOLD  # a column has patterns or models, never both
-assert C_PATTERN + patterns.PATTERN_CONTEXTS <= CONTEXTS
-
+C_PATTERN = C_SPARSE + residuals.SPARSE_CONTEXTS
+CONTEXTS = C_PATTERN + patterns.PATTERN_CONTEXTS
 
 # Room for a body: random 47-bit counts cost under 10 bytes each; contexts that expect otherwise, some more.
 BODY_BYTES_PER_VALUE = 32

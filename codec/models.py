@@ -19,10 +19,10 @@ from codec.layout import (
     C_HOLD,
     C_HOLT,
     C_LINE,
+    C_PATTERN,
     C_SMOOTH,
     C_SPARSE,
     CLASSIC,
-    CONTEXTS,
     FILTER,
     FORCED,
     GRID,
@@ -108,22 +108,26 @@ def run_model(coder, buffer, ctx, model, correct, p, count, found, state, space)
 @kernel
 def settle(state, model, column, count):
     """Carries a block's end over into the state that the other models start from."""
+    before = state[LAST]
     last = column[count - 1]
-    if model == HOLD or model == LINE or model == FILTER or model == SPARSE:
-        state[LEVEL] = last << FRACTION
-        state[TREND] = 0
-        if model == LINE and count > 1:
-            state[TREND] = (column[count - 1] - column[count - 2]) << FRACTION
     if model != FILTER and model != SPARSE:
-        fresh = min(ORDER, count - 1)
+        fresh = min(ORDER, count)
         for k in range(ORDER - 1, fresh - 1, -1):
             state[HISTORY + k] = state[HISTORY + k - fresh]
         for k in range(fresh):
-            state[HISTORY + k] = column[count - 1 - k] - column[count - 2 - k]
+            i = count - 1 - k
+            state[HISTORY + k] = column[i] - (column[i - 1] if i > 0 else before)
         run = 0
-        while run < count - 1 and column[count - 1 - run] == column[count - 2 - run]:
+        while run < count and column[count - 1 - run] == (
+            column[count - 2 - run] if run < count - 1 else before
+        ):
             run += 1
-        state[RUN] = run
+        state[RUN] = run if run < count else min(state[RUN] + count, 1 << 20)
+    if model == HOLD or model == LINE or model == FILTER or model == SPARSE:
+        state[LEVEL] = last << FRACTION
+        state[TREND] = 0
+        if model == LINE:
+            state[TREND] = state[HISTORY] << FRACTION
     if model != LINE:
         state[RISE] = column[count - 1] - column[count - 2] if model == HOLT and count > 1 else 0
         state[LENGTH] = 1
@@ -152,7 +156,7 @@ def _context_range(model):
         return C_HOLT, C_FILTER
     if model == FILTER:
         return C_FILTER, C_SPARSE
-    return C_SPARSE, CONTEXTS
+    return C_SPARSE, C_PATTERN
 
 
 @kernel

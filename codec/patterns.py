@@ -14,7 +14,8 @@ from codec.kernel import kernel
 from codec.range_coder import DECODING, STATUS, STATUS_DAMAGED, code_bit, code_raw
 
 _RUNS = 64
-PATTERN_CONTEXTS = _RUNS + 128 + 128
+_SIX_BITS = 64  # contexts of a tree
+PATTERN_CONTEXTS = _RUNS + 2 * _SIX_BITS
 
 
 @kernel
@@ -70,7 +71,7 @@ def code_patterns(coder, buffer, ctx, base, values, changes, count, last, run, c
             ):
                 trailing += 1
         leading = _code_six_bits(coder, buffer, ctx, base + _RUNS, leading)
-        trailing = _code_six_bits(coder, buffer, ctx, base + _RUNS + 128, trailing)
+        trailing = _code_six_bits(coder, buffer, ctx, base + _RUNS + _SIX_BITS, trailing)
         width = 64 - leading - trailing
         if width < 1:
             coder[STATUS] = STATUS_DAMAGED

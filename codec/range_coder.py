@@ -5,7 +5,7 @@ the argument is ignored and the value comes from the bytes. So whatever is writt
 
 The coder (Martin 1979, carry propagation as in LZMA) is an int64[8] array; see the indices below. A probability is
 the mean of a fast and a slow estimate, 16 bits each, of the next bit being 0; it lives in ctx[i, 0] and ctx[i, 1].
-Reading past the end gives zero bytes: trailing zeros are not written.
+Reading past the end gives zero bytes: up to SLACK_BYTES trailing zeros are not written.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _LOWEST, _HIGHEST = 32, 65536 - 32
 _EVEN = 32768
 _TOP = 1 << 24
 _MASK = 0xFFFFFFFF
+
+SLACK_BYTES = 4  # so far a reader of a sound code word gets past its end, and no further
 
 # Contexts that `code_int` uses, from its base on.
 EXPONENT_MAX = 62
@@ -110,7 +112,8 @@ def finish_encoding(coder, buffer):
     for _ in range(5):
         _push(coder, buffer)
     size = max(0, min(coder[POSITION], buffer.size))
-    while size > 0 and buffer[size - 1] == 0:
+    shortest = max(0, size - SLACK_BYTES)
+    while size > shortest and buffer[size - 1] == 0:
         size -= 1
     return size
 

@@ -187,10 +187,13 @@ class Schema:
 
 
 _DEFAULTS = asdict(Signal(name="default"))
+_NUMBERS = set(_DEFAULTS) - {"name", "unit", "source", "kind", "labels"}
 
 
 def _without_defaults(signal: Signal) -> dict[str, Any]:
     entry = {key: value for key, value in asdict(signal).items() if key == "name" or value != _DEFAULTS[key]}
+    for key in _NUMBERS & set(entry):
+        entry[key] = float(entry[key])  # 360 and 360.0 are one signal, so they are one text
     if "kind" in entry:
         entry["kind"] = int(entry["kind"])
     return entry
@@ -201,10 +204,6 @@ def _signal(entry: dict[str, Any]) -> Signal:
     if unknown:
         raise SchemaError(f"signal {entry.get('name')}: unknown keys {sorted(unknown)}")
     texts = {key: str(entry[key]) for key in ("name", "unit", "source") if key in entry}
-    numbers = {
-        key: float(value)
-        for key, value in entry.items()
-        if key not in {"name", "unit", "source", "kind", "labels"}
-    }
+    numbers = {key: float(value) for key, value in entry.items() if key in _NUMBERS}
     labels = tuple((int(count), str(word)) for count, word in entry.get("labels", ()))
     return Signal(**texts, **numbers, kind=Kind(entry.get("kind", 0)), labels=labels)  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ Rules
 - Everything is a function of (schema, facts, guards, prior, records, keyframe yes or no). The same blocks come out on
   every machine, and their decoder ends in the same state as their encoder, to the bit.
 - A keyframe resets all state; a block that is none builds on the one before it. Nothing else may come between.
-- Every block proves itself: one byte of a digest over stream, seq, ticks, availability, counts and predictor state;
-  the keyframe that follows carries four bytes of the digest of the whole group before it.
+- Every block proves itself: one byte of a digest over stream, seq, header, ticks, availability, counts and predictor
+  state; the keyframe that follows carries four bytes of the digest of the whole group before it.
 - A block that cannot be decoded changes nothing: the decoder works on copies and assigns them at the end.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.block import AS_BEFORE, BLOCK_VERSION, Header, Keyframe, parse_header, render_header
+from codec.block import AS_BEFORE, BLOCK_VERSION, Header, Keyframe, parse_header, render_header, with_digest
 from codec.columns import code_columns, reset_state
 from codec.digest import Digest
 from codec.errors import DamagedBlock, UnknownBlock
@@ -41,7 +41,7 @@ from codec.layout import (
 )
 from codec.patterns import mark_changes
 from codec.priors import Prior, built_in
-from codec.range_coder import POSITION, STATUS, finish_encoding, start_decoding, start_encoding
+from codec.range_coder import POSITION, SLACK_BYTES, STATUS, finish_encoding, start_decoding, start_encoding
 from codec.records import Availability, Records
 from codec.residuals import LAST, MODEL, ORDER, STATE_SIZE, WEIGHTS
 from codec.schema import Kind, Schema, physical
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BLOCK_RECORDS_MAX = 4096  # 80 s at 50 Hz; bounds what one block can make a reader allocate
-_BODY_SLACK = 4  # bytes that a sound body may be read past its end
+TICK_MAX = 1 << 62  # ticks and their differences stay inside int64
 
 __all__ = ["BLOCK_RECORDS_MAX", "BLOCK_VERSION", "Clock", "DecodedBlock", "EncodedBlock", "Keyframe", "StreamDecoder",
            "StreamEncoder", "StreamFacts", "is_keyframe"]  # fmt: skip
@@ -230,8 +230,9 @@ class StreamEncoder:
         coding.run(coder, buffer, copy, self._intervals, self._changes(copy))
         size = int(finish_encoding(coder, buffer))
         assert coder[STATUS] == 0, int(coder[STATUS])
-        coding.digest.add(self.next_seq, records.first_tick, count, coding.column_digests)
-        content = render_header(header, coding.digest.byte) + buffer[:size].tobytes()
+        head = render_header(header, 0)
+        coding.digest.add(self.next_seq, records.first_tick, count, head, coding.column_digests)
+        content = with_digest(head, coding.digest.byte) + buffer[:size].tobytes()
         coding.end_tick = records.end_tick
         coding.last_count = len(records)
         coding.record_count += count
@@ -331,7 +332,7 @@ class StreamDecoder:
         if count > BLOCK_RECORDS_MAX:
             raise DamagedBlock(f"block {seq} claims {count} records")
         keyframe = header.keyframe
-        before = (coding.contexts.copy(), coding.states.copy(), coding.digest.copy())
+        prior = None
         if keyframe is None:
             if self._next_seq != seq:
                 raise DamagedBlock(f"block {seq} builds on block {seq - 1}, which was not decoded before it")
@@ -343,11 +344,17 @@ class StreamDecoder:
                     f"block {seq} starts from a prior that is not here", ("prior", keyframe.prior_hash)
                 )
             first_tick = facts.origin_tick + header.start
+        if not -TICK_MAX <= first_tick < TICK_MAX:
+            raise DamagedBlock(f"block {seq} begins at tick {first_tick}, which no clock reaches")
+        before = (coding.contexts.copy(), coding.states.copy(), coding.digest.copy())
+        if prior is not None:
             coding.restart(prior)
             coding.digest = Digest(facts.stream_id, seq)
         try:
             records = self._body(content, body_at, first_tick, count)
-            coding.digest.add(seq, first_tick, count, coding.column_digests)
+            coding.digest.add(
+                seq, first_tick, count, with_digest(content[:body_at], 0), coding.column_digests
+            )
             if coding.digest.byte != digest_byte:
                 raise DamagedBlock(f"block {seq} does not match its digest")
         except DamagedBlock:
@@ -366,6 +373,6 @@ class StreamDecoder:
         coder = coding.workspace.coder
         start_decoding(coder, body)
         coding.run(coder, body, records, self._no_guards, records.states)
-        if coder[STATUS] or coder[POSITION] > len(body) + _BODY_SLACK:
+        if coder[STATUS] or coder[POSITION] > len(body) + SLACK_BYTES:
             raise DamagedBlock("a block that ends before its records do, or holds what no encoder writes")
         return records

@@ -46,3 +46,12 @@ def test_any_bytes_give_a_header_or_one_of_two_errors(content):
 def test_a_keyframe_cannot_refer_to_a_block_before_it():
     with pytest.raises(DamagedBlock, match="refers"):
         parse_header(b"\x91\x00\x01\x00", 0, b"", b"")
+
+
+def test_what_does_not_belong_in_a_header_is_refused():
+    with pytest.raises(DamagedBlock, match="names guards"):
+        parse_header(b"\x41\x00\x01\x00\x00", 0, b"", b"")
+    for start, first_record, offset in [(5, -1, 0), (5, 0, 2**63 // 1000 * 1000 + 1000)]:
+        keyframe = Keyframe(offset, True, b"", b"", first_record, 0)
+        with pytest.raises(DamagedBlock, match="impossible"):
+            parse_header(render_header(Header(start, 1, keyframe), 0), 0, b"", b"")

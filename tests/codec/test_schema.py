@@ -25,6 +25,14 @@ def test_labels_ranges_and_sources_are_part_of_it():
     assert Schema.from_bytes(schema.to_bytes()).signals[0] == gear
 
 
+def test_whole_numbers_may_be_written_either_way():
+    whole, broken = (
+        Signal("a", factor=2, circular=360, minimum=0),
+        Signal("a", factor=2.0, circular=360.0, minimum=0.0),
+    )
+    assert Schema(50, (whole,)).hash == Schema(50, (broken,)).hash
+
+
 @pytest.mark.parametrize(
     ("threshold", "factor", "counts"),
     [(2.0, 0.05, 40), (0.15, 0.05, 3), (0.0, 0.05, 0), (0.04, 0.05, 0), (5.0, -0.1, 50)],

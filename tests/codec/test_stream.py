@@ -179,6 +179,29 @@ def test_any_bytes_give_a_block_or_one_error(content: bytes) -> None:
     assert 1 <= len(decoded.records) <= BLOCK_RECORDS_MAX
 
 
+def test_every_bit_of_a_keyframes_header_is_proven_by_its_digest() -> None:
+    schema, _, blocks = encoded_drive()
+    undetected = 0
+    for bit in range(16, 8 * 20):
+        broken = bytearray(blocks[3])
+        broken[bit // 8] ^= 1 << bit % 8
+        try:
+            StreamDecoder(schema, FACTS).decode(3, bytes(broken))
+            undetected += 1
+        except DamagedBlock:
+            pass
+    assert undetected <= 3  # one byte of digest: one in 256
+
+
+def test_ticks_that_no_clock_reaches_are_refused() -> None:
+    schema, records = drive(1)
+    block = StreamEncoder(schema, FACTS).encode(records)
+    for origin in (-(2**63), 2**63 - 1):
+        facts = StreamFacts(FACTS.stream_id, 3, origin, FACTS.clock)
+        with pytest.raises(DamagedBlock, match="no clock"):
+            StreamDecoder(schema, facts).decode(0, block.content)
+
+
 def test_truncated_blocks_are_damaged() -> None:
     schema, _, blocks = encoded_drive()
     for size in range(len(blocks[0]) - 4):
