@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import os
 import shutil
 import sys
@@ -24,7 +23,7 @@ from demo.script import script
 from demo.stage import Stage, StageError
 from demo.vehicles import CAR_DBC, fleet
 from demo.verdict import Verdict, json_report
-from demo.view import LiveView, PlainView, View, bytes_table, fleet_table, verdict_table
+from demo.view import LiveView, PlainView, View, bytes_table, draw, verdict_table
 from demo.warm import warm_up
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     if options.json:
         options.json.write_text(json_report(verdicts, ok=ok, wall_s=wall_s))
     if options.svg:
-        _draw(options.svg, poster, verdicts)
+        options.svg.write_text(draw(poster.at_s, poster.fleet, poster.events, verdicts))
     return 0 if ok else 1
 
 
@@ -171,16 +170,6 @@ def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: 
     console.print(f"{end} after {wall_s:.0f} s. Ask the store yourself:", soft_wrap=True)
     for query in QUERIES:
         console.print(f'  sqlite3 {folder / "collector.db"} "{query}"', soft_wrap=True, markup=False)
-
-
-def _draw(path: Path, poster: Poster, verdicts: Sequence[Verdict]) -> None:
-    canvas = Console(record=True, width=82, file=io.StringIO(), force_terminal=True, highlight=False)
-    canvas.print(fleet_table(poster.at_s, poster.fleet))
-    canvas.print()
-    canvas.print(verdict_table(verdicts))
-    canvas.print()
-    canvas.print(bytes_table(verdicts))
-    path.write_text(canvas.export_svg(title="make demo"))
 
 
 def _cleared(folder: Path) -> Path:

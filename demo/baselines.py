@@ -1,6 +1,7 @@
 """The same records as other people send them: one protobuf message per record, and one JSON object per record.
 
-Measured, not estimated: every record becomes a real message. The baselines are the lean forms of what they stand for: no
+Measured, not estimated: every record becomes a real message (of drives with more than VALUES_MAX values, every k-th,
+which then counts k times). The baselines are the lean forms of what they stand for: no
 vehicle name, no envelope, no transport; a proto3 message leaves out what is 0 or not available, and JSON leaves out
 what is not available and writes no more digits than the signal has.
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from codec.records import Records
     from codec.schema import Schema, Signal
 
+VALUES_MAX = 20_000_000  # ten seconds' work
 NS_PER_MS = 1_000_000
 
 
@@ -44,36 +46,49 @@ def message_class(schema: Schema) -> type[Message]:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("baseline.Record"))
 
 
-def protobuf_bytes(schema: Schema, runs: Iterable[Records]) -> int:
-    """Sum of the sizes of one serialised message per record."""
+def stride(record_count: int, signal_count: int) -> int:
+    """Every how many records one is measured."""
+    return max(1, -(-record_count * signal_count // VALUES_MAX))
+
+
+def protobuf_bytes(schema: Schema, runs: Iterable[Records], every: int = 1) -> int:
+    """Sum of the sizes of one serialised message per record; of every k-th record of a run, if `every` is k."""
     record = message_class(schema)
     names = [f"s{column}" for column in range(len(schema.signals))]
     total = 0
     for run in runs:
-        milliseconds = _milliseconds(schema, run)
-        rows = schema.to_physical(run.counts, run.states).tolist()
+        milliseconds = _milliseconds(schema, run)[::every]
+        rows = schema.to_physical(run.counts[::every], run.states[::every]).tolist()
+        part = 0
         for timestamp_ms, row in zip(milliseconds, rows, strict=True):
             values = {name: value for name, value in zip(names, row, strict=True) if value == value}  # noqa: PLR0124 (NaN)
-            total += len(record(timestamp_ms=timestamp_ms, **values).SerializeToString())
+            part += len(record(timestamp_ms=timestamp_ms, **values).SerializeToString())
+        total += _scaled(part, len(milliseconds), len(run))
     return total
 
 
-def json_bytes(schema: Schema, runs: Iterable[Records]) -> int:
-    """Sum of the sizes of one compact JSON object per record, newline included."""
+def json_bytes(schema: Schema, runs: Iterable[Records], every: int = 1) -> int:
+    """Sum of the sizes of one compact JSON object per record, newline included; `every` as above."""
     names = schema.names
     digits = [_decimals(signal) for signal in schema.signals]
     total = 0
     for run in runs:
-        milliseconds = _milliseconds(schema, run)
-        values = schema.to_physical(run.counts, run.states)
+        milliseconds = _milliseconds(schema, run)[::every]
+        values = schema.to_physical(run.counts[::every], run.states[::every])
+        part = 0
         for column, places in enumerate(digits):
             if places is not None:
                 values[:, column] = np.round(values[:, column], places)
         for timestamp_ms, row in zip(milliseconds, values.tolist(), strict=True):
             document = {"timestamp_ms": timestamp_ms}
             document.update((name, value) for name, value in zip(names, row, strict=True) if value == value)  # noqa: PLR0124
-            total += len(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()) + 1
+            part += len(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()) + 1
+        total += _scaled(part, len(milliseconds), len(run))
     return total
+
+
+def _scaled(part_bytes: int, measured: int, records: int) -> int:
+    return part_bytes if measured == records else round(part_bytes * records / measured)
 
 
 def _milliseconds(schema: Schema, run: Records) -> list[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.rules import Rules, evaluate_all
-from demo.baselines import json_bytes, protobuf_bytes
+from demo.baselines import json_bytes, protobuf_bytes, stride
 from demo.comparison import compare
 from demo.side_log import read_side_log
 from demo.verdict import Verdict
@@ -37,6 +37,7 @@ def judge(case: Case, store: Store, rules: Rules) -> Verdict:
     side = read_side_log(case.outbox)
     stored = [(run.facts.stream_no, run.records) for run in store.runs(case.drive.vin)]
     records = [run for _, run in side.committed]
+    every = stride(side.committed_count, len(side.schema.signals))
     return Verdict(
         vin=case.drive.vin,
         model=case.drive.model,
@@ -46,8 +47,8 @@ def judge(case: Case, store: Store, rules: Rules) -> Verdict:
         lost_at_kill=side.lost_at_kill,
         comparison=compare(side.schema, side.committed, stored),
         bytes_wire=case.bytes_wire,
-        bytes_protobuf=protobuf_bytes(side.schema, records),
-        bytes_json=json_bytes(side.schema, records),
+        bytes_protobuf=protobuf_bytes(side.schema, records, every),
+        bytes_json=json_bytes(side.schema, records, every),
         expected=tuple(span.verdict for span in evaluate_all(rules, side.schema, side.committed)),
         found=tuple(tuple(fault[key] for key in FAULT_NAME) for fault in store.faults(case.drive.vin)),
     )

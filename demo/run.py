@@ -7,7 +7,7 @@ import math
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from demo.baselines import protobuf_bytes
@@ -31,10 +31,11 @@ _ROADS = {"REFUSED": "no network", "SILENT": "no answer"}
 
 @dataclass(frozen=True, slots=True)
 class Poster:
-    """The fleet at one instant."""
+    """The fleet at one instant, and all that was done to it."""
 
     at_s: float
     fleet: tuple[Snapshot, ...]
+    events: tuple[tuple[float, str], ...] = ()
 
 
 async def play(stage: Stage, acts: Sequence[Act], epoch: float, drive_s: float, view: View) -> Poster:
@@ -63,7 +64,8 @@ async def play(stage: Stage, acts: Sequence[Act], epoch: float, drive_s: float, 
         if len(arrived) == len(stage.actors) or now_s > drive_s + ARRIVE_S:
             fleet = watch.look()
             view.show(now_s, fleet)
-            return poster or Poster(now_s, tuple(fleet))
+            poster = poster or Poster(now_s, tuple(fleet))
+            return replace(poster, events=tuple((act.at_s, act.text) for act in acts))
         await asyncio.sleep(0.05)
 
 

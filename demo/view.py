@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -15,11 +17,12 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from demo.verdict import Verdict
 
 EVENTS_SHOWN = 10
+SVG_COLUMNS = 82
 PLAIN_EVERY_S = 5.0
 _STATE_STYLES = {
     "online": "green",
@@ -171,6 +174,17 @@ def bytes_table(verdicts: Sequence[Verdict]) -> Table:
             Text(f"{one.reduction_json:.2%}", style="green"),
         )
     return table
+
+
+def draw(
+    at_s: float, fleet: Sequence[Snapshot], events: Sequence[tuple[float, str]], verdicts: Sequence[Verdict]
+) -> str:
+    """An SVG of the fleet at one instant, what happened to it, and how it ended."""
+    canvas = Console(record=True, width=SVG_COLUMNS, file=io.StringIO(), force_terminal=True, highlight=False)
+    canvas.print(fleet_table(at_s, fleet), "", *(_event_line(*event) for event in events), "", sep="\n")
+    canvas.print(verdict_table(verdicts), "", bytes_table(verdicts), sep="\n")
+    svg = canvas.export_svg(title="make demo")
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # the reader's own monospace will do
 
 
 def _table(title: str, texts: Sequence[str]) -> Table:

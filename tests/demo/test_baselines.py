@@ -8,7 +8,7 @@ import numpy as np
 
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal
-from demo.baselines import json_bytes, message_class, protobuf_bytes
+from demo.baselines import json_bytes, message_class, protobuf_bytes, stride
 
 SCHEMA = Schema(50, (Signal("Speed", factor=0.05), Signal("Torque"), Signal("Pressure", kind=Kind.FLOAT32)))
 TICK = 1_700_000_000 * 50
@@ -43,3 +43,12 @@ def test_what_is_not_available_is_left_out():
 def test_thousands_of_signals_stay_off_the_field_numbers_that_protobuf_keeps_for_itself():
     schema = Schema(50, tuple(Signal(f"S{number}") for number in range(4096)))
     assert len(message_class(schema).DESCRIPTOR.fields) == 4097
+
+
+def test_of_a_wide_and_long_drive_every_kth_record_counts_k_times():
+    assert stride(30_000, 37) == 1
+    assert stride(30_000, 1600) == 3
+    counts = np.tile(np.array([[3, -7, PRESSURE_COUNT]], np.int64), (50, 1))
+    run = Records(TICK, counts, np.zeros((50, 3), np.uint8))
+    for size in (protobuf_bytes, json_bytes):
+        assert size(SCHEMA, [run], 3) == size(SCHEMA, [run])

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 from rich.console import Console
 
-from demo.view import LiveView, PlainView, Snapshot, bytes_table, fleet_table, verdict_table
+from demo.view import LiveView, PlainView, Snapshot, bytes_table, draw, fleet_table, verdict_table
 from tests.demo.test_verdict import GOOD
 
 ONE = Snapshot("Model 3", "city", "no network", 12345, 7, 4321, 4_000_000, faults_open=1, faults=2)
 
-WIDE = Snapshot(
-    "Model S Plaid",
-    "overheating",
-    "no network",
-    123_456,
-    1234,
-    123_456,
-    99_000_000,
-    faults_open=12,
-    faults=12,
-)
+WIDE = Snapshot("Model S Plaid", "overheating", "no network", 30_500, 123, 99_999, 9_900_000, 1, 12)
 BUSY = replace(
     GOOD, model="Model S Plaid", records_sampled=30_500, bytes_wire=99_999, bytes_protobuf=9_999_999
 )
@@ -79,6 +70,14 @@ def test_tables_fit_a_terminal_of_80_columns():
         where, out = console()
         where.print(table)
         assert max(len(line.rstrip()) for line in out.getvalue().splitlines()) <= 80
+
+
+def test_the_picture_tells_the_story_and_needs_nothing_from_the_network():
+    svg = draw(26.7, [ONE], [(8.4, "dead zone 1"), (26.4, "SIGKILL to the agent")], [GOOD])
+    for text in ("SIGKILL", "dead", "Model", "whole"):
+        assert text in svg
+    assert "font-face" not in svg
+    assert re.findall(r"https?://(?!www\.w3\.org|www\.textualize\.io)", svg) == []
 
 
 def test_plain_lines_come_now_and_then():
