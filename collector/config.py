@@ -15,12 +15,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.rules import DEFAULT_FILE
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "DEADRECKON_COLLECTOR_"
+SHIPPED_RULES = (
+    Path(__file__).with_name("rules") / "default.toml"
+)  # by path: `--help` need not load the rules
 AGENTS_KEYS = frozenset({"address"})
 WINDOW_BYTES_MAX = 16 << 20
 ACK_WITHIN_S_MAX = 3600.0
@@ -36,7 +37,7 @@ class Config:
 
     listen: str = "127.0.0.1:50051"  # host:port; port 0 takes any that is free
     store: Path = Path("collector.db")
-    rules: Path = DEFAULT_FILE
+    rules: Path = SHIPPED_RULES
     window_bytes: int = 256 << 10  # unacknowledged, per vehicle, at most
     ack_within_s: float = 100.0  # how long a vehicle keeps what is durable here without knowing it
     insecure: bool = False  # listen beyond loopback without TLS

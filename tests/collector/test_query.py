@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from collector.__main__ import main
+from tests.collector.vehicle import Vehicle
+
+
+@pytest.fixture
+def ask(bench, connected, capsys):
+    """Runs `collector query`; 40 records, of which 10 are too hot, then a gap, then 10 more."""
+    bench.take(connected.drive(20), connected.drive(10, temp=46.0), connected.drive(10))
+    connected.drive(10)
+    bench.take(connected.gap(3, 3, 50), connected.drive(10, keyframe=True))
+
+    def run(*arguments, status=0) -> str:
+        assert main(["query", *arguments, "--store", str(bench.path)]) == status
+        told = capsys.readouterr()
+        return told.err if status else told.out
+
+    return run
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_vehicles_faults_gaps_and_streams_in_every_format(ask):
+    assert "asset:one" in ask("vehicles")
+    assert "HOT" in ask("faults")
+    assert json.loads(ask("faults", "--format", "json"))[0]["evidence"]["when"] == "Temp > 45"
+    assert [row["records"] for row in rows(ask("gaps", "--format", "csv"))] == ["10"]
+    (stream,) = json.loads(ask("streams", "--vin", "asset:one", "--format", "json"))
+    assert (stream["records"], stream["began_at"]) == (50, "2023-11-14T22:13:20.000Z")
+
+
+def test_a_signal_at_full_rate_over_a_range(ask):
+    found = rows(
+        ask(
+            "signal",
+            "Temp",
+            "Gear",
+            "--from",
+            "2023-11-14T22:13:21.900Z",
+            "--to",
+            "2023-11-14T22:13:22.200Z",
+            "--format",
+            "csv",
+        )
+    )
+    assert [row["timestamp"][-7:] for row in found] == ["21.900Z", "22.000Z", "22.100Z"]
+    assert [float(row["Temp"]) for row in found] == pytest.approx([20, 46, 46], abs=0.5)
+    assert {row["Gear"] for row in found} == {"D"}
+
+
+def test_nothing_is_interpolated_in_a_gap(ask):
+    found = [row["timestamp"] for row in rows(ask("signal", "Temp", "--format", "csv"))]
+    assert len(found) == 50
+    assert not [text for text in found if "22:13:24.000" <= text[11:23] < "22:13:25.000"]
+
+
+def test_a_rate_thins_out(ask):
+    found = json.loads(ask("signal", "Temp", "--rate", "1", "--format", "json"))
+    assert [row["timestamp"][-7:] for row in found] == ["20.000Z", "21.000Z", "22.000Z", "23.000Z", "25.000Z"]
+
+
+def test_without_a_name_signals_are_listed(ask):
+    assert [row["signal"] for row in rows(ask("signal", "--format", "csv"))] == ["Gear", "Speed", "Temp"]
+
+
+def test_faults_by_severity(ask):
+    assert json.loads(ask("faults", "--severity", "INFO", "--format", "json")) == []
+    assert "nothing is stored" in ask("faults", "--open")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["vehicles", "--vin", "asset:nobody"], "no vehicle asset:nobody"),
+        (["signal", "Tmp"], "has no signal Tmp"),
+        (["signal", "Temp", "--from", "yesterday"], "is no time"),
+        (["signal", "Temp", "--rate", "0"], "must be more than 0"),
+    ],
+)
+def test_a_question_without_an_answer_says_what_can_be_asked(ask, arguments, says):
+    assert says in ask(*arguments, status=1)
+
+
+def test_which_vehicle_must_be_said_where_there_are_more(bench, ask):
+    bench.take(Vehicle("asset:two", outbox=2).greeting)
+    assert "say which vehicle with --vin; known are asset:one, asset:two" in ask("signal", "Temp", status=1)
+
+
+def test_a_store_that_is_missing_is_named(tmp_path, capsys):
+    assert main(["query", "vehicles", "--store", str(tmp_path / "none.db")]) == 1
+    assert "there is no store" in capsys.readouterr().err
