@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from decoder.plan import Plan
     from decoder.signals import Bus
 
-FRAMES_PER_S_MAX = 9_000  # of wall time: what one agent reads on a slow core beside everything else
-WALL_S_MIN, WALL_S_MAX = 24.0, 60.0  # shorter, and the cuts get shorter than a restart takes
+FRAMES_PER_S_MAX = 10_000  # of wall time: what one agent reads on a slow core beside everything else
+WALL_S_MIN, WALL_S_MAX = 24.0, 50.0  # shorter, and the cuts get shorter than a restart takes
 SPEED_WANTED = 5.0
 SILENCE_S_MAX = 60.0  # longer ones are played as that long (see replay_logs.bus)
 BUS = "can0"
