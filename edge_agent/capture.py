@@ -264,13 +264,15 @@ class Capture:
             self._tell(Written(batches[-1].end, self.pipeline.name.stream_no, self.pipeline.end_tick or 0))
 
     def _limit_bytes(self) -> int:
-        """The quota, or less where the disk is nearly full."""
+        """The quota, or what the file has already where the disk is nearly full: it does not shrink, so evicting
+        more would cost records and free nothing.
+        """
         try:
             disk = shutil.disk_usage(Path(self._settings.path).parent)
         except OSError:
             return self._settings.quota_bytes
         spare = disk.free - int(disk.total * DISK_FREE_SHARE)
-        return min(self._settings.quota_bytes, self.outbox.used_bytes() + spare)
+        return min(self._settings.quota_bytes, self.outbox.file_bytes() + max(0, spare))
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

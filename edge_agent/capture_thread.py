@@ -190,6 +190,8 @@ class CaptureThread:
         while not self._stop.is_set():  # acknowledgements go on coming
             self._inbox.take(IDLE_S)
             self._serve(capture)
+        if capture.waiting:
+            log.error("the outbox could not be written to the end; the newest records are lost")
 
     def _take(self, capture: Capture) -> None:
         clock_now = self._wall()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import tomllib
 from pathlib import Path
 from types import MappingProxyType
@@ -82,6 +83,11 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Confi
         )
     if sections["uplink"].retry_min_s > sections["uplink"].retry_max_s:
         mistakes.append(f"{path}: uplink.retry_min_s is larger than uplink.retry_max_s; make it smaller")
+    address = sections["collector"].address
+    if not re.fullmatch(r"\S+:\d{1,5}", address):
+        mistakes.append(
+            f"{path}: collector.address = {address!r}: host:port is wanted, such as 127.0.0.1:50051"
+        )
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     folder = path.parent

@@ -114,7 +114,7 @@ class Outbox:
 
     def _open(self, synchronous: str, *, side_log: bool) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        version = self._pragma("user_version")
         if version > VERSION:
             raise OutboxError(
                 f"{self.path}: outbox of version {version}; this software knows {VERSION}: install the newer one again, "
@@ -212,11 +212,11 @@ class Outbox:
 
     def used_bytes(self) -> int:
         """Bytes of the file that hold something."""
-        pages, free, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
+        return self.file_bytes() - self._pragma("freelist_count") * self._pragma("page_size")
+
+    def file_bytes(self) -> int:
+        """Bytes of the file; it never shrinks."""
+        return self._pragma("page_count") * self._pragma("page_size")
 
     def _evict(self, limit_bytes: int) -> bool:
         open_group = False
@@ -349,6 +349,9 @@ class Outbox:
         self.outbox_id, self.replaces, self.wanted, self._kept_wanted = outbox_id, b"", 0, 0
 
     # SQLite
+
+    def _pragma(self, name: str) -> int:
+        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _fact(self, key: str) -> int | bytes | None:
         row = self._db.execute(SQL["fact"], (key,)).fetchone()

@@ -216,6 +216,15 @@ def test_capture_goes_on_while_the_disk_is_full_and_catches_up(tmp_path):
     run.capture.close()
 
 
+def test_a_disk_that_others_filled_costs_no_records_that_are_stored(run, monkeypatch):
+    run.capture.set_mode(Mode.ONLINE)
+    run.capture.take(frames(START, 2000), CLOCK)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"total": 10**12, "free": 0}))
+    run.capture.take(frames(START + 2000, 2000), CLOCK)
+    run.capture.flush(CLOCK)
+    assert ticks_of(decoded(run.path)) == run.grid.taken
+
+
 def test_a_lock_of_somebody_else_costs_nothing(run):
     import sqlite3
 

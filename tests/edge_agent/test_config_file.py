@@ -74,6 +74,7 @@ def test_a_signal_is_a_threshold_or_a_table():
         ("[signals]\nSpeed = true", ["signals.Speed", "a threshold is wanted"]),
         ("[signals]\nSpeed = { treshold = 1 }", ["signals.Speed.treshold", "did you mean threshold?"]),
         ("[signals]\n", ["[signals]", "is empty"]),
+        ("[collector]\naddress = 'example.org'", ["collector.address", "host:port is wanted"]),
         ("[uplink]\nretry_min_s = 9\nretry_max_s = 3", ["retry_min_s is larger"]),
     ],
 )
