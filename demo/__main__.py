@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except asyncio.CancelledError:
+        return 143
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +100,11 @@ class Bill:
 
 async def _demo(options: argparse.Namespace, console: Console) -> int:
     began = time.monotonic()
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, task.cancel
+    )  # nothing is left running behind
     folder = _cleared(options.folder)
     view: View = LiveView(console) if console.is_terminal else PlainView(console)
     try:
@@ -151,8 +159,8 @@ def _judge(stage: Stage, rules_file: Path | None) -> list[Verdict]:
     store = open_store(stage.store)
     rules = load_rules(rules_file or DEFAULT_FILE)
     cases = [
-        Case(actor.drive, actor.outbox, actor.kills, stage.proxy.traffic(actor.drive.vin).total_bytes)
-        for actor in stage.actors
+        Case(one.drive, one.outbox, one.kills, stage.proxy.traffic(one.drive.vin).total_bytes, one.status)
+        for one in stage.actors
     ]
     return [judge(case, store, rules) for case in cases]
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     _Stretch = tuple[int, Records]
 
 
+ROWS = 1024  # compared at a time: bounds memory, and columns of so many fit a cache
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Counts of records, and the worst error of any signal of any record."""
@@ -60,15 +63,10 @@ def compare(schema: Schema, committed: Iterable[_Stretch], stored: Iterable[_Str
         found += len(mine)
         lacking += len(ours.ticks) - len(mine)
         invented += len(theirs.ticks) - len(its)
-        differs += int(np.count_nonzero(ours.states[mine] != theirs.states[its]))
-        for column, signal in enumerate(schema.signals):
-            both = (ours.states[mine, column] == Availability.AVAILABLE) & (
-                theirs.states[its, column] == Availability.AVAILABLE
-            )
-            errors = error_over_threshold(
-                signal, ours.counts[mine, column][both], theirs.counts[its, column][both]
-            )
-            worst[column] = max(worst[column], errors.max(initial=0.0))
+        for start in range(0, len(mine), ROWS):
+            left, right = mine[start : start + ROWS], its[start : start + ROWS]
+            differs += int(np.count_nonzero(ours.states[left] != theirs.states[right]))
+            worst = np.maximum(worst, _worst_errors(schema, ours, left, theirs, right))
     at = int(np.argmax(worst))
     return Comparison(
         committed=found + lacking,
@@ -80,6 +78,21 @@ def compare(schema: Schema, committed: Iterable[_Stretch], stored: Iterable[_Str
         max_error_over_threshold=float(worst[at]),
         worst_signal=schema.signals[at].name if worst[at] > 0 else "",
     )
+
+
+def _worst_errors(
+    schema: Schema, ours: _Stream, left: NDArray[np.int64], theirs: _Stream, right: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """float64[m]: each signal's largest error over its threshold among pairs of records, given by their rows."""
+    available = Availability.AVAILABLE
+    both = ((ours.states[left] == available) & (theirs.states[right] == available)).T
+    sampled, stored = ours.counts[left].T.copy(), theirs.counts[right].T.copy()
+    worst = np.zeros(len(schema.signals))
+    for column in np.flatnonzero((both & (sampled != stored)).any(axis=1)):
+        where = both[column]
+        errors = error_over_threshold(schema.signals[column], sampled[column][where], stored[column][where])
+        worst[column] = errors.max()
+    return worst
 
 
 def error_over_threshold(

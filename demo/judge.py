@@ -30,6 +30,7 @@ class Case:
     outbox: Path
     kills: int
     bytes_wire: int
+    agent_status: int | None
 
 
 def judge(case: Case, store: Store, rules: Rules) -> Verdict:
@@ -47,6 +48,7 @@ def judge(case: Case, store: Store, rules: Rules) -> Verdict:
         lost_at_kill=side.lost_at_kill,
         comparison=compare(side.schema, side.committed, stored),
         bytes_wire=case.bytes_wire,
+        agent_status=case.agent_status,
         bytes_protobuf=protobuf_bytes(side.schema, records, every),
         bytes_json=json_bytes(side.schema, records, every),
         expected=tuple(span.verdict for span in evaluate_all(rules, side.schema, side.committed)),

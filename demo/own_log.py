@@ -37,6 +37,9 @@ WALL_S_MIN, WALL_S_MAX = 24.0, 50.0  # shorter, and the cuts get shorter than a 
 SPEED_WANTED = 5.0
 SILENCE_S_MAX = 60.0  # longer ones are played as that long (see replay_logs.bus)
 BUS = "can0"
+SIGNALS_MAX = (
+    1_000  # the most telling ones by init's order: both sides' records at full rate have to fit into memory
+)
 BUDGET_MB = 1_000_000  # no budget: what the log does not have is left out instead
 _NS = 1e9
 
@@ -121,7 +124,7 @@ def _signals(dbcs: Sequence[Path], buses: Sequence[Bus], frames: Frames, folder:
     proposed = tomllib.loads(proposal.read_text()).get("signals", {})
     on_one_bus = replace(frames, buses=np.zeros_like(frames.buses))
     occurring = {choice.name for choice in default_choices(buses, on_one_bus)}
-    signals = {name: settings for name, settings in proposed.items() if name in occurring}
+    signals = dict([entry for entry in proposed.items() if entry[0] in occurring][:SIGNALS_MAX])
     if not signals:
         raise OwnLogError(
             f"{', '.join(map(str, dbcs))}: describes no frame of this log; is it the DBC of this vehicle?"

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.5
 RECORDS_MEASURED_MIN = 500
+ROWS_MEASURED = (
+    4  # of the side log, some seconds of driving: the live figure must not take time from the proxy
+)
 ARRIVE_S = 40.0  # after the end of the drives: the last blocks through the last retry
 _ROADS = {"REFUSED": "no network", "SILENT": "no answer"}
 
@@ -101,7 +104,7 @@ class Watch:
 
 
 def _record_bytes(actor: Actor) -> float:
-    """What a record of this vehicle comes to as a protobuf message: measured on what it has committed so far."""
+    """What a record of this vehicle comes to as a protobuf message: measured on what it committed last."""
     side = read_side_log(actor.outbox)
     return protobuf_bytes(side.schema, (records for _, records in side.committed)) / max(
         1, side.committed_count

@@ -44,14 +44,15 @@ class SideLog:
         return self.sampled_count - self.committed_count
 
 
-def read_side_log(outbox: Path) -> SideLog:
-    """Raises SideLogError, DamagedBlock, sqlite3.Error or OSError: the demo cannot judge without it."""
+def read_side_log(outbox: Path, latest: int | None = None) -> SideLog:
+    """All of it, or only the `latest` commits. Raises SideLogError, DamagedBlock, sqlite3.Error or OSError."""
     with closing(sqlite3.connect(f"file:{outbox}?mode=ro", uri=True)) as database:
         schemas = database.execute(
             "SELECT DISTINCT blobs.content FROM streams JOIN blobs ON blobs.hash = schema_hash AND kind = ?",
             (_SCHEMA,),
         ).fetchall()
-        rows = database.execute("SELECT stream_no, content FROM side_log ORDER BY id").fetchall()
+        newest_first = "SELECT stream_no, content FROM side_log ORDER BY id DESC LIMIT ?"
+        rows = database.execute(newest_first, (-1 if latest is None else latest,)).fetchall()[::-1]
     if len(schemas) != 1:
         raise SideLogError(
             f"{outbox}: {len(schemas)} schemas; a vehicle of the demo has one"

@@ -32,6 +32,7 @@ class Actor:
     folder: Path
     agent: Program
     kills: int = 0
+    status: int | None = None  # that its agent ended with by itself
 
     @property
     def outbox(self) -> Path:
@@ -99,6 +100,7 @@ class Stage:
     async def close(self) -> None:
         """Ends everything that was started here, agents first."""
         for actor in self.actors:
+            actor.status = actor.agent.status
             await actor.agent.stop()
         if self._proxy is not None:
             await self._proxy.close()

@@ -31,6 +31,7 @@ class Verdict:
     bytes_json: int
     expected: tuple[Any, ...]
     found: tuple[Any, ...]
+    agent_status: int | None = 0  # exit status; None: still running when its time was over
 
     @property
     def reduction(self) -> float:
@@ -66,6 +67,13 @@ class Verdict:
             wrong.append(
                 f"{self.lost_at_kill:,} sampled records were not committed, at most {self.lost_at_kill_max} may be"
             )
+        if self.agent_status != 0:
+            how = (
+                "did not end by itself"
+                if self.agent_status is None
+                else f"ended with status {self.agent_status}"
+            )
+            wrong.append(f"its agent {how}; see its log")
         if extra := _more(self.found, self.expected):
             wrong.append(f"faults that the sampled records do not show: {extra}")
         if lacking := _more(self.expected, self.found):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal
-from demo.comparison import compare, error_over_threshold
+from demo.comparison import ROWS, compare, error_over_threshold
 
 SPEED = Signal("Speed", "km/h", factor=0.1, threshold=2.0)  # 20 counts
 HEADING = Signal("Heading", "deg", factor=0.1, threshold=5.0, circular=360)  # 50 counts, turn of 3600
@@ -95,6 +95,14 @@ def test_the_worst_error_names_its_signal():
     found = compare(SCHEMA, [(0, run)], [(0, changed(run, 3, 0, count=121))])
     assert found.max_error_over_threshold == pytest.approx(1.05)
     assert not found.whole
+
+
+def test_no_record_of_a_long_drive_is_passed_over():
+    run = records(0, 3 * ROWS)
+    for row in (0, ROWS - 1, ROWS, 3 * ROWS - 1):
+        found = compare(SCHEMA, [(0, run)], [(0, changed(run, row, 0, count=140))])
+        assert (found.max_error_over_threshold, found.worst_signal) == (2.0, "Speed")
+        assert compare(SCHEMA, [(0, run)], [(0, changed(run, row, 0, state=2))]).availability_differs == 1
 
 
 def test_availability_has_to_be_equal():

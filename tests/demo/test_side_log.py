@@ -51,6 +51,8 @@ def test_committed_records_in_order_and_what_was_lost(tmp_path):
     assert found.committed[0][1].equals(first)
     assert found.committed[1][1].equals(second)
     assert (found.sampled_count, found.committed_count, found.lost_at_kill) == (75, 70, 5)
+    (last,) = read_side_log(tmp_path / "outbox.db", latest=1).committed
+    assert last[1].equals(second)
 
 
 def test_a_damaged_row_is_no_verdict(tmp_path):

@@ -57,6 +57,8 @@ def test_what_may_pass_passes():
         ({"lost_at_kill": 51}, "at most 50 may be"),
         ({"lost_at_kill": -1}, "-1 sampled records were not committed"),
         ({"kills": 0}, "at most 0 may be"),
+        ({"agent_status": 1}, "its agent ended with status 1"),
+        ({"agent_status": None}, "its agent did not end by itself"),
         ({"found": ()}, "faults that the store lacks"),
         ({"found": (FAULT, FAULT)}, "faults that the sampled records do not show"),
         ({"found": (("MOTOR_OVERTEMP", *FAULT[1:]),)}, "faults that the store lacks"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 
+import psutil
 import pytest
 
 from demo.__main__ import QUERIES
@@ -66,6 +68,24 @@ def test_the_queries_it_prints_run(ran):
     assert all(query in done.stdout for query in QUERIES)
     assert len(answers[1]) == 10
     assert [row[0] for row in answers[2]] == ["asset:drive"]
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_ends_it_leaves_no_process_behind(tmp_path, signum, status):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "demo", "--folder", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert any("the collector listens" in line for line in demo.stdout)
+        demo.send_signal(signum)
+        demo.stdout.read()
+        assert demo.wait(60) == status
+    left = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if str(folder) in " ".join(process.info["cmdline"] or ())
+    ]
+    assert left == []
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
