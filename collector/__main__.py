@@ -138,7 +138,14 @@ def _tail(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     """Takes a recorded log in as if its vehicle had sent it. The same log twice is taken once."""
-    from collector.importer import ImportRefused, run
+    try:
+        from collector.importer import ImportRefused, run
+    except ImportError as error:
+        print(
+            f"collector: import reads logs and DBCs, and {error.name} is missing: pip install 'deadreckon[collector,logs]'",
+            file=sys.stderr,
+        )
+        return 1
     from collector.rules import RuleError
     from collector.store import StoreError
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codec.records import Availability, Records
-from codec.schema import NS, Kind, Schema, Signal
+from codec.schema import NS, Kind, Signal, physical
 from collector import times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from codec.records import Records
+    from codec.schema import Schema
 
 Value = float | int | str | None
 _FLOAT_DIGITS = 7  # significant ones of a float signal
@@ -28,30 +28,21 @@ class Readable:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self._names = schema.names
-        self._words = [dict(signal.labels) for signal in schema.signals]
-        self._digits = [_digits(signal) for signal in schema.signals]
+        self._written = [_Written(signal) for signal in schema.signals]
 
     def values(self, records: Records, index: int) -> dict[str, Value]:
         """{signal: number, word, or None where it is not available} of one record."""
-        row = records.slice(index, index + 1)
-        physical = self.schema.to_physical(row.counts, row.states)[0]
+        counts, states = records.counts[index].tolist(), records.states[index].tolist()
         return {
-            name: self.value(
-                column, int(row.counts[0, column]), int(row.states[0, column]), float(physical[column])
-            )
-            for column, name in enumerate(self._names)
+            name: None if state else written.value(count)
+            for name, written, count, state in zip(self._names, self._written, counts, states, strict=True)
         }
 
-    def value(self, column: int, count: int, state: int, physical: float) -> Value:
-        if state != Availability.AVAILABLE or not math.isfinite(physical):
-            return None
-        word = self._words[column].get(count)
-        if word is not None:
-            return word
-        digits = self._digits[column]
-        if digits is None:
-            return float(f"{physical:.{_FLOAT_DIGITS}g}")
-        return round(physical, digits) if digits > 0 else round(physical)
+    def column(self, column: int, records: Records) -> list[Value]:
+        """One signal's values."""
+        written = self._written[column]
+        counts, states = records.counts[:, column].tolist(), records.states[:, column].tolist()
+        return [None if state else written.value(count) for count, state in zip(counts, states, strict=True)]
 
     def seconds(self, records: Records, offset_ns: int, *, continues: bool) -> Iterator[tuple[int, str, str]]:
         """(second of Unix time, timestamp, JSON) of the first record in each second.
@@ -60,22 +51,46 @@ class Readable:
         in the block before.
         """
         for index in first_of_seconds(records, self.schema.period_ns, offset_ns, continues=continues):
-            wall_ns = (records.first_tick + int(index)) * self.schema.period_ns + offset_ns
-            data = json.dumps(self.values(records, int(index)), separators=(",", ":"), ensure_ascii=False)
+            wall_ns = (records.first_tick + index) * self.schema.period_ns + offset_ns
+            data = json.dumps(self.values(records, index), separators=(",", ":"), ensure_ascii=False)
             yield wall_ns // NS, times.to_text(wall_ns), data
 
 
-def first_of_seconds(
-    records: Records, period_ns: int, offset_ns: int, *, continues: bool
-) -> NDArray[np.int64]:
+def first_of_seconds(records: Records, period_ns: int, offset_ns: int, *, continues: bool) -> list[int]:
     """Indices of the records that are the first in their second."""
-    # Seconds relative to the first record's own: ticks times periods of a clock gone mad would not fit int64.
-    start_ns = (records.first_tick * period_ns + offset_ns) % NS
-    seconds = (start_ns + np.arange(len(records), dtype=np.int64) * period_ns) // NS
-    first = np.ones(len(records), np.bool_)
-    first[1:] = seconds[1:] != seconds[:-1]
-    first[0] = not continues or start_ns < period_ns
-    return np.flatnonzero(first)
+    # In Python's integers: ticks times periods of a clock gone mad would not fit int64.
+    into_second_ns = (records.first_tick * period_ns + offset_ns) % NS
+    first = [] if continues and into_second_ns >= period_ns else [0]
+    count, left_ns = len(records), NS - into_second_ns
+    while (index := -(-left_ns // period_ns)) < count:
+        first.append(index)
+        left_ns += NS
+    return first
+
+
+class _Written:
+    """How one signal's counts are written. Arrays would be slower: one record a second is all that is made of most."""
+
+    __slots__ = ("_digits", "_factor", "_offset", "_signal", "_words")
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self._words = dict(signal.labels)
+        self._digits = _digits(signal)
+        self._factor, self._offset = signal.factor, signal.offset
+
+    def value(self, count: int) -> Value:
+        word = self._words.get(count)
+        if word is not None:
+            return word
+        digits = self._digits
+        if self._signal.kind is Kind.SCALED and digits is not None:
+            number = count * self._factor + self._offset
+            return round(number, digits) if digits > 0 else round(number)
+        number = float(physical(self._signal, np.array([count], np.int64))[0])
+        if not math.isfinite(number):
+            return None
+        return float(f"{number:.{_FLOAT_DIGITS}g}") if digits is None else round(number, digits)
 
 
 def to_json(values: dict[str, Any]) -> str:

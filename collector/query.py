@@ -53,6 +53,10 @@ def run(options: argparse.Namespace) -> None:
         case _:
             assert_never(options.what)
     PRINTERS[options.format](columns, rows)
+    if store.unreadable:
+        print(
+            f"collector: {store.unreadable} stored blocks could not be read and are left out", file=sys.stderr
+        )
 
 
 VEHICLE_COLUMNS = (
@@ -144,26 +148,17 @@ def values(
     slot = None
     for run in store.runs(vin, start_ns, end_ns):
         readable = readables.setdefault(run.schema.hash, Readable(run.schema))
-        columns = {name: run.schema.index(name) for name in names if name in run.schema.names}
-        records = run.records
-        physical = run.schema.to_physical(records.counts, records.states)
-        for index in range(len(records)):
+        columns = {
+            name: readable.column(run.schema.index(name), run.records) if name in run.schema.names else None
+            for name in names
+        }
+        for index in range(len(run.records)):
             at_ns = wall_ns(run, index)
             if step_ns and slot == (slot := (run.outbox_id, run.facts.stream_no, at_ns // step_ns)):
                 continue
             row: Row = {"timestamp": times.to_text(at_ns)}
-            for name in names:
-                column = columns.get(name)
-                row[name] = (
-                    None
-                    if column is None
-                    else readable.value(
-                        column,
-                        int(records.counts[index, column]),
-                        int(records.states[index, column]),
-                        float(physical[index, column]),
-                    )
-                )
+            for name, column in columns.items():
+                row[name] = None if column is None else column[index]
             yield row
 
 

@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -92,10 +92,11 @@ class RuleState:
     episodes: Mapping[str, Episode] = field(default_factory=dict)  # by rule code
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "end": self.end,
-            "episodes": {code: asdict(episode) for code, episode in self.episodes.items()},
+        names = [one.name for one in fields(Episode)]
+        episodes = {
+            code: {name: getattr(episode, name) for name in names} for code, episode in self.episodes.items()
         }
+        return {"end": self.end, "episodes": episodes}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> RuleState:
@@ -224,6 +225,8 @@ class _Block:
         self.bound = bound
         self.stream_no = stream_no
         self.records = records
+        self._low = records.counts.min(axis=0).tolist()
+        self._high = records.counts.max(axis=0).tolist()
         self._atoms: dict[Comparison, Truth] = {}
 
     def truth(self, expression: Expression) -> Truth:
@@ -245,6 +248,26 @@ class _Block:
                 return np.logical_or.reduce([p[0] for p in parts]), np.logical_and.reduce(
                     [p[1] for p in parts]
                 )
+            case _:
+                assert_never(expression)
+
+    def may_hold(self, expression: Expression) -> bool:
+        """False only if it holds nowhere; told by extremes, which is what most rules on most blocks come to."""
+        match expression:
+            case Comparison():
+                place = self.bound.atoms[expression]
+                if place is None:
+                    return False
+                column, interval = place
+                if interval.negated or self.bound.schema.signals[column].kind is not Kind.SCALED:
+                    return True
+                return bool(self._high[column] >= interval.low and self._low[column] <= interval.high)
+            case Not():
+                return True
+            case And(operands):
+                return all(self.may_hold(operand) for operand in operands)
+            case Or(operands):
+                return any(self.may_hold(operand) for operand in operands)
             case _:
                 assert_never(expression)
 
@@ -296,9 +319,9 @@ def _advance(
     one: BoundRule, block: _Block, episode: Episode | None, *, approximate: bool
 ) -> tuple[list[FaultSpan], Episode | None]:
     """One rule over one block: the spans that changed, and the episode that goes on."""
-    holds, fails = block.truth(one.rule.condition)
-    if episode is None and not holds.any():
+    if episode is None and not block.may_hold(one.rule.condition):
         return [], None
+    holds, fails = block.truth(one.rule.condition)
     clears, stays = (fails, holds)
     if one.rule.clearance is not None:
         # `clear` ends a fault only where `when` does not hold, or a careless pair would open and close it at every tick

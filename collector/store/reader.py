@@ -72,6 +72,7 @@ class Store:
         self.path = path
         self._engine = open_engine(path, write=False)
         self._schemas: dict[bytes, Schema] = {}
+        self.unreadable = 0  # blocks that `runs` left out so far: damaged on disk, or built on one that is
 
     def vehicles(self) -> list[dict[str, Any]]:
         """One row per vehicle, by VIN. `records` and `batches` are those that are stored."""
@@ -248,11 +249,11 @@ class Store:
             for row in rows:
                 if high is not None and row.first_tick >= high:
                     return
-                try:
-                    if zlib.crc32(row.content) == row.crc:
-                        yield row, decoder.decode(row.seq, row.content).records
-                except CodecError:
-                    continue  # builds on a row that was bad; the next keyframe does not
+                records = _sound(row, decoder)
+                if records is None:
+                    self.unreadable += 1
+                else:
+                    yield row, records
             if len(rows) < PAGE_BATCHES:
                 return
             seq = rows[-1].seq + 1
@@ -274,6 +275,16 @@ class Store:
 
     def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in self._fetch(statement)]  # noqa: SLF001
+
+
+def _sound(row: Any, decoder: StreamDecoder) -> Records | None:
+    """The row's records, or None where it is damaged or builds on one that is; the next keyframe does not."""
+    if zlib.crc32(row.content) != row.crc:
+        return None
+    try:
+        return decoder.decode(row.seq, row.content).records
+    except CodecError:
+        return None
 
 
 def open_store(path: Path | str) -> Store:

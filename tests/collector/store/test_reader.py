@@ -48,6 +48,7 @@ def test_a_row_that_rotted_costs_its_group_and_nothing_else(bench, filled):
     with bench.ledger.transaction() as transaction:
         transaction._connection.exec_driver_sql("UPDATE batches SET content = x'1100' WHERE seq = 1")
     assert ticks(filled) == [*range(10), *range(30, 60)]
+    assert filled.unreadable == 2
 
 
 def test_runs_know_their_wall_time_and_origin(filled, connected):
