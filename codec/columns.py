@@ -209,7 +209,7 @@ def code_columns(
 ):  # fmt: skip
     """Writes the body of a block, or reads one, in place.
 
-    counts int64[n, m] and states uint8[n, m]: sampled in, reconstructed out. `contexts` uint16[m, CONTEXTS, 2] and
+    counts int64[n, m] and states uint8[n, m]: sampled in, reconstructed out. `contexts` uint16[m, CONTEXTS, 3] and
     `column_states` int64[m, STATE_SIZE] go on from block to block. `changes` uint8[n, m] says, for pattern columns
     being written, which values have to be sent. digests uint64[m, 2] is filled.
     """

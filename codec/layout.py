@@ -75,7 +75,7 @@ def new_workspace(records: int) -> Workspace:
         events_at=np.zeros((2, records), np.int64),
         events_value=np.zeros((2, records), np.int64),
         ends=np.zeros((3, events.RING), np.int64),
-        trial_contexts=np.zeros((CONTEXTS, 2), np.uint16),
+        trial_contexts=np.zeros((CONTEXTS, 3), np.uint16),
         trial_state=np.zeros(STATE_SIZE, np.int64),
         trial_buffer=np.zeros(BODY_BYTES_PER_VALUE * records + BODY_BYTES_MIN, np.uint8),
         trial_coder=np.zeros(CODER_SIZE, np.int64),

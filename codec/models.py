@@ -140,6 +140,7 @@ def _copy_contexts(source, target, start, stop):
     for i in range(start, stop):
         target[i, 0] = source[i, 0]
         target[i, 1] = source[i, 1]
+        target[i, 2] = source[i, 2]
 
 
 @kernel

@@ -19,25 +19,26 @@ import zstandard
 
 from codec.errors import DamagedBlock
 from codec.layout import CONTEXTS
-from codec.range_coder import new_contexts
+from codec.range_coder import HIGHEST, LOWEST, USES_MAX, new_contexts
 from codec.residuals import ORDER
 from codec.schema import HASH_BYTES, SIGNALS_MAX
 
 _MAGIC = b"DRP1"
 _HEAD = struct.Struct("<4sII")
 _LEVEL = 19
+WEIGHT_MAX = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """contexts uint16[rows, CONTEXTS, 2] and filter weights int64[rows, ORDER]; rows = 1 or one per signal."""
+    """contexts uint16[rows, CONTEXTS, 3] and filter weights int64[rows, ORDER]; rows = 1 or one per signal."""
 
     contexts: np.ndarray
     weights: np.ndarray
     hash: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        assert self.contexts.shape[1:] == (CONTEXTS, 2), self.contexts.shape
+        assert self.contexts.shape[1:] == (CONTEXTS, 3), self.contexts.shape
         assert self.weights.shape == (self.contexts.shape[0], ORDER), self.weights.shape
         object.__setattr__(self, "hash", hashlib.sha256(self._body()).digest()[:HASH_BYTES])
 
@@ -55,7 +56,7 @@ class Prior:
     @classmethod
     def from_bytes(cls, content: bytes) -> Prior:
         """Inverse of `to_bytes`. Raises DamagedBlock for anything else."""
-        size_max = _HEAD.size + SIGNALS_MAX * (CONTEXTS * 4 + ORDER * 8)
+        size_max = _HEAD.size + SIGNALS_MAX * (CONTEXTS * 6 + ORDER * 8)
         try:
             if not 0 <= zstandard.frame_content_size(content) <= size_max:
                 raise DamagedBlock("a prior of an impossible size")
@@ -63,15 +64,17 @@ class Prior:
             magic, rows, contexts = _HEAD.unpack_from(body)
         except (zstandard.ZstdError, struct.error) as error:
             raise DamagedBlock(f"not a prior: {error}") from None
-        split = _HEAD.size + rows * contexts * 4
+        split = _HEAD.size + rows * contexts * 6
         if magic != _MAGIC or contexts != CONTEXTS or rows < 1 or len(body) != split + rows * ORDER * 8:
             raise DamagedBlock("not a prior of this codec version")
-        pairs = np.frombuffer(body, "<u2", rows * contexts * 2, _HEAD.size).reshape(rows, contexts, 2)
+        contexts = np.frombuffer(body, "<u2", rows * CONTEXTS * 3, _HEAD.size).reshape(rows, CONTEXTS, 3)
         weights = np.frombuffer(body, "<i8", rows * ORDER, split).reshape(rows, ORDER)
-        return cls(
-            np.clip(pairs, 32, 65536 - 32).astype(np.uint16),
-            np.clip(weights, -(1 << 24), 1 << 24).astype(np.int64),
-        )
+        probabilities, uses = contexts[..., :2], contexts[..., 2]
+        if np.any(probabilities < LOWEST) or np.any(probabilities > HIGHEST) or np.any(uses > USES_MAX):
+            raise DamagedBlock("a prior with impossible contexts")
+        if np.any(np.abs(weights) > WEIGHT_MAX):
+            raise DamagedBlock("a prior with impossible weights")
+        return cls(contexts.astype(np.uint16), weights.astype(np.int64))
 
 
 def untrained() -> Prior:

@@ -4,7 +4,9 @@ Every `code_*` function takes the value to code and returns the value coded: enc
 the argument is ignored and the value comes from the bytes. So whatever is written with them is its own mirror image.
 
 The coder (Martin 1979, carry propagation as in LZMA) is an int64[8] array; see the indices below. A probability is
-the mean of a fast and a slow estimate, 16 bits each, of the next bit being 0; it lives in ctx[i, 0] and ctx[i, 1].
+the mean of a fast and a slow estimate, 16 bits each, of the next bit being 0, in ctx[i, 0] and ctx[i, 1]; ctx[i, 2]
+counts what they rest on, up to 255. Both begin as running means (the step of a new bit is about 1/uses) and settle at
+their own rates; a prior gives each context a count to begin with, which says how far it is to be trusted.
 Reading past the end gives zero bytes: up to SLACK_BYTES trailing zeros are not written.
 """
 
@@ -27,8 +29,12 @@ CODER_SIZE = 8
 STATUS_FULL = 1  # the output buffer is too small: our own bug
 STATUS_DAMAGED = 2  # the bytes cannot have been written by this coder
 
-_FAST, _SLOW = 4, 7
-_LOWEST, _HIGHEST = 32, 65536 - 32
+USES_MAX = 255
+_FAST, _SLOW = 4, 7  # steps of a settled estimate: 1/16 and 1/128
+_STEPS = tuple(max(1, (uses + 2).bit_length() - 1) for uses in range(USES_MAX + 1))
+_FAST_STEP = np.array([min(step, _FAST) for step in _STEPS])
+_SLOW_STEP = np.array([min(step, _SLOW) for step in _STEPS])
+LOWEST, HIGHEST = 32, 65536 - 32
 _EVEN = 32768
 _TOP = 1 << 24
 _MASK = 0xFFFFFFFF
@@ -42,8 +48,10 @@ INT_CONTEXTS = 64
 
 
 def new_contexts(shape: tuple[int, ...]) -> np.ndarray:
-    """Contexts that know nothing: uint16[*shape, 2]."""
-    return np.full((*shape, 2), _EVEN, np.uint16)
+    """Contexts that know nothing: uint16[*shape, 3]."""
+    contexts = np.full((*shape, 3), _EVEN, np.uint16)
+    contexts[..., 2] = 0
+    return contexts
 
 
 @kernel
@@ -129,6 +137,11 @@ def code_bit(coder, buffer, ctx, i, bit):
     """One bit under an adaptive probability."""
     fast = np.int64(ctx[i, 0])
     slow = np.int64(ctx[i, 1])
+    uses = ctx[i, 2]
+    fast_step = _FAST_STEP[uses]
+    slow_step = _SLOW_STEP[uses]
+    if uses < USES_MAX:
+        ctx[i, 2] = uses + 1
     bound = (coder[RANGE] >> 16) * ((fast + slow) >> 1)
     if coder[DECODING]:
         bit = 0 if coder[LOW] < bound else 1
@@ -138,16 +151,12 @@ def code_bit(coder, buffer, ctx, i, bit):
         coder[LOW] += bound
     if bit == 0:
         coder[RANGE] = bound
-        fast += (65536 - fast) >> _FAST
-        slow += (65536 - slow) >> _SLOW
-        ctx[i, 0] = min(fast, _HIGHEST)
-        ctx[i, 1] = min(slow, _HIGHEST)
+        ctx[i, 0] = min(fast + ((65536 - fast) >> fast_step), HIGHEST)
+        ctx[i, 1] = min(slow + ((65536 - slow) >> slow_step), HIGHEST)
     else:
         coder[RANGE] -= bound
-        fast -= fast >> _FAST
-        slow -= slow >> _SLOW
-        ctx[i, 0] = max(fast, _LOWEST)
-        ctx[i, 1] = max(slow, _LOWEST)
+        ctx[i, 0] = max(fast - (fast >> fast_step), LOWEST)
+        ctx[i, 1] = max(slow - (slow >> slow_step), LOWEST)
     while coder[RANGE] < _TOP:
         coder[RANGE] = (coder[RANGE] << 8) & _MASK
         if coder[DECODING]:

@@ -120,7 +120,7 @@ class _Coding:
         self.facts = facts
         self.parameters = parameters
         signals = len(schema.signals)
-        self.contexts = np.zeros((signals, CONTEXTS, 2), np.uint16)
+        self.contexts = np.zeros((signals, CONTEXTS, 3), np.uint16)
         self.states = np.zeros((signals, STATE_SIZE), np.int64)
         self.workspace = new_workspace(512)
         self.column_digests = np.zeros((signals, 2), np.uint64)
@@ -187,7 +187,7 @@ class StreamEncoder:
 
     @property
     def contexts(self) -> np.ndarray:
-        """uint16[m, CONTEXTS, 2] as they are after the last block; for training."""
+        """uint16[m, CONTEXTS, 3] as they are after the last block; for training."""
         return self._coding.contexts
 
     @property

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from codec.errors import DamagedBlock, UnknownBlock
 from codec.layout import CONTEXTS
 from codec.priors import Prior, built_in, untrained
+from codec.range_coder import USES_MAX
 from codec.residuals import ORDER
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 from codec.training import train
@@ -14,9 +15,9 @@ from tests.codec.test_stream import drive
 
 def test_a_prior_comes_back_from_its_bytes_under_the_same_name():
     rng = np.random.default_rng(1)
-    prior = Prior(
-        rng.integers(32, 65504, (3, CONTEXTS, 2)).astype(np.uint16), rng.integers(-99, 99, (3, ORDER))
-    )
+    contexts = rng.integers(32, 65504, (3, CONTEXTS, 3)).astype(np.uint16)
+    contexts[..., 2] %= USES_MAX + 1
+    prior = Prior(contexts, rng.integers(-99, 99, (3, ORDER)))
     again = Prior.from_bytes(prior.to_bytes())
     assert again.hash == prior.hash
     assert np.array_equal(again.contexts, prior.contexts)
@@ -29,7 +30,7 @@ def test_other_bytes_are_no_prior(content):
 
 
 def test_the_built_in_prior_has_one_row_for_every_column():
-    assert built_in().contexts.shape == (1, CONTEXTS, 2)
+    assert built_in().contexts.shape == (1, CONTEXTS, 3)
 
 
 def test_a_prior_trained_on_a_drive_makes_its_keyframes_smaller_and_is_wanted_by_name():

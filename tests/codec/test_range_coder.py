@@ -11,6 +11,7 @@ from codec.range_coder import (
     POSITION,
     SLACK_BYTES,
     STATUS,
+    USES_MAX,
     code_bit,
     code_count,
     code_int,
@@ -47,7 +48,8 @@ def there_and_back(numbers, start):
 
 @given(st.lists(NUMBERS, max_size=60), st.integers(0, 2**32))
 def test_numbers_come_back_from_any_contexts(numbers, seed):
-    contexts = np.random.default_rng(seed).integers(32, 65504, (2 * INT_CONTEXTS + 1, 2)).astype(np.uint16)
+    contexts = np.random.default_rng(seed).integers(32, 65504, (2 * INT_CONTEXTS + 1, 3)).astype(np.uint16)
+    contexts[:, 2] %= USES_MAX + 1
     assert there_and_back(numbers, contexts)[0] == numbers
 
 
