@@ -107,6 +107,8 @@ def _threshold(signal: DbcSignal) -> tuple[float, str, int, float]:
         return 0.0, "exact: too wide for a number", 3, 0.0
     if is_enumeration(signal):
         return 0.0, "exact: a state", 2, 0.0
+    if signal.is_multiplexer:
+        return 0.0, "exact: it only says which signals a frame carries", 3, 0.0
     if _COUNTER.search(name) and not signal.unit:
         return 0.0, "exact: a counter or checksum, which changes with every frame", 3, 0.0
     span, source = _span(signal, unit)

@@ -94,3 +94,14 @@ def test_with_frames_only_messages_that_occur_are_chosen():
 )  # fmt: skip
 def test_units_have_one_spelling(unit, plain):
     assert plain_unit(unit) == plain
+
+
+def test_a_multiplexor_comes_last_since_what_it_selects_is_sampled_anyway():
+    bus = dbc_writer.bus(
+        "BO_ 1 M: 8 X",
+        ' SG_ Page M : 0|8@1+ (1,0) [0|3] "" X',
+        ' SG_ Temp m0 : 8|8@1+ (0.5,-40) [-40|87] "degC" X',
+    )
+    priorities = {found.signal: found.priority for found in default_choices([bus])}
+    assert priorities["Page"] == 3
+    assert priorities["Temp"] == 1
