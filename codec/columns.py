@@ -45,6 +45,7 @@ from codec.residuals import (
     ORDER,
     RUN,
     TREND,
+    too_large,
 )
 from codec.tube import fill_tube, unwrap
 
@@ -122,6 +123,8 @@ def _code_start(coder, buffer, ctx, state, step, first):
     state[LAST] = code_int(coder, buffer, ctx, C_INITIAL, at) * step
     state[LEVEL] = state[LAST] << FRACTION
     state[FRESH] = 0
+    if too_large(state[LAST]):
+        coder[STATUS] = STATUS_DAMAGED
 
 
 @kernel

@@ -16,10 +16,10 @@ import numpy as np
 
 from codec.kernel import kernel
 from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_count, code_int
+from codec.residuals import too_large
 
 CANDIDATES_MAX = 24  # ends that the look-ahead tries for one line
 RING = 64  # reachable ends that it remembers
-_VALUE_LIMIT = 1 << 50
 _REACH_WEIGHT = 64
 _BITS_WEIGHT = 16
 
@@ -99,7 +99,7 @@ def code_levels(coder, buffer, ctx, base, count, step, level, at, value, found, 
             steps = (value[k] - level) // step
         steps = code_int(coder, buffer, ctx, base + (2 + value_class) * INT_CONTEXTS, steps)
         level += steps * step
-        if abs(level) > _VALUE_LIMIT:
+        if too_large(level):
             coder[STATUS] = STATUS_DAMAGED
             return
         column[start] = level
@@ -271,7 +271,7 @@ def code_lines(coder, buffer, ctx, base, count, step, start_value, slope, at, va
         surprise = code_int(coder, buffer, ctx, base + row * INT_CONTEXTS, (steps - expected) * direction)
         steps = expected + surprise * direction
         to_value = from_value + steps * step
-        if abs(to_value) > _VALUE_LIMIT:
+        if too_large(to_value):
             coder[STATUS] = STATUS_DAMAGED
             return
         for i in range(1, length + 1):

@@ -34,7 +34,7 @@ from codec.layout import (
     SPARSE,
     STEP,
 )
-from codec.range_coder import DECODING, STATUS, bits_written, start_encoding
+from codec.range_coder import DECODING, STATUS, STATUS_DAMAGED, bits_written, start_encoding
 from codec.residuals import (
     FRACTION,
     HISTORY,
@@ -45,6 +45,7 @@ from codec.residuals import (
     ORDER,
     RISE,
     RUN,
+    RUNS,
     STATE_SIZE,
     TREND,
     code_correction,
@@ -86,6 +87,8 @@ def run_model(coder, buffer, ctx, model, correct, p, count, found, state, space)
                 space.column[i] = code_correction(
                     coder, buffer, ctx, C_CORRECTION, space.values[i], space.low[i], space.high[i], reached
                 )
+                if residuals.too_large(space.column[i]):
+                    coder[STATUS] = STATUS_DAMAGED
             elif not coder[DECODING] and (reached < space.low[i] or reached > space.high[i]):
                 outside += 1
     elif model == FILTER or model == SPARSE:
@@ -117,19 +120,17 @@ def settle(state, model, column, count):
         for k in range(fresh):
             i = count - 1 - k
             state[HISTORY + k] = column[i] - (column[i - 1] if i > 0 else before)
-        run = 0
-        while run < count and column[count - 1 - run] == (
-            column[count - 2 - run] if run < count - 1 else before
-        ):
-            run += 1
-        state[RUN] = run if run < count else min(state[RUN] + count, 1 << 20)
+    run = 0
+    while run < count and column[count - 1 - run] == last:
+        run += 1
+    state[RUN] = run - 1 if run < count or last != before else min(state[RUN] + count, RUNS)
     if model == HOLD or model == LINE or model == FILTER or model == SPARSE:
         state[LEVEL] = last << FRACTION
         state[TREND] = 0
         if model == LINE:
             state[TREND] = state[HISTORY] << FRACTION
     if model != LINE:
-        state[RISE] = column[count - 1] - column[count - 2] if model == HOLT and count > 1 else 0
+        state[RISE] = state[HISTORY] if model == HOLT else 0
         state[LENGTH] = 1
     state[LAST] = last
     state[MODEL] = model

@@ -87,4 +87,4 @@ def code_patterns(coder, buffer, ctx, base, values, changes, count, last, run, c
         bits = ((np.uint64(high) << np.uint64(32)) | np.uint64(lower)) << np.uint64(trailing)
         last = np.int64(np.uint64(last) ^ bits)
         column[i] = last
-    return min(run, 1 << 20)
+    return min(run, _RUNS)

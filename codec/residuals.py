@@ -20,7 +20,7 @@ from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, co
 
 FRACTION = 16
 _HALF = 1 << (FRACTION - 1)
-_VALUE_LIMIT = 1 << 50
+_VALUE_LIMIT = 1 << 48  # twice a difference of two such, times 4096 records, stays inside int64
 
 # A column's predictor state: int64[STATE_SIZE].
 LAST = 0  # last reconstructed counts
@@ -29,7 +29,7 @@ TREND = 2
 RISE = 3  # slope of the last line: RISE counts in LENGTH values
 LENGTH = 4
 MAGNITUDE = 5  # running mean of |residual| of the filter, 4 fractional bits
-RUN = 6  # values since the last change
+RUN = 6  # values since the last change; contexts tell up to RUNS of them apart
 MISS_HOLD = 7  # running means of |error|: of hold, of the filter
 MISS_FILTER = 8
 MODEL = 9  # model of the last block
@@ -42,12 +42,18 @@ STATE_SIZE = WEIGHTS + ORDER
 
 SMOOTH_CONTEXTS = 9 * INT_CONTEXTS
 _BUCKETS = 12
-_RUNS = 64
+RUNS = 64
 FILTER_CONTEXTS = _BUCKETS * INT_CONTEXTS
-SPARSE_CONTEXTS = FILTER_CONTEXTS + _RUNS
+SPARSE_CONTEXTS = FILTER_CONTEXTS + RUNS
 
 # Contexts of corrections: a flag and an integer.
 CORRECTION_CONTEXTS = 1 + INT_CONTEXTS
+
+
+@kernel
+def too_large(value):
+    """For counts that no signal has."""
+    return value > _VALUE_LIMIT or value < -_VALUE_LIMIT
 
 
 @kernel
@@ -103,7 +109,7 @@ def code_smooth(
             reached = code_correction(coder, buffer, ctx, fix, values[i], low[i], high[i], reached)
         elif not coder[DECODING] and (reached < low[i] or reached > high[i]):
             outside += 1
-        if abs(reached) > _VALUE_LIMIT:
+        if too_large(reached):
             coder[STATUS] = STATUS_DAMAGED
             return outside
         column[i] = reached
@@ -147,7 +153,7 @@ def code_filter(
             changed = 0
             if not coder[DECODING]:
                 changed = 0 if low[i] <= last <= high[i] else 1
-            changed = code_bit(coder, buffer, ctx, base + FILTER_CONTEXTS + min(run, _RUNS - 1), changed)
+            changed = code_bit(coder, buffer, ctx, base + FILTER_CONTEXTS + min(run, RUNS - 1), changed)
             if changed == 0:
                 column[i] = last
                 run += 1
@@ -169,7 +175,7 @@ def code_filter(
             reached = code_correction(coder, buffer, ctx, fix, values[i], low[i], high[i], reached)
         elif not coder[DECODING] and (reached < low[i] or reached > high[i]):
             outside += 1
-        if abs(reached) > _VALUE_LIMIT:
+        if too_large(reached):
             coder[STATUS] = STATUS_DAMAGED
             return outside
         column[i] = reached
@@ -189,5 +195,4 @@ def code_filter(
         state[HISTORY] = difference
         last = reached
     state[MAGNITUDE] = magnitude
-    state[RUN] = min(run, 1 << 20)
     return outside

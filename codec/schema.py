@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HASH_BYTES = 16
 SCALED_BITS_MAX = 47  # differences and sums of two counts stay far from the end of int64
+TURN_COUNTS_MAX = 1 << 36  # a block may hold half as many turns as records
 SIGNALS_MAX = 4096  # bounds what a peer can make a reader allocate
 RATE_HZ_MAX = 1000
 SCHEMA_BYTES_MAX = 4 << 20
@@ -78,6 +79,10 @@ class Signal:
         ):
             raise SchemaError(
                 f"signal {self.name}: a turn of {self.circular} is not a whole number of counts of {self.factor}"
+            )
+        if self.turn_counts > TURN_COUNTS_MAX:
+            raise SchemaError(
+                f"signal {self.name}: a turn of {self.turn_counts} counts; at most {TURN_COUNTS_MAX}"
             )
         if self.circular and self.max_error_counts * 2 >= self.turn_counts:
             raise SchemaError(
