@@ -13,6 +13,10 @@ def test_five_vehicles_with_valid_check_digits():
         assert drive.vin[8] == check_digit(drive.vin)
 
 
+def test_firmware_versions_read_like_some():
+    assert fleet(60)[0].firmware_version == "2026.38.3"
+
+
 def test_each_has_its_own_drive_and_all_take_the_same_time():
     drives = fleet(60)
     assert len({drive.log for drive in drives}) == 5
