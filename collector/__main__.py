@@ -112,11 +112,10 @@ def _serve(options: argparse.Namespace) -> int:
     config = load_config(options.config, os.environ, {name: getattr(options, name) for name in names})
     set_up_logs(verbose=options.verbose)
     try:
-        asyncio.run(serve(config))
+        return 0 if asyncio.run(serve(config)) else 1
     except (RuleError, StoreError, OSError) as error:
         structlog.get_logger().error("cannot start", trouble=str(error))
         return 1
-    return 0
 
 
 def _query(options: argparse.Namespace) -> int:

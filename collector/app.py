@@ -35,8 +35,8 @@ CALLS_END_S = 1.0
 log = structlog.get_logger()
 
 
-async def serve(config: Config) -> None:
-    """Until SIGTERM or SIGINT. Raises RuleError, StoreError or OSError where it cannot start."""
+async def serve(config: Config) -> bool:
+    """Until SIGTERM or SIGINT. True if it ended as it should. Raises RuleError, StoreError or OSError where it cannot start."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +52,7 @@ async def serve(config: Config) -> None:
 
     writer = gateway.writer = Writer(ledger, Ingest(rules), deliver, time.time_ns)
     server, port = await start_server(gateway, config.listen)
-    writer.start(warm_up)
+    writer.start(warm_up, lambda: loop.call_soon_threadsafe(ended.set))
     host, _ = split_address(config.listen)
     log.info("listening", address=f"{host}:{port}", store=str(config.store), rules=len(rules.rules))
     _notify("READY=1")
@@ -65,6 +65,7 @@ async def serve(config: Config) -> None:
     gateway.close()
     await server.stop(CALLS_END_S)
     log.info("ended", flushed=flushed)
+    return not writer.failed
 
 
 def warm_up() -> None:

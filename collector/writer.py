@@ -59,11 +59,16 @@ class Writer:
         self._queue: queue.SimpleQueue[tuple[Recipient, Item] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._warm_up: Callable[[], None] = lambda: None
+        self._on_failure: Callable[[], object] = lambda: None
+        self.failed = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
-    def start(self, warm_up: Callable[[], None] = lambda: None) -> None:
-        """`warm_up` runs in the thread before anything is taken."""
+    def start(
+        self, warm_up: Callable[[], None] = lambda: None, on_failure: Callable[[], object] = lambda: None
+    ) -> None:
+        """`warm_up` runs in the thread before anything is taken; `on_failure` if the thread cannot go on."""
         self._warm_up = warm_up
+        self._on_failure = on_failure
         self._thread.start()
 
     def submit(self, recipient: Recipient, item: Item) -> None:
@@ -77,7 +82,17 @@ class Writer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        self._warm_up()
+        try:
+            self._warm_up()
+            self._take()
+        except BaseException:
+            # A bug of ours. A collector that listens and stores nothing is worse than one that ends and is started again.
+            log.exception("the writer failed")
+            self.failed = True
+            self._on_failure()
+        self._ledger.close()
+
+    def _take(self) -> None:
         ended = False
         while not ended:
             group: list[tuple[Recipient, Item]] = []
@@ -93,7 +108,6 @@ class Writer:
             ended = entry is None
             if group:
                 self._write(group)
-        self._ledger.close()
 
     def _write(self, group: Sequence[tuple[Recipient, Item]]) -> None:
         pause_s = RETRY_S_MIN

@@ -78,9 +78,11 @@ class Served:
 @pytest.fixture
 def served(tmp_path):
     one = Served(tmp_path)
-    one.start()
-    yield one
-    one.signal(signal.SIGKILL)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.signal(signal.SIGKILL)
 
 
 async def test_it_ends_cleanly_with_everything_it_had_taken(served, vehicle):

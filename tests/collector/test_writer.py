@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import resource
 import sqlite3
+import threading
 
 import pytest
 
@@ -132,6 +133,15 @@ def test_a_stop_does_not_wait_for_a_lock(path, vehicle):
     assert writer.stop(LONG_S)
     assert agent.hears_nothing_yet()
     holder.close()
+
+
+def test_a_writer_that_cannot_go_on_says_so_instead_of_taking_what_it_does_not_store(path, vehicle):
+    writer = Writer(StoreLedger(path), Ingest(RULES), deliver, lambda: NOW_NS)
+    told = threading.Event()
+    writer.start(lambda: 1 / 0, told.set)
+    assert told.wait(LONG_S)
+    assert writer.stop(LONG_S)
+    assert writer.failed
 
 
 def test_a_commit_of_which_nobody_knows_is_applied_once(path, vehicle, monkeypatch):
