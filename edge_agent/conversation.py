@@ -110,10 +110,12 @@ class Conversation:
             self._call.cancel()
 
     async def _step(self, now_ns: int) -> None:
-        if self._written is not None:
-            news, self._written = self._written, None
-            await self._happened(events.Stored(news.end, news.stream_no, news.newest_tick))
-        while self._items and self._over is None:
+        while (self._items or self._written is not None) and self._over is None:
+            # News first: it may have come, and Ending after it, while the item before was dealt with.
+            if self._written is not None:
+                news, self._written = self._written, None
+                await self._happened(events.Stored(news.end, news.stream_no, news.newest_tick))
+                continue
             item = self._items.popleft()
             if isinstance(item, LinkDownError):
                 raise item

@@ -93,6 +93,23 @@ async def test_the_outbox_is_sent_acknowledged_and_left_with_goodbye(outbox):
         assert agent.uplink.link.acked_at_ns
 
 
+async def test_what_was_written_before_goodbye_is_sent_before_goodbye(outbox):
+    async with peer() as (collector, port):
+        agent = Agent(outbox, port)
+
+        def the_log_ends_meanwhile(_: Snapped) -> pb.Heartbeat:
+            fill(outbox, 2, stream_no=1)
+            agent.uplink.written(Written(position_of(1, 2), 1, START))
+            agent.uplink.leave(Leaving.DRAIN)
+            return pb.Heartbeat()
+
+        agent.uplink._compose_heartbeat = the_log_ends_meanwhile
+        async with agent.running() as task:
+            await asyncio.wait_for(task, 5)  # the first heartbeat comes by itself
+        assert collector.places == [*((0, seq) for seq in range(5)), (1, 0), (1, 1)]
+        assert outbox.wanted == position_of(1, 2)
+
+
 async def test_heartbeats_guards_watch_and_keyframes_reach_whom_they_concern(outbox):
     async with peer() as (collector, port):
         collector.greeting = [
