@@ -1,0 +1,218 @@
+"""Section 6 to 9 of docs/wire-format.md: one column, from the range decoder to its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.plain_decoder.document import CLASSIC_ALPHA, HOLT_BETA, LAYOUT
+from tests.plain_decoder.words import Column, Damaged, i64, not_too_large
+
+if TYPE_CHECKING:
+    from tests.plain_decoder.range_decoder import RangeDecoder
+
+FIRST = {name: first for name, (first, _) in LAYOUT.items()}
+HOLD, LINE, SMOOTH, CLASSIC, HOLT, FILTER, SPARSE = range(7)
+
+
+@dataclass
+class State:
+    """A column's state, as a keyframe leaves it."""
+
+    weights: list[int]
+    availability: int = 0
+    last: int = 0
+    level: int = 0
+    trend: int = 0
+    rise: int = 0
+    length: int = 1
+    magnitude: int = 0
+    run: int = 0
+    miss_hold: int = 0
+    miss_filter: int = 0
+    model: int = HOLD
+    fresh: bool = True
+    history: list[int] = field(default_factory=lambda: [0] * 16)
+
+
+def scaled(coder: RangeDecoder, column: Column, state: State, count: int) -> list[int]:
+    """Section 7, "Values"."""
+    circular = False
+    if column.turn:
+        circular = coder.bit(FIRST["FLAGS"]) == 1
+        turns = state.last - state.last % column.turn
+        state.last -= turns
+        state.level = i64(state.level - (turns << 16))
+    row = 7 if state.fresh else state.model
+    if state.fresh:
+        state.last = not_too_large(i64(coder.int(FIRST["INITIAL"]) * column.step))
+        state.level = i64(state.last << 16)
+        state.fresh = False
+    model = state.model
+    if coder.bit(FIRST["MODEL"] + row):
+        model = coder.tree(FIRST["MODEL"] + 8 + 8 * row, 3)
+        if model > SPARSE:
+            raise Damaged("model 7")
+    corrected = coder.bit(FIRST["FLAGS"] + 1) == 1
+    if model in (HOLD, LINE):
+        values = (hold if model == HOLD else line)(coder, column.grid, state, count)
+        if corrected:
+            values = [correction(coder, value) for value in values]
+    elif model in (FILTER, SPARSE):
+        values = filtered(coder, column.step, state, count, corrected, sparse=model == SPARSE)
+    else:
+        values = smooth(coder, column.step, state, count, corrected, model)
+    settle(state, model, values)
+    return [value % column.turn for value in values] if circular else values
+
+
+def correction(coder: RangeDecoder, value: int) -> int:
+    if coder.bit(FIRST["CORRECTION"]):
+        value = i64(value + coder.int(FIRST["CORRECTION"] + 1))
+    return not_too_large(value)
+
+
+def settle(state: State, model: int, values: list[int]) -> None:
+    before = [state.last, *values[:-1]]
+    if model not in (FILTER, SPARSE):
+        newest = [value - last for value, last in zip(values, before, strict=True)][::-1]
+        state.history = (newest + state.history)[:16]
+    for value, last in zip(values, before, strict=True):
+        state.run = state.run + 1 if value == last else 0
+    state.last = values[-1]
+    if model not in (SMOOTH, CLASSIC, HOLT):
+        state.level = i64(state.last << 16)
+        state.trend = state.history[0] << 16 if model == LINE else 0
+    if model != LINE:
+        state.rise, state.length = (state.history[0] if model == HOLT else 0), 1
+    state.model = model
+
+
+def hold(coder: RangeDecoder, grid: int, state: State, count: int) -> list[int]:
+    values: list[int] = []
+    level, later, risen = state.last, 0, 0
+    while len(values) < count:
+        gap = coder.count(FIRST["HOLD"] + 64 * later)
+        if gap == 0:
+            return values + [level] * (count - len(values))
+        if len(values) + gap > count:
+            raise Damaged("a level beyond the block")
+        values += [level] * (gap - 1)
+        steps = coder.int(FIRST["HOLD"] + 64 * (2 + risen))
+        level = not_too_large(i64(level + steps * grid))
+        values.append(level)
+        later, risen = 1, int(steps > 0)
+    return values
+
+
+def _class(length: int) -> int:
+    return sum(length >= bound for bound in (2, 6, 20))
+
+
+def line(coder: RangeDecoder, grid: int, state: State, count: int) -> list[int]:
+    values: list[int] = []
+    start, previous, sign = state.last, 0, -1 if state.rise < 0 else 1
+    while len(values) < count:
+        length = coder.count(FIRST["LINE"] + 64 * previous)
+        to_end = length == 0
+        length = length or count - len(values)
+        if len(values) + length > count:
+            raise Damaged("a line beyond the block")
+        expected, row = 0, 4 + _class(length) + 4 * to_end
+        if not values:
+            expected = (2 * state.rise * length + state.length * grid) // (2 * state.length * grid)
+            row += 8
+        steps = expected + sign * coder.int(FIRST["LINE"] + 64 * row)
+        end = not_too_large(i64(start + steps * grid))
+        values += [start + (2 * (end - start) * i + length) // (2 * length) for i in range(1, length + 1)]
+        if steps:
+            sign = 1 if steps > 0 else -1
+        state.rise, state.length, previous, start = end - start, length, _class(length), end
+    return values
+
+
+def smooth(
+    coder: RangeDecoder, step: int, state: State, count: int, corrected: bool, model: int
+) -> list[int]:
+    base = FIRST[("SMOOTH", "CLASSIC", "HOLT")[model - SMOOTH]]
+    alpha = CLASSIC_ALPHA if model == CLASSIC else 65536
+    beta = HOLT_BETA if model == HOLT else 0
+    if beta == 0:
+        state.trend = 0
+    values: list[int] = []
+    x = y = 0
+    for _ in range(count):
+        level = i64(state.level + state.trend)
+        predicted = i64(level + 32768) >> 16
+        steps = coder.int(base + 64 * (3 * x + y))
+        reached = i64(predicted + steps * step)
+        reached = correction(coder, reached) if corrected else not_too_large(reached)
+        if reached == predicted:
+            state.level = level
+        else:
+            miss = i64((reached << 16) - level) >> 8
+            state.level = i64(level + (i64(alpha * miss) >> 8))
+            state.trend = i64(state.trend + (i64(beta * miss) >> 8))
+        x, y = min(abs(steps), 2), x
+        values.append(reached)
+    return values
+
+
+def filtered(
+    coder: RangeDecoder, step: int, state: State, count: int, corrected: bool, *, sparse: bool
+) -> list[int]:
+    base = FIRST["SPARSE" if sparse else "FILTER"]
+    values: list[int] = []
+    last, run = state.last, state.run
+    for _ in range(count):
+        if sparse:
+            if coder.bit(base + 768 + min(run, 63)) == 0:
+                values.append(last)
+                run += 1
+                continue
+            run = 0
+        total = i64(sum(w * h for w, h in zip(state.weights, state.history, strict=True)) + 32768)
+        found = total >> 16
+        energy = 1 + sum(map(abs, state.history))
+        predicted = last + (found if state.miss_filter < state.miss_hold else 0)
+        steps = coder.int(base + 64 * bucket(state.magnitude))
+        reached = i64(predicted + steps * step)
+        reached = correction(coder, reached) if corrected else not_too_large(reached)
+        state.magnitude += (16 * min(abs(steps), 1 << 20) - state.magnitude) >> 2
+        difference = reached - last
+        miss = difference - found
+        state.miss_hold += (256 * abs(difference) - state.miss_hold) >> 7
+        state.miss_filter += (256 * abs(miss) - state.miss_filter) >> 7
+        gain = min(max(i64(2048 * miss) // energy, -2000), 2000)
+        state.weights = [
+            w + gain * ((h > 0) - (h < 0)) for w, h in zip(state.weights, state.history, strict=True)
+        ]
+        state.history = [difference, *state.history[:15]]
+        last = reached
+        values.append(last)
+    return values
+
+
+def bucket(x: int) -> int:
+    b, x = 0, x + 8
+    while x >= 24 and b < 10:
+        x, b = x >> 1, b + 2
+    return b + (1 if x >= 16 and b < 11 else 0)
+
+
+def patterns(coder: RangeDecoder, state: State, count: int) -> list[int]:
+    """Section 9."""
+    base = FIRST["PATTERN"]
+    values: list[int] = []
+    for _ in range(count):
+        if coder.bit(base + min(state.run, 63)) == 0:
+            state.run += 1
+        else:
+            state.run = 0
+            leading, trailing = coder.tree(base + 64, 6), coder.tree(base + 128, 6)
+            width = 64 - leading - trailing
+            if width < 1:
+                raise Damaged("a pattern of no width")
+            state.last = i64(state.last ^ coder.raw(width) << trailing)
+        values.append(state.last)
+    return values

@@ -1,0 +1,203 @@
+"""Sections 4, 7, 10, 11 and 12 of docs/wire-format.md: a reader of blocks in plain Python, slow and short.
+
+It imports neither the codec nor numpy or numba, so what it reads it reads because the document says so.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import NamedTuple
+
+from tests.plain_decoder import models
+from tests.plain_decoder.document import CONTEXTS
+from tests.plain_decoder.models import FIRST, State
+from tests.plain_decoder.range_decoder import RangeDecoder
+from tests.plain_decoder.words import Column, Damaged, Facts, Unknown, columns_of, unzigzag, varint
+
+KEYFRAME, SKIP, NAMED, SAME = 0x10, 0x20, 0x40, 0x80
+U64 = (1 << 64) - 1
+
+
+class Prior(NamedTuple):
+    name: bytes
+    contexts: list[list[list[int]]]  # [row][context][fast, slow, uses]
+    weights: list[list[int]]
+
+    @classmethod
+    def parse(cls, body: bytes) -> Prior:
+        """Section 11, of the uncompressed bytes."""
+        magic, rows, contexts = struct.unpack_from("<4sII", body)
+        assert (magic, contexts) == (b"DRP1", CONTEXTS)
+        numbers = struct.unpack_from(f"<{rows * contexts * 3}H", body, 12)
+        triples = [list(numbers[k : k + 3]) for k in range(0, len(numbers), 3)]
+        weights = struct.unpack(f"<{rows * 16}q", body[12 + 6 * rows * contexts :])
+        return cls(
+            sha256(body).digest()[:16],
+            [triples[k : k + contexts] for k in range(0, len(triples), contexts)],
+            [list(weights[k : k + 16]) for k in range(0, len(weights), 16)],
+        )
+
+
+class Header(NamedTuple):
+    """`start`: ticks from the origin (keyframe), or from the end of the block before."""
+
+    size: int
+    start: int
+    records: int  # 0: as many as before
+    keyframe: bool
+    first_record: int = 0
+    clock_offset_ns: int = 0
+    clock_synchronised: bool = False
+    previous_digest: int = 0
+    guards_hash: bytes = b""
+    prior_hash: bytes = b""
+
+
+class Block(NamedTuple):
+    first_tick: int
+    states: list[list[int]]  # [signal][record]
+    counts: list[list[int]]
+    header: Header
+
+
+def parse_header(content: bytes, facts: Facts) -> Header:
+    if len(content) < 2:
+        raise Damaged("ends in its header")
+    flags = content[0] & 0xF0
+    if content[0] & 0x0F != 1:
+        raise Unknown("version")
+    if flags & NAMED if not flags & KEYFRAME else flags & (SKIP | SAME):
+        raise Damaged("flags that do not go together")
+    records, at = (0, 2) if flags & SAME else varint(content, 2)
+    if (records == 0 and not flags & SAME) or records > 4096:
+        raise Damaged(f"{records} records")
+    if not flags & KEYFRAME:
+        start, at = varint(content, at) if flags & SKIP else (0, at)
+        return Header(at, start, records, keyframe=False)
+    start, at = varint(content, at)
+    missed, at = varint(content, at)
+    clock, at = varint(content, at)
+    digest, at = int.from_bytes(content[at : at + 4], "little"), at + 4
+    names = [facts.guards_hash, facts.prior_hash]
+    if flags & NAMED:
+        for k in range(2):
+            size = content[at] if at < len(content) else -1
+            if size not in (0, 16):
+                raise Damaged("a hash of another length")
+            names[k], at = content[at + 1 : at + 1 + size], at + 1 + size
+    offset = facts.clock_offset_ns + 1000 * unzigzag(clock >> 1)
+    first_record = start - unzigzag(missed)
+    if at > len(content) or first_record < 0 or abs(offset) >= 1 << 63:
+        raise Damaged("an impossible header")
+    return Header(at, start, records, True, first_record, offset, clock & 1 == 1, digest, *names)
+
+
+@dataclass
+class _State:
+    columns: list[State]
+    contexts: list[list[list[int]]]  # [column][context][fast, slow, uses]
+    next_seq: int
+    end_tick: int
+    records: int
+    digest: int
+
+    def copy(self) -> _State:
+        return replace(self, columns=[replace(own) for own in self.columns], contexts=_copied(self.contexts))
+
+
+def _copied(contexts: list[list[list[int]]]) -> list[list[list[int]]]:
+    return [[context[:] for context in row] for row in contexts]
+
+
+class PlainDecoder:
+    def __init__(self, schema: bytes, facts: Facts, priors: dict[bytes, Prior]) -> None:
+        self.columns = columns_of(schema)
+        self.facts = facts
+        self.priors = priors
+        self.state: _State | None = None
+
+    @property
+    def group_digest(self) -> int:
+        return self.state.digest if self.state else 0
+
+    def decode(self, seq: int, content: bytes) -> Block:
+        header = parse_header(content, self.facts)
+        if header.keyframe:
+            state = self._keyframe(seq, header)
+        elif self.state is None or self.state.next_seq != seq:
+            raise Damaged("the block before was not read")
+        else:
+            state = self.state.copy()
+        first_tick = state.end_tick + header.start
+        if not -(1 << 62) <= first_tick < 1 << 62:
+            raise Damaged("a tick out of range")
+        count = header.records or state.records
+        coder = RangeDecoder(content[header.size :])
+        states, counts, sums = [], [], b""
+        for column, contexts, own in zip(self.columns, state.contexts, state.columns, strict=True):
+            coder.contexts = contexts
+            states.append(_availability(coder, own, count))
+            counts.append(_values(coder, column, own, states[-1]))
+            sums += _column_digest(own, states[-1], counts[-1])
+        if coder.at > len(content) - header.size + 4:
+            raise Damaged("ends before its records do")
+        place = struct.pack("<QqI", seq, first_tick, count)
+        head = content[:1] + b"\0" + content[2 : header.size]
+        state.digest = zlib.crc32(sums, zlib.crc32(place + head, state.digest))
+        if state.digest & 0xFF != content[1]:
+            raise Damaged("another digest")
+        state.next_seq, state.end_tick, state.records = seq + 1, first_tick + count, count
+        self.state = state
+        return Block(first_tick, states, counts, header)
+
+    def _keyframe(self, seq: int, header: Header) -> _State:
+        prior = self.priors.get(header.prior_hash)
+        if prior is None or len(prior.contexts) not in (1, len(self.columns)):
+            raise Unknown("prior")
+        rows = [0 if len(prior.contexts) == 1 else k for k in range(len(self.columns))]
+        return _State(
+            columns=[State(list(prior.weights[row])) for row in rows],
+            contexts=_copied([prior.contexts[row] for row in rows]),
+            next_seq=seq,
+            end_tick=self.facts.origin_tick,
+            records=0,
+            digest=zlib.crc32(self.facts.stream_id + seq.to_bytes(8, "little")),
+        )
+
+
+def _availability(coder: RangeDecoder, own: State, count: int) -> list[int]:
+    base = FIRST["AVAILABLE"]
+    if coder.bit(base) == 0:
+        return [own.availability] * count
+    states: list[int] = []
+    while len(states) < count:
+        row = base + 1 + 4 * own.availability
+        high = coder.bit(row)
+        own.availability = 2 * high + coder.bit(row + 1 + high)
+        length = coder.count(base + 17) or count - len(states)
+        if len(states) + length > count:
+            raise Damaged("a state beyond the block")
+        states += [own.availability] * length
+    return states
+
+
+def _values(coder: RangeDecoder, column: Column, own: State, states: list[int]) -> list[int]:
+    available = states.count(0)
+    if not available:
+        return [0] * len(states)
+    if column.scaled:
+        values = iter(models.scaled(coder, column, own, available))
+    else:
+        values = iter(models.patterns(coder, own, available))
+    return [0 if state else next(values) for state in states]
+
+
+def _column_digest(own: State, states: list[int], counts: list[int]) -> bytes:
+    total, weighted = 0, len(states)
+    for state, value in zip(states, counts, strict=True):
+        total += state << 60 if state else value
+        weighted += total
+    return struct.pack("<QQ", (total + own.level + own.trend) & U64, weighted & U64)
