@@ -10,7 +10,7 @@ PYTHON ?=
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint bench protos prior lock
+.PHONY: help setup demo test check lint bench protos prior lock vectors aarch64
 
 help:
 	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
@@ -18,6 +18,7 @@ help:
 	@echo "make check   lint, types, arrows, tests: what CI runs"
 	@echo "make bench   the figures of README and docs/performance.md"
 	@echo "make setup   only .venv with everything; the others do it themselves"
+	@echo "make vectors write tests/vectors again          make aarch64  the codec's bits on aarch64, under qemu"
 	@echo "make protos  generate protos/*_pb2* again        make lock   resolve requirements/*.lock again"
 
 setup: $(READY)
@@ -61,6 +62,14 @@ protos: $(READY)
 # The prior that keyframes start from belongs to a block version: train it again only with a new one.
 prior: $(READY)
 	$(BIN)/python -m benchmarks.prior
+
+# After a change of the codec's constants or its built-in prior: tests/vectors/*.json and the example in docs/wire-format.md.
+vectors: $(READY)
+	$(BIN)/python -m tests.vectors.generate
+
+# The vectors under qemu-user; the first time it fetches a Debian and four wheels into build/aarch64.
+aarch64: $(READY)
+	DEADRECKON_AARCH64=build/aarch64 $(BIN)/python -m pytest tests/aarch64
 
 # dev.lock leads; the others take its versions. Resolved for every platform and Python from 3.11, no addresses.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
