@@ -1,4 +1,4 @@
-"""docs/wire-format.md is complete: a decoder that was written from it alone reads what the codec writes.
+"""docs/wire-format.md is complete: a decoder that follows it, and shares no code with the codec, reads what the codec writes.
 
 And it is true: the numbers that it states are the source's. (Its example: tests/vectors/test_vectors.py.)
 """
