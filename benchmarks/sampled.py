@@ -11,7 +11,7 @@ import numpy as np
 from codec.schema import Schema
 from decoder import dbc
 from decoder.defaults import default_choices
-from decoder.plan import build_plan
+from decoder.plan import SignalChoice, build_plan
 from decoder.sampler import Sampler
 from decoder.signals import Bus
 from replay_logs.read import open_log
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from codec.records import Records
+    from decoder.frames import Frames
 
 DRIVES = Path(__file__).resolve().parent.parent / "replay_logs"
 OUR_DRIVES = ("city", "highway", "aggressive", "charging", "overheating")
@@ -43,25 +44,53 @@ class SampledDrive:
         signals = tuple(replace(signal, threshold=signal.threshold * share) for signal in self.schema.signals)
         return replace(self, schema=Schema(self.schema.rate_hz, signals))
 
+    def first(self, record_count: int) -> SampledDrive:
+        """No more than so many records, from the start."""
+        runs: list[Records] = []
+        for run in self.runs:
+            runs.append(run.slice(0, max(0, record_count - sum(map(len, runs)))))
+        return replace(self, runs=tuple(run for run in runs if len(run)))
+
+
+def load_frames(log: Path) -> Frames:
+    """All data frames of a log. All channels count as one bus."""
+    frames = load_recording(open_log(log)).frames
+    return replace(frames, buses=np.zeros_like(frames.buses))
+
+
+def load_bus(dbcs: Sequence[Path]) -> Bus:
+    return Bus("can0", tuple(dbc.load(path) for path in dbcs))
+
+
+def choose(
+    bus: Bus, frames: Frames, thresholds: Mapping[str, float] | None = None
+) -> tuple[SignalChoice, ...]:
+    """All signals that occur, under default thresholds; with `thresholds` those that it names, under its own."""
+    choices = default_choices([bus], frames)
+    if thresholds is None:
+        return choices
+    return tuple(
+        replace(choice, threshold=thresholds[choice.signal])
+        for choice in choices
+        if choice.signal in thresholds
+    )
+
+
+def sample(
+    name: str, bus: Bus, frames: Frames, choices: Sequence[SignalChoice], rate_hz: int = 50
+) -> SampledDrive:
+    plan = build_plan([bus], choices, rate_hz=rate_hz)
+    sampler = Sampler(plan)
+    sampler.feed(frames)
+    return SampledDrive(name, plan.schema, tuple(sampler.advance(None)))
+
 
 def sample_drive(
     log: Path, dbcs: Sequence[Path], *, rate_hz: int = 50, thresholds: Mapping[str, float] | None = None
 ) -> SampledDrive:
-    """All signals that occur in the log, under default thresholds or the given ones. All channels count as one bus."""
-    recording = load_recording(open_log(log))
-    frames = replace(recording.frames, buses=np.zeros_like(recording.frames.buses))
-    buses = [Bus("can0", tuple(dbc.load(path) for path in dbcs))]
-    choices = default_choices(buses, frames)
-    if thresholds is not None:
-        choices = tuple(
-            replace(choice, threshold=thresholds[choice.signal])
-            for choice in choices
-            if choice.signal in thresholds
-        )
-    plan = build_plan(buses, choices, rate_hz=rate_hz)
-    sampler = Sampler(plan)
-    sampler.feed(frames)
-    return SampledDrive(log.name.partition(".")[0], plan.schema, tuple(sampler.advance(None)))
+    """A log as it is: its signals, under default thresholds or the given ones."""
+    frames, bus = load_frames(log), load_bus(dbcs)
+    return sample(log.name.partition(".")[0], bus, frames, choose(bus, frames, thresholds), rate_hz)
 
 
 def our_drives() -> list[SampledDrive]:

@@ -1,0 +1,62 @@
+"""All benchmarks, in a size that ends within ten minutes: `make bench`.
+
+One log of each car (both reference drives), and of wide cars fewer signals than `python -m benchmarks.codec` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import codec, decoder, kernels
+from benchmarks.recordings import missing_note, our_car, recorded_cars
+from benchmarks.screen import print_codec, print_decoder, print_kernels, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VALUES_MAX = 1_200_000  # the reference drives fit
+OUR_LOGS = 2
+
+
+def tasks() -> list[codec.Task]:
+    """Logs by car; a prior is trained on the car's log before it, be that measured or not."""
+    ours, recorded = our_car(), recorded_cars()
+    logs = [(ours, log) for log in ours.logs[:OUR_LOGS]]
+    for car in recorded:
+        count = len(car.logs) if car.name == "reference-drives" else 1
+        logs += [(car, log) for log in car.logs[:count]]
+    return [codec.Task(car, log, VALUES_MAX) for car, log in logs]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the same as data")
+    options = parser.parse_args(arguments)
+
+    def said(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    note = missing_note()
+    if note:
+        said(note)
+    measured = codec.measure_all(tasks(), said)
+    print_codec(measured, note)
+    cars = decoder.default_cars()
+    decoded = [one for car in cars for log in car.logs for one in decoder.measure(log, car.dbcs)]
+    print_decoder(decoded, note)
+    rows, copied = kernels.measure(kernels.default_drive(), said)
+    print_kernels(rows, copied)
+    document = {
+        "codec": codec.report(measured, note),
+        "decoder": decoder.report(decoded, note),
+        "kernels": kernels.report(rows, copied),
+    }
+    write_json(options.json, document)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

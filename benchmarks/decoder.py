@@ -1,0 +1,272 @@
+"""How fast frames become values, beside cantools: `python -m benchmarks.decoder`.
+
+Rules
+- cantools decodes each frame with its message looked up in a dictionary, as fast as it can be asked to (no value
+  tables, bytes ready made). Both get the same frames in the same process, one core each.
+- Bulk: every value of every frame. Live: what a vehicle does, records at 50 Hz; only the newest payload of each message
+  is decoded at a tick.
+- Values are compared to the bit. A record's value is compared with the newest that cantools has at that tick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from cantools.database import errors as cantools_errors
+
+from benchmarks.codec import InOrder, cars_of, name_of
+from benchmarks.recordings import Car, missing_note, our_car, recorded_cars
+from benchmarks.sampled import load_bus, load_frames
+from benchmarks.screen import print_decoder, write_json
+from codec.records import Availability
+from codec.schema import SIGNALS_MAX, physical
+from decoder.dbc import DbcError
+from decoder.defaults import default_choices
+from decoder.kernels import match_frames
+from decoder.plan import build_plan
+from decoder.sampler import Sampler
+from decoder.signals import bus_messages, bus_signals
+from decoder.tables import compile_tables
+from decoder.values import BulkDecoder
+from replay_logs.read import LogError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from codec.records import Records
+    from decoder.frames import Frames
+    from decoder.plan import Plan
+    from decoder.signals import Bus
+
+CALLS = (100, 1000, 10_000)
+FRAMES_MAX = 250_000
+REPEAT_S = 1.0  # fast paths are run again for so long
+REPEATS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One way of decoding one log. The names are the keys of the JSON."""
+
+    log: str
+    path: str  # bulk or live
+    call_frames: int
+    frames: int
+    frames_per_s: float
+    cantools_frames_per_s: float
+    ratio: float
+    values_compared: int
+    mismatches: int
+
+
+class Truth(NamedTuple):
+    """What cantools made of the frames: frame int64[k] rising, column int64[k], value float64[k]."""
+
+    frame: NDArray[np.int64]
+    column: NDArray[np.int64]
+    value: NDArray[np.float64]
+    frames_per_s: float
+
+
+def measure(log: Path, dbcs: Sequence[Path]) -> list[Decoded]:
+    """Raises LogError, DbcError or ValueError, each with one line."""
+    bus, frames = load_bus(dbcs), load_frames(log)
+    frames = frames.take(slice(0, FRAMES_MAX))
+    truth = by_cantools(bus, frames)
+    if not len(truth.value):
+        raise ValueError(f"{log}: none of its frames is in the DBCs; give the DBCs of this vehicle")
+    decoder = BulkDecoder([bus])
+    plan = build_plan([bus], default_choices([bus], frames)[:SIGNALS_MAX])
+    columns = {name: index for index, name in enumerate(decoder.names)}
+    mapped = np.array([columns[name] for name in plan.schema.names])
+    found = []
+    for call in (*(size for size in CALLS if size < len(frames)), len(frames)):
+        parts = [frames.take(slice(at, at + call)) for at in range(0, len(frames), call)]
+        compared = _compare_bulk(decoder, parts, truth)
+        rate = len(frames) / _best(lambda parts=parts: [decoder.decode_values(part) for part in parts])  # type: ignore[misc]
+        found.append(_decoded(log, "bulk", call, frames, rate, truth, compared))
+    for call in (*(size for size in CALLS if size < len(frames)), len(frames)):
+        parts = [frames.take(slice(at, at + call)) for at in range(0, len(frames), call)]
+        compared = _compare_live(plan, _live(plan, parts), frames, mapped, truth)
+        rate = len(frames) / _best(lambda parts=parts: _live(plan, parts))  # type: ignore[misc]
+        found.append(_decoded(log, "live", call, frames, rate, truth, compared))
+    return found
+
+
+def by_cantools(bus: Bus, frames: Frames) -> Truth:
+    """Every frame by cantools; only its calls are timed."""
+    messages, _ = bus_messages([bus])
+    names = {
+        (id(entry.owner.message), entry.signal.name): column
+        for column, entry in enumerate(bus_signals([bus], messages))
+    }
+    matched = _matched(messages, frames)
+    found = {int(frames.ids[i]): int(matched[i]) for i in np.unique(frames.ids, return_index=True)[1]}
+    decoders = {frame_id: messages[index].message.decode for frame_id, index in found.items() if index >= 0}
+    ids = frames.ids.tolist()
+    payloads = [row[:length].tobytes() for row, length in zip(frames.data, frames.lengths, strict=True)]
+    failures = (cantools_errors.Error, ValueError, OverflowError)
+    decoded: list[Any] = [None] * len(ids)
+    start = time.perf_counter()
+    for i, (frame_id, payload) in enumerate(zip(ids, payloads, strict=True)):
+        decode = decoders.get(frame_id)
+        if decode is not None:
+            try:
+                decoded[i] = decode(payload, decode_choices=False, allow_truncated=True)
+            except failures:  # an unknown multiplexor value
+                decoded[i] = None
+    elapsed = time.perf_counter() - start
+    rows = [
+        (i, names[id(messages[index].message), name], float(value))
+        for i, (index, values) in enumerate(zip(matched.tolist(), decoded, strict=True))
+        for name, value in (values or {}).items()
+    ]
+    frame, column, value = zip(*rows, strict=True) if rows else ((), (), ())
+    return Truth(
+        np.array(frame, np.int64),
+        np.array(column, np.int64),
+        np.array(value, np.float64),
+        len(frames) / elapsed,
+    )
+
+
+def _matched(messages: Sequence[Any], frames: Frames) -> NDArray[np.int32]:
+    """Which message each frame is, or -1. Not timed, and cantools has no such thing for J1939."""
+    tables = compile_tables(messages, lambda _entry, _signal: -1, 0, {})
+    matched = np.empty(len(frames), np.int32)
+    match_frames(frames.buses, frames.ids, tables.standard, tables.keys, tables.found, matched)
+    return matched
+
+
+def _compare_bulk(decoder: BulkDecoder, parts: Sequence[Frames], truth: Truth) -> tuple[int, int]:
+    """Values compared, and how many differ in any bit or are on one side only."""
+    frame, column, value = [], [], []
+    at = 0
+    for part in parts:
+        values = decoder.decode_values(part)
+        frame.append(values.frame + np.int64(at))
+        column.append(values.signal)
+        value.append(values.value)
+        at += len(part)
+    ours = _keyed(np.concatenate(frame), np.concatenate(column), np.concatenate(value), len(decoder.names))
+    theirs = _keyed(truth.frame, truth.column, truth.value, len(decoder.names))
+    keys, mine, its = np.intersect1d(ours[0], theirs[0], return_indices=True)
+    one_sided = len(ours[0]) + len(theirs[0]) - 2 * len(keys)
+    return len(keys) + one_sided, one_sided + _differ(ours[1][mine], theirs[1][its])
+
+
+def _keyed(frame: Any, column: Any, value: Any, columns: int) -> tuple[Any, Any]:
+    return frame.astype(np.int64) * columns + column, value
+
+
+def _differ(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> int:
+    same = (ours.view(np.uint64) == theirs.view(np.uint64)) | (np.isnan(ours) & np.isnan(theirs))
+    return int(np.count_nonzero(~same))
+
+
+def _live(plan: Plan, parts: Sequence[Frames]) -> list[Records]:
+    sampler = Sampler(plan)
+    runs = []
+    for part in parts:
+        sampler.feed(part)
+        runs += sampler.advance(None)
+    return runs
+
+
+def _compare_live(
+    plan: Plan, runs: Sequence[Records], frames: Frames, mapped: NDArray[np.int64], truth: Truth
+) -> tuple[int, int]:
+    """Each available value of each record against the newest that cantools has for its signal at that tick.
+
+    The sampler's clock never runs backward, so stamps here do not either.
+    """
+    wanted = _matched(plan.messages, frames) >= 0
+    stamps = np.where(wanted, frames.timestamps_ns, np.iinfo(np.int64).min)
+    stamps = np.maximum.accumulate(stamps)
+    order = np.argsort(truth.column, kind="stable")
+    ends = np.searchsorted(truth.column[order], np.arange(int(mapped.max()) + 2))
+    times = np.concatenate([np.arange(run.first_tick, run.end_tick) for run in runs]) * plan.schema.period_ns
+    counts, states = (
+        np.concatenate([run.counts for run in runs]),
+        np.concatenate([run.states for run in runs]),
+    )
+    compared = mismatches = 0
+    for column, signal in enumerate(plan.schema.signals):
+        mine = order[ends[mapped[column]] : ends[mapped[column] + 1]]
+        available = states[:, column] == Availability.AVAILABLE
+        newest = np.searchsorted(stamps[truth.frame[mine]], times[available], side="right") - 1
+        ours = physical(signal, counts[available, column])
+        compared += len(ours)
+        known = newest >= 0
+        mismatches += int(np.count_nonzero(~known))
+        mismatches += _differ(ours[known], truth.value[mine][newest[known]])
+    return compared, mismatches
+
+
+def _best(run: Callable[[], Any]) -> float:
+    """Seconds of the fastest of several runs, the first of which only warms up."""
+    run()
+    best, spent = float("inf"), 0.0
+    for _ in range(REPEATS_MAX):
+        start = time.perf_counter()
+        run()
+        elapsed = time.perf_counter() - start
+        best, spent = min(best, elapsed), spent + elapsed
+        if spent > REPEAT_S:
+            break
+    return best
+
+
+def _decoded(
+    log: Path, path: str, call: int, frames: Frames, rate: float, truth: Truth, compared: tuple[int, int]
+) -> Decoded:
+    theirs = truth.frames_per_s
+    return Decoded(name_of(log), path, call, len(frames), rate, theirs, rate / theirs, *compared)
+
+
+def report(found: Sequence[Decoded], note: str | None) -> dict[str, Any]:
+    """The bulk kernel on the first log, in one call; the rest in `rows`."""
+    first = next(one for one in found if one.path == "bulk" and one.call_frames == one.frames)
+    keys = ("frames", "frames_per_s", "cantools_frames_per_s", "ratio", "values_compared", "mismatches")
+    head = {key: value for key, value in asdict(first).items() if key in keys}
+    return {**head, "rows": [asdict(one) for one in found], "note": note}
+
+
+def default_cars(*, logs_each: int = 1) -> list[Car]:
+    """The reference drives first, then ours and the recordings."""
+    recorded = recorded_cars()
+    cars = [*recorded[:1], our_car(), *recorded[1:]]
+    return [Car(car.name, car.logs[:logs_each], car.dbcs) for car in cars]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m benchmarks.decoder", description=__doc__)
+    parser.set_defaults(files=[])
+    parser.add_argument("--log", type=Path, action=InOrder, help="a log; may be repeated")
+    parser.add_argument(
+        "--dbc", type=Path, action=InOrder, help="a DBC of the logs before it; may be repeated"
+    )
+    parser.add_argument("--json", type=Path, help="write the same as data")
+    options = parser.parse_args(arguments)
+    try:
+        cars = cars_of(options.files, None) or default_cars()
+        note = None if options.files else missing_note()
+        found = [one for car in cars for log in car.logs for one in measure(log, car.dbcs)]
+    except (LogError, DbcError, ValueError, OSError) as error:
+        print(f"benchmarks.decoder: {error}", file=sys.stderr)
+        return 2
+    print_decoder(found, note)
+    write_json(options.json, report(found, note))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

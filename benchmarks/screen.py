@@ -1,0 +1,145 @@
+"""What the benchmarks show: one table each."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from benchmarks.codec import Measured, Row
+    from benchmarks.decoder import Decoded
+    from benchmarks.kernels import KernelRow
+
+WIDTH_MIN = 132  # where there is no terminal
+OURS = ("deadreckon", "deadreckon-trained")
+
+
+def write_json(path: Path | None, document: Mapping[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def print_codec(found: Sequence[Measured], note: str | None) -> None:
+    """Sizes by block length; what is smaller than ours with the built-in prior is red."""
+    lengths = sorted({row.block_s for one in found for row in one.rows})
+    table = Table(box=SIMPLE_HEAD, title="kB per vehicle-hour by block length")
+    for heading in ("log", "thresholds", "scheme"):
+        table.add_column(heading, no_wrap=True)
+    headings = [f"{block_s:g} s" for block_s in lengths]
+    for heading in (*headings, "x ours", "bytes a\nrecord", "beyond\nbound", "records\nout"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        for thresholds in dict.fromkeys(row.thresholds for row in one.rows):
+            _section(table, one, thresholds, lengths)
+    console = _console()
+    console.print(table)
+    console.print(
+        "x ours and bytes a record: at 10 s. Beyond bound: worst error over its threshold, in counts.",
+        style="dim",
+    )
+    for line in (*(one.bound for one in found), note):
+        if line:
+            console.print(line, style="dim", highlight=False)
+
+
+def _section(table: Table, one: Measured, thresholds: str, lengths: Sequence[float]) -> None:
+    by_scheme: dict[str, dict[float, Row]] = {}
+    for row in one.rows:
+        if row.thresholds == thresholds:
+            by_scheme.setdefault(row.scheme, {})[row.block_s] = row
+    ours = by_scheme["deadreckon"]
+    usual = 10.0 if 10.0 in lengths else lengths[-1]
+    for scheme, rows in by_scheme.items():
+        cells = [
+            Text(
+                _short(rows[at].kb_per_vehicle_hour),
+                "red"
+                if scheme not in OURS and rows[at].kb_per_vehicle_hour < ours[at].kb_per_vehicle_hour
+                else "",
+            )
+            for at in lengths
+        ]
+        worst = max(row.max_error_over_threshold for row in rows.values())
+        out = max(row.out_of_bound for row in rows.values())
+        table.add_row(
+            one.log if scheme == "deadreckon" else "",
+            thresholds if scheme == "deadreckon" else "",
+            scheme,
+            *cells,
+            _short(rows[usual].kb_per_vehicle_hour / ours[usual].kb_per_vehicle_hour),
+            _short(rows[usual].bytes_per_record),
+            Text(f"{worst:,.0f}" if worst else "-", "red" if worst else ""),
+            Text(f"{out:,}" if out else "-", "red" if out else ""),
+            style="bold" if scheme in OURS else "",
+        )
+    table.add_section()
+
+
+def print_decoder(found: Sequence[Decoded], note: str | None) -> None:
+    table = Table(box=SIMPLE_HEAD, title="frames per second on one core, in millions")
+    for heading in ("log", "path"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("frames\na call", "frames/s", "cantools", "ratio", "values\ncompared", "mismatches"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for one in found:
+        table.add_row(
+            one.log if one.log != last else "",
+            one.path,
+            f"{one.call_frames:,}",
+            f"{one.frames_per_s / 1e6:,.2f}",
+            f"{one.cantools_frames_per_s / 1e6:,.3f}",
+            f"{one.ratio:,.1f}",
+            f"{one.values_compared:,}",
+            Text(f"{one.mismatches:,}" if one.mismatches else "-", "red" if one.mismatches else ""),
+        )
+        last = one.log
+    console = _console()
+    console.print(table)
+    if note:
+        console.print(note, style="dim", highlight=False)
+
+
+def print_kernels(rows: Sequence[KernelRow], copied_bytes_per_s: float) -> None:
+    table = Table(box=SIMPLE_HEAD, title="values per second on one core, in millions")
+    for heading in ("streams", "thresholds", "block", "values"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("encoded", "share", "decoded", "share", "state"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            f"{row.streams:,}",
+            row.thresholds,
+            f"{row.block_s:g} s",
+            f"{row.values:,}",
+            f"{row.encode_values_per_s / 1e6:,.1f}",
+            f"{row.encode_share_of_bandwidth:.2%}",
+            f"{row.decode_values_per_s / 1e6:,.1f}",
+            f"{row.decode_share_of_bandwidth:.2%}",
+            f"{row.state_bytes / 1e6:,.0f} MB",
+        )
+    console = _console()
+    console.print(table)
+    console.print(
+        f"share: of what numpy copies on this machine, {copied_bytes_per_s / 1e9:.1f} GB/s read and written; a value is 8 bytes",
+        style="dim",
+        highlight=False,
+    )
+
+
+def _short(number: float) -> str:
+    """Three digits or more."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_MIN)
