@@ -182,7 +182,9 @@ def test_any_bytes_give_a_block_or_one_error(content: bytes) -> None:
 def test_every_bit_of_a_keyframes_header_is_proven_by_its_digest() -> None:
     schema, _, blocks = encoded_drive()
     undetected = 0
-    header = 2 + 2 + 2 + 2 + 1 + 4  # version and digest; records, tick, missed; clock; digest of the group before
+    header = (
+        2 + 2 + 2 + 2 + 1 + 4
+    )  # version and digest; records, tick, missed; clock; digest of the group before
     for bit in range(16, 8 * header):
         broken = bytearray(blocks[3])
         broken[bit // 8] ^= 1 << bit % 8
