@@ -65,14 +65,25 @@ class Decoded:
     ratio: float
     values_compared: int
     mismatches: int
+    values_only_ours: int  # of frames that cantools refuses, not compared
 
 
-class Truth(NamedTuple):
-    """What cantools made of the frames: frame int64[k] rising, column int64[k], value float64[k]."""
+class Table(NamedTuple):
+    """k values: frame int64[k] rising, column int64[k], value float64[k]."""
 
     frame: NDArray[np.int64]
     column: NDArray[np.int64]
     value: NDArray[np.float64]
+
+    def take(self, index: NDArray[Any]) -> Table:
+        return Table(self.frame[index], self.column[index], self.value[index])
+
+
+class Truth(NamedTuple):
+    """What cantools made of the frames, bool[n] which frames of known messages it refused, and how fast it was."""
+
+    values: Table
+    refused: NDArray[np.bool_]
     frames_per_s: float
 
 
@@ -81,21 +92,22 @@ def measure(log: Path, dbcs: Sequence[Path]) -> list[Decoded]:
     bus, frames = load_bus(dbcs), load_frames(log)
     frames = frames.take(slice(0, FRAMES_MAX))
     truth = by_cantools(bus, frames)
-    if not len(truth.value):
+    if not len(truth.values.value):
         raise ValueError(f"{log}: none of its frames is in the DBCs; give the DBCs of this vehicle")
     decoder = BulkDecoder([bus])
     plan = build_plan([bus], default_choices([bus], frames)[:SIGNALS_MAX])
     columns = {name: index for index, name in enumerate(decoder.names)}
     mapped = np.array([columns[name] for name in plan.schema.names])
+    completed = _completed(truth, _bulk(decoder, [frames]))
     found = []
     for call in (*(size for size in CALLS if size < len(frames)), len(frames)):
         parts = [frames.take(slice(at, at + call)) for at in range(0, len(frames), call)]
-        compared = _compare_bulk(decoder, parts, truth)
+        compared = _compare_bulk(_bulk(decoder, parts), truth, len(decoder.names))
         rate = len(frames) / _best(lambda parts=parts: [decoder.decode_values(part) for part in parts])  # type: ignore[misc]
         found.append(_decoded(log, "bulk", call, frames, rate, truth, compared))
     for call in (*(size for size in CALLS if size < len(frames)), len(frames)):
         parts = [frames.take(slice(at, at + call)) for at in range(0, len(frames), call)]
-        compared = _compare_live(plan, _live(plan, parts), frames, mapped, truth)
+        compared = _compare_live(plan, _live(plan, parts), frames, mapped, completed)
         rate = len(frames) / _best(lambda parts=parts: _live(plan, parts))  # type: ignore[misc]
         found.append(_decoded(log, "live", call, frames, rate, truth, compared))
     return found
@@ -130,12 +142,9 @@ def by_cantools(bus: Bus, frames: Frames) -> Truth:
         for name, value in (values or {}).items()
     ]
     frame, column, value = zip(*rows, strict=True) if rows else ((), (), ())
-    return Truth(
-        np.array(frame, np.int64),
-        np.array(column, np.int64),
-        np.array(value, np.float64),
-        len(frames) / elapsed,
-    )
+    values = Table(np.array(frame, np.int64), np.array(column, np.int64), np.array(value, np.float64))
+    refused = (matched >= 0) & np.array([one is None for one in decoded], np.bool_)
+    return Truth(values, refused, len(frames) / elapsed)
 
 
 def _matched(messages: Sequence[Any], frames: Frames) -> NDArray[np.int32]:
@@ -146,25 +155,39 @@ def _matched(messages: Sequence[Any], frames: Frames) -> NDArray[np.int32]:
     return matched
 
 
-def _compare_bulk(decoder: BulkDecoder, parts: Sequence[Frames], truth: Truth) -> tuple[int, int]:
-    """Values compared, and how many differ in any bit or are on one side only."""
+def _bulk(decoder: BulkDecoder, parts: Sequence[Frames]) -> Table:
+    """All values of all parts, in the order of their frames."""
     frame, column, value = [], [], []
     at = 0
     for part in parts:
         values = decoder.decode_values(part)
         frame.append(values.frame + np.int64(at))
-        column.append(values.signal)
+        column.append(values.signal.astype(np.int64))
         value.append(values.value)
         at += len(part)
-    ours = _keyed(np.concatenate(frame), np.concatenate(column), np.concatenate(value), len(decoder.names))
-    theirs = _keyed(truth.frame, truth.column, truth.value, len(decoder.names))
-    keys, mine, its = np.intersect1d(ours[0], theirs[0], return_indices=True)
-    one_sided = len(ours[0]) + len(theirs[0]) - 2 * len(keys)
-    return len(keys) + one_sided, one_sided + _differ(ours[1][mine], theirs[1][its])
+    return Table(np.concatenate(frame), np.concatenate(column), np.concatenate(value))
 
 
-def _keyed(frame: Any, column: Any, value: Any, columns: int) -> tuple[Any, Any]:
-    return frame.astype(np.int64) * columns + column, value
+def _compare_bulk(ours: Table, truth: Truth, columns: int) -> tuple[int, int, int]:
+    """Values compared; how many differ in any bit or are on one side only; how many only we have.
+
+    The last are of frames that cantools refuses: they are compared with nothing.
+    """
+    refused = truth.refused[ours.frame]
+    ours = ours.take(~refused)
+    our_keys = ours.frame * columns + ours.column
+    their_keys = truth.values.frame * columns + truth.values.column
+    keys, mine, its = np.intersect1d(our_keys, their_keys, return_indices=True)
+    one_sided = len(our_keys) + len(their_keys) - 2 * len(keys)
+    mismatches = one_sided + _differ(ours.value[mine], truth.values.value[its])
+    return len(keys) + one_sided, mismatches, int(np.count_nonzero(refused))
+
+
+def _completed(truth: Truth, ours: Table) -> Table:
+    """What cantools decoded, with our values of the frames that it refused, in the order of frames."""
+    more = ours.take(truth.refused[ours.frame])
+    joined = Table(*(np.concatenate(pair) for pair in zip(truth.values, more, strict=True)))
+    return joined.take(np.argsort(joined.frame, kind="stable"))
 
 
 def _differ(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> int:
@@ -182,8 +205,8 @@ def _live(plan: Plan, parts: Sequence[Frames]) -> list[Records]:
 
 
 def _compare_live(
-    plan: Plan, runs: Sequence[Records], frames: Frames, mapped: NDArray[np.int64], truth: Truth
-) -> tuple[int, int]:
+    plan: Plan, runs: Sequence[Records], frames: Frames, mapped: NDArray[np.int64], truth: Table
+) -> tuple[int, int, int]:
     """Each available value of each record against the newest that cantools has for its signal at that tick.
 
     The sampler's clock never runs backward, so stamps here do not either.
@@ -208,7 +231,7 @@ def _compare_live(
         known = newest >= 0
         mismatches += int(np.count_nonzero(~known))
         mismatches += _differ(ours[known], truth.value[mine][newest[known]])
-    return compared, mismatches
+    return compared, mismatches, 0
 
 
 def _best(run: Callable[[], Any]) -> float:
@@ -226,7 +249,7 @@ def _best(run: Callable[[], Any]) -> float:
 
 
 def _decoded(
-    log: Path, path: str, call: int, frames: Frames, rate: float, truth: Truth, compared: tuple[int, int]
+    log: Path, path: str, call: int, frames: Frames, rate: float, truth: Truth, compared: tuple[int, int, int]
 ) -> Decoded:
     theirs = truth.frames_per_s
     return Decoded(name_of(log), path, call, len(frames), rate, theirs, rate / theirs, *compared)

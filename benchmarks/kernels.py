@@ -178,7 +178,9 @@ def _blocks(drive: SampledDrive, size: int) -> list[Records]:
 
 
 def _chain(blocks: Sequence[Records], start: int) -> list[Records]:
-    """ROUNDS blocks in a row from there; where the drive ends, as far before it."""
+    """ROUNDS blocks in a row from there; where the drive ends, as far before it. Raises ValueError: too short."""
+    if len(blocks) < ROUNDS:
+        raise ValueError(f"a drive too short for {ROUNDS} blocks in a row")
     start = min(start, len(blocks) - ROUNDS)
     chain = list(blocks[start : start + ROUNDS])
     assert all(one.end_tick <= two.first_tick for one, two in pairwise(chain))

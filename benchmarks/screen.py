@@ -87,7 +87,7 @@ def print_decoder(found: Sequence[Decoded], note: str | None) -> None:
     table = Table(box=SIMPLE_HEAD, title="frames per second on one core, in millions")
     for heading in ("log", "path"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("frames\na call", "frames/s", "cantools", "ratio", "values\ncompared", "mismatches"):
+    for heading in ("frames\na call", "frames/s", "cantools", "ratio", "compared", "mismatches", "only ours"):
         table.add_column(heading, justify="right", no_wrap=True)
     last = ""
     for one in found:
@@ -100,10 +100,12 @@ def print_decoder(found: Sequence[Decoded], note: str | None) -> None:
             f"{one.ratio:,.1f}",
             f"{one.values_compared:,}",
             Text(f"{one.mismatches:,}" if one.mismatches else "-", "red" if one.mismatches else ""),
+            f"{one.values_only_ours:,}" if one.values_only_ours else "-",
         )
         last = one.log
     console = _console()
     console.print(table)
+    console.print("only ours: values of frames that cantools refuses, compared with nothing", style="dim")
     if note:
         console.print(note, style="dim", highlight=False)
 
