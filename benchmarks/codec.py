@@ -3,8 +3,8 @@
 Rules
 - Every size is of bytes that were produced, every error of values that were decoded from these bytes.
 - All schemes of a row get the same records in the same run. kB are 1,000 bytes; an hour is an hour of records.
-- Drives with more than VALUES_MAX values are measured by every k-th signal, over their whole length (at most
-  RECORDS_MAX records): the rows say how many of each.
+- Drives with more than VALUES_MAX values are bounded: first to RECORDS_MIN records from their middle, then to every
+  k-th signal. The rows say how many of each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ THRESHOLDS = {"given": 1.0, "tenth": 0.1, "lossless": 0.0}  # share of the drive
 BLOCKS_S = (0.1, 1.0, 10.0, 30.0)
 TRAINED_AT_S = (1.0, 10.0)  # block lengths that a prior is trained with
 RATE_HZ = 50
-RECORDS_MAX = 60_000  # 20 minutes
+RECORDS_MIN, RECORDS_MAX = 6000, 60_000  # 2 and 20 minutes
 VALUES_MAX = 2_500_000  # a minute or two per drive
 
 
@@ -80,11 +80,9 @@ class Measured:
         """What was left out; None if nothing was."""
         parts = []
         if self.signals < self.signals_all:
-            parts.append(
-                f"every {-(-self.signals_all // self.signals)}th of its {self.signals_all:,} signals"
-            )
+            parts.append(f"{self.signals:,} of its {self.signals_all:,} signals, evenly spread")
         if self.records < self.records_all:
-            parts.append(f"the first {self.records:,} of its {self.records_all:,} records")
+            parts.append(f"{self.records:,} of its {self.records_all:,} records, from the middle")
         return f"{self.log}: {', '.join(parts)}" if parts else None
 
 
@@ -110,14 +108,14 @@ def measure(task: Task) -> Measured:
     """Raises LogError, DbcError or ValueError, each with one line."""
     car, bus, frames = task.car, load_bus(task.car.dbcs), load_frames(task.log)
     choices = choose(bus, frames, car.thresholds)
-    every = _stride(frames, len(choices), task.values_max)
+    records_max, every = bounds_of(_records_at_most(frames), len(choices), task.values_max)
     drive = _sampled(task.name, bus, frames, choices[::every], task.log)
     other_log = car.logs[car.logs.index(task.log) - 1]
     other = None
     if other_log != task.log:
         other = _sampled(name_of(other_log), bus, load_frames(other_log), choices[::every], other_log)
-        other = other.first(RECORDS_MAX)
-    bounded = drive.first(RECORDS_MAX)
+        other = other.middle(records_max)
+    bounded = drive.middle(records_max)
     return Measured(
         task.name,
         tuple(_rows(bounded, other, task.blocks_s)),
@@ -138,12 +136,16 @@ def _sampled(name: str, bus: Bus, frames: Frames, choices: Sequence[Any], log: P
     return drive
 
 
-def _stride(frames: Frames, signals: int, values_max: int) -> int:
-    """Every how many signals one is measured, by the time that the log spans."""
+def _records_at_most(frames: Frames) -> int:
+    """By the time that the log spans."""
     stamps = frames.timestamps_ns
-    span_ns = int(stamps.max()) - int(stamps.min()) if len(stamps) else 0
-    records = min(RECORDS_MAX, span_ns * RATE_HZ // NS + 1)
-    return max(1, -(-signals * records // values_max), -(-signals // SIGNALS_MAX))
+    return (int(stamps.max()) - int(stamps.min())) * RATE_HZ // NS + 1 if len(stamps) else 0
+
+
+def bounds_of(records: int, signals: int, values_max: int) -> tuple[int, int]:
+    """How many records are measured at most, and every how many signals one is."""
+    wanted = min(max(values_max // max(signals, 1), RECORDS_MIN), RECORDS_MAX, max(records, 1))
+    return wanted, max(1, -(-signals * wanted // values_max), -(-signals // SIGNALS_MAX))
 
 
 def _rows(drive: SampledDrive, other: SampledDrive | None, blocks_s: Sequence[float]) -> Iterator[Row]:

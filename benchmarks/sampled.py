@@ -44,11 +44,15 @@ class SampledDrive:
         signals = tuple(replace(signal, threshold=signal.threshold * share) for signal in self.schema.signals)
         return replace(self, schema=Schema(self.schema.rate_hz, signals))
 
-    def first(self, record_count: int) -> SampledDrive:
-        """No more than so many records, from the start."""
+    def middle(self, record_count: int) -> SampledDrive:
+        """No more than so many records, from the middle: logs often begin and end parked."""
+        skipped = max(0, self.record_count - record_count) // 2
         runs: list[Records] = []
         for run in self.runs:
-            runs.append(run.slice(0, max(0, record_count - sum(map(len, runs)))))
+            start = min(skipped, len(run))
+            skipped -= start
+            runs.append(run.slice(start, min(len(run), start + record_count)))
+            record_count -= len(runs[-1])
         return replace(self, runs=tuple(run for run in runs if len(run)))
 
 

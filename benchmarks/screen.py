@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.decoder import Decoded
     from benchmarks.kernels import KernelRow
 
-WIDTH_MIN = 132  # where there is no terminal
+WIDTH_MIN = 140  # where there is no terminal
+LOG_WIDTH_MAX = 32
 OURS = ("deadreckon", "deadreckon-trained")
 
 
@@ -32,7 +33,7 @@ def print_codec(found: Sequence[Measured], note: str | None) -> None:
     lengths = sorted({row.block_s for one in found for row in one.rows})
     table = Table(box=SIMPLE_HEAD, title="kB per vehicle-hour by block length")
     for heading in ("log", "thresholds", "scheme"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=True, max_width=LOG_WIDTH_MAX)
     headings = [f"{block_s:g} s" for block_s in lengths]
     for heading in (*headings, "x ours", "bytes a\nrecord", "beyond\nbound", "records\nout"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -86,7 +87,7 @@ def _section(table: Table, one: Measured, thresholds: str, lengths: Sequence[flo
 def print_decoder(found: Sequence[Decoded], note: str | None) -> None:
     table = Table(box=SIMPLE_HEAD, title="frames per second on one core, in millions")
     for heading in ("log", "path"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, no_wrap=True, max_width=LOG_WIDTH_MAX)
     for heading in ("frames\na call", "frames/s", "cantools", "ratio", "compared", "mismatches", "only ours"):
         table.add_column(heading, justify="right", no_wrap=True)
     last = ""

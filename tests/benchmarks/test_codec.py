@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.codec import Row, Task, cars_of, cut, main, measure, report
+from benchmarks.codec import Row, Task, bounds_of, cars_of, cut, main, measure, report
 from benchmarks.recordings import our_car
 from benchmarks.schemes.shelf import OTHERS
 from tests.benchmarks.drives import runs
@@ -61,7 +61,7 @@ def test_what_does_not_depend_on_thresholds_is_the_same_under_all(measured):
 
 def test_a_wide_drive_says_what_was_left_out(measured):
     assert measured.signals < measured.signals_all
-    assert "th of its" in (measured.bound or "")
+    assert "of its 37 signals" in (measured.bound or "")
     document = report([measured], None)
     assert set(document["rows"][0]) == KEYS == set(Row.__slots__)
     json.dumps(document, allow_nan=False)
@@ -87,3 +87,17 @@ def test_logs_with_the_same_dbcs_are_drives_of_one_car():
 def test_what_is_missing_is_said_in_one_line(arguments, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("records", "signals", "bounds"),
+    [
+        (59_999, 20, (59_999, 1)),
+        (500_000, 20, (60_000, 1)),
+        (30_000, 200, (12_500, 1)),
+        (32_000, 3221, (6000, 8)),
+        (900, 194, (900, 1)),
+    ],
+)
+def test_wide_drives_lose_time_first_then_signals(records, signals, bounds):
+    assert bounds_of(records, signals, 2_500_000) == bounds
