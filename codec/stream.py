@@ -50,10 +50,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BLOCK_RECORDS_MAX = 4096  # 80 s at 50 Hz; bounds what one block can make a reader allocate
+BLOCK_VALUES_MAX = 400_000  # at ten bytes each, the worst there is, a block stays below 4 MiB
 TICK_MAX = 1 << 62  # ticks and their differences stay inside int64
 
 __all__ = ["BLOCK_RECORDS_MAX", "BLOCK_VERSION", "Clock", "DecodedBlock", "EncodedBlock", "Keyframe", "StreamDecoder",
-           "StreamEncoder", "StreamFacts", "is_keyframe"]  # fmt: skip
+           "StreamEncoder", "StreamFacts", "block_records_max", "is_keyframe"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,11 @@ class DecodedBlock:
     seq: int
     records: Records
     keyframe: Keyframe | None
+
+
+def block_records_max(signal_count: int) -> int:
+    """How many records a block of so many signals should hold at most, so that every peer takes it."""
+    return max(1, min(BLOCK_RECORDS_MAX, BLOCK_VALUES_MAX // max(signal_count, 1)))
 
 
 def is_keyframe(content: bytes) -> bool:

@@ -135,7 +135,7 @@ class Conversation:
     @property
     def in_ingest_bytes(self) -> int:
         """What the shell should wait for before it reads more."""
-        return sum(_size(item) + ITEM_BYTES for item in self._submitted)
+        return sum(_held_bytes(item) + ITEM_BYTES for item in self._submitted)
 
     # Events
 
@@ -389,6 +389,17 @@ class Conversation:
     def _end(self) -> list[Action]:
         self.state = State.ENDED
         return [End()]
+
+
+def _held_bytes(item: Item) -> int:
+    """What it occupies while it waits for ingest."""
+    match item:
+        case BlobItem():
+            return len(item.content)
+        case Beat():
+            return len(item.record) + len(item.guard_states)
+        case _:
+            return _size(item)
 
 
 def _size(item: Item) -> int:

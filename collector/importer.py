@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from codec.identity import check_vehicle
 from codec.records import Records, concatenate
-from codec.stream import BLOCK_RECORDS_MAX, EncodedBlock, StreamEncoder, StreamFacts
+from codec.stream import EncodedBlock, StreamEncoder, StreamFacts, block_records_max
 from collector.ingest import Ingest
 from collector.items import (
     BatchItem,
@@ -136,7 +136,7 @@ def _plan(recording: Recording, loaded: Sequence[dbcs.Dbc], rate_hz: int, *, los
 
 def records_of(plan: Plan, frames: Frames) -> Iterator[Records]:
     """The log's records in blocks of at most BLOCK_S; consecutive ones have no hole between them unless the log has."""
-    size = min(BLOCK_RECORDS_MAX, BLOCK_S * plan.schema.rate_hz)
+    size = min(block_records_max(len(plan.schema.signals)), BLOCK_S * plan.schema.rate_hz)
     sampler = Sampler(plan)
     pending: list[Records] = []
     for start in range(0, len(frames), FEED_FRAMES):

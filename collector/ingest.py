@@ -133,6 +133,7 @@ class _Group:
 
     def _greeting(self, outbox: Outbox, item: Greeting) -> Outcome:
         self._ledger.changes.vehicles[item.key.vehicle] = rows.vehicle(item, self._now)
+        self._ledger.changes.vehicle_states.pop(item.key.vehicle, None)  # an earlier farewell is over
         outbox.repair, outbox.copies = (
             None,
             {},

@@ -300,7 +300,13 @@ class Capture:
 
     def _new_pipeline(self) -> Pipeline:
         """A stream of its own. Raises OutboxBusy where its schema cannot be kept."""
+        self._keep_schema()
+        return self._begin_stream()
+
+    def _keep_schema(self) -> None:
         self.outbox.keep_schema(self._schema.hash, pack_schema(self._schema))
+
+    def _begin_stream(self) -> Pipeline:
         try:
             guards = stored_guards(self.outbox, self.outbox.guards_hash)
         except SchemaError:
@@ -341,8 +347,9 @@ class Capture:
         self.flush(clock)
         if self._unwritten:
             raise OutboxBusy(self._trouble)
+        self._keep_schema()  # what may fail comes before the fork, and nothing after it
         self.outbox.fork()
-        self.pipeline = self._new_pipeline()
+        self.pipeline = self._begin_stream()
 
     def written(self) -> Written:
         """As it is now, for whoever sends to begin with."""

@@ -148,7 +148,9 @@ SELECT stream_no, first_tick, record_count, crc, content FROM journal ORDER BY i
 DELETE FROM journal;
 
 -- name: insert_blob
-INSERT OR IGNORE INTO blobs (kind, hash, content) VALUES (?, ?, ?);
+-- Written over what may have been damaged meanwhile: the hash is that of the same content.
+INSERT INTO blobs (kind, hash, content) VALUES (?, ?, ?)
+ON CONFLICT (kind, hash) DO UPDATE SET content = excluded.content WHERE content IS NOT excluded.content;
 
 -- name: blob
 SELECT content FROM blobs WHERE kind = ? AND hash = ?;

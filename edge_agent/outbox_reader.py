@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.outbox import NOWHERE, SQL, batch_crc, explain, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 ROWS_MAX = 256  # of one fetch: bounds its memory, and how long it holds a read transaction
@@ -62,14 +64,12 @@ class OutboxReader:
 
     def fetch(self, start: int, *, bytes_max: int, end: int = NOWHERE) -> Fetched:
         """What lies in [start, end): at least one row where there is one, then rows of `bytes_max` in all."""
-        try:
+        with self._explained():
             self._db.execute("BEGIN")  # one view of batches, gaps and streams
             try:
                 return self._fetch(start, bytes_max, end)
             finally:
                 self._db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise explain(error, self.path) from error
 
     def _fetch(self, start: int, bytes_max: int, end: int) -> Fetched:
         batches = self._db.execute(SQL["batches_from"], (start, end, ROWS_MAX + 1))
@@ -113,37 +113,49 @@ class OutboxReader:
         return Fetched(tuple(rows), streams)
 
     def stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd] | None:
-        row = self._db.execute(SQL["stream"], (stream_no,)).fetchone()
+        row = self._one("stream", (stream_no,))
         return stream_of(row) if row else None
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
-        row = self._db.execute(SQL["blob"], (int(kind), blob_hash)).fetchone()
+        row = self._one("blob", (int(kind), blob_hash))
         return None if row is None else row[0]
 
     def extent(self, wanted: int) -> Extent:
         """As Hello says it, where everything before `wanted` is acknowledged."""
-        first = self._db.execute(SQL["first_batch"], (0,)).fetchone()
+        first = self._one("first_batch", (0,))
         return Extent(first[0] if first else None, self._last_before(wanted), self._last_before(NOWHERE))
 
     def unacked(self, wanted: int) -> int:
         """Batches from `wanted` on."""
         stream_no, seq = split_position(wanted)
-        return int(self._db.execute(SQL["unacked_batches"], (stream_no, seq, stream_no)).fetchone()[0])
+        return int(self._one("unacked_batches", (stream_no, seq, stream_no))[0])
 
     def oldest_unacked(self, wanted: int) -> tuple[int, int] | None:
         """(stream_no, first_tick) of the oldest batch from `wanted` on."""
-        row = self._db.execute(SQL["batches_from"], (wanted, NOWHERE, 1)).fetchone()
+        row = self._one("batches_from", (wanted, NOWHERE, 1))
         return None if row is None else (split_position(row[0])[0], row[2])
 
     def used_bytes(self) -> int:
-        pages, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
-        )
+        with self._explained():
+            pages, size = (
+                self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+            )
         return int(pages * size)
 
+    def _one(self, name: str, values: tuple[int | bytes, ...]) -> Any:
+        with self._explained():
+            return self._db.execute(SQL[name], values).fetchone()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise explain(error, self.path) from error
+
     def _last_before(self, position: int) -> int | None:
-        batch = self._db.execute(SQL["last_batch"], (position,)).fetchone()[0]
-        gap = self._db.execute(SQL["last_gap"], (position,)).fetchone()
+        batch = self._one("last_batch", (position,))[0]
+        gap = self._one("last_gap", (position,))
         known = [found for found in (batch, min(gap[0], position - 1) if gap else None) if found is not None]
         return max(known, default=None)
 

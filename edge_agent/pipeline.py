@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from codec.journal import pack_records
 from codec.records import Records, concatenate
-from codec.stream import BLOCK_RECORDS_MAX, Clock, StreamEncoder, StreamFacts
+from codec.stream import BLOCK_RECORDS_MAX, Clock, StreamEncoder, StreamFacts, block_records_max
 from edge_agent.crossings import Crossings
 from edge_agent.rows import BatchRow, Commit, JournalRow, StreamEnd, StreamRow
 
@@ -102,6 +102,7 @@ class Pipeline:
         self.encoded_count = 0  # in blocks
         self.block_bytes = 0
         self._ticks = ticks
+        self._longest = block_records_max(len(schema.signals))
         self._guards = guards
         self._crossings = Crossings(schema, guards)
         self._side_log = side_log
@@ -202,7 +203,7 @@ class Pipeline:
 
     def _block_room(self, tick: int) -> int:
         """Records that the block may still take, the first of them at `tick`."""
-        length = self._ticks.of_mode(self.mode) - self._filled
+        length = min(self._ticks.of_mode(self.mode), self._longest) - self._filled
         first_tick = tick - self._filled
         if not self._keyframe_due(first_tick):
             length = min(length, self._group_tick + self._ticks.keyframe - tick)

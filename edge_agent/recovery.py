@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from codec.errors import DamagedBlock
 from codec.journal import unpack_records
 from codec.records import Records, concatenate
-from codec.stream import BLOCK_RECORDS_MAX, StreamEncoder
+from codec.stream import StreamEncoder, block_records_max
 from edge_agent.rows import BatchRow, Commit, GapRow, JournalRow, Reason, StreamEnd, StreamRow
 
 if TYPE_CHECKING:
@@ -69,17 +69,17 @@ def finish_stream(
 
 
 def _pieces(journal: Sequence[tuple[JournalRow, bool]], signal_count: int) -> Iterator[Records | JournalRow]:
-    """Runs of at most BLOCK_RECORDS_MAX records, and the rows that are damaged, in order."""
+    """Runs no longer than a block may be, and the rows that are damaged, in order."""
     sound: list[Records] = []
     for row, checked in journal:
         records = _unpacked(row, signal_count) if checked else None
         if records is not None:
             sound.append(records)
             continue
-        yield from _blocks(sound)
+        yield from _blocks(sound, signal_count)
         sound = []
         yield row
-    yield from _blocks(sound)
+    yield from _blocks(sound, signal_count)
 
 
 def _unpacked(row: JournalRow, signal_count: int) -> Records | None:
@@ -89,7 +89,8 @@ def _unpacked(row: JournalRow, signal_count: int) -> Records | None:
         return None
 
 
-def _blocks(parts: list[Records]) -> Iterator[Records]:
+def _blocks(parts: list[Records], signal_count: int) -> Iterator[Records]:
+    size = block_records_max(signal_count)
     for run in concatenate(parts):
-        for start in range(0, len(run), BLOCK_RECORDS_MAX):
-            yield run.slice(start, min(start + BLOCK_RECORDS_MAX, len(run)))
+        for start in range(0, len(run), size):
+            yield run.slice(start, min(start + size, len(run)))

@@ -173,7 +173,8 @@ class Uplink:
 
     async def _converse(self) -> bool:
         """One conversation; False where it broke after a Welcome. Raises LinkDownError where there was none."""
-        assert self._identity is not None
+        if self._identity is None:
+            raise LinkDownError("the outbox is being exchanged")
         waits = self._waits
         deciding = Session(
             rate_hz=self._rate_hz,

@@ -12,7 +12,15 @@ from codec.guards import Guard, GuardSet, limit_interval
 from codec.layout import MODEL_NAMES
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal, physical
-from codec.stream import BLOCK_RECORDS_MAX, Clock, StreamDecoder, StreamEncoder, StreamFacts, is_keyframe
+from codec.stream import (
+    BLOCK_RECORDS_MAX,
+    Clock,
+    StreamDecoder,
+    StreamEncoder,
+    StreamFacts,
+    block_records_max,
+    is_keyframe,
+)
 from tests.codec.strategies import guard_sets, records_of, schemas
 
 FACTS = StreamFacts(b"stream-id-of-16b", 3, 1000, Clock(1_700_000_000_000_000_000, synchronised=True))
@@ -268,3 +276,14 @@ def test_a_stream_that_another_run_began_can_be_finished() -> None:
     assert block.keyframe
     assert decoded.keyframe is not None
     assert decoded.keyframe.first_record == 50
+
+
+def test_the_longest_block_of_any_schema_stays_below_4_mib_at_its_worst() -> None:
+    rng = np.random.default_rng(1)
+    schema = Schema(50, tuple(Signal(f"signal{k}", kind=Kind.WIDE_UNSIGNED) for k in range(800)))
+    shape = (block_records_max(800), 800)
+    counts = rng.integers(-(1 << 63), (1 << 63) - 1, shape)
+    block = StreamEncoder(schema, FACTS).encode(Records(1000, counts, np.zeros(shape, np.uint8)))
+    assert len(block.content) < 4 << 20
+    assert block_records_max(1) == BLOCK_RECORDS_MAX
+    assert block_records_max(0) == BLOCK_RECORDS_MAX

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 
 import pytest
 
-from edge_agent.errors import OutboxBusy
+from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.outbox import NOWHERE
 from edge_agent.outbox_reader import ROWS_MAX, Extent, OutboxReader
 from edge_agent.rows import BatchRow, BlobKind, GapRow, Reason, position_of
@@ -95,3 +96,25 @@ def test_a_missing_file_is_not_made(tmp_path):
     with pytest.raises(OutboxBusy):
         OutboxReader(str(tmp_path / "none.db"))
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_page_that_is_no_page_any_more_is_damage_whoever_reads_it(tmp_path):
+    path = tmp_path / "outbox.db"
+    outbox = new_outbox(path)
+    fill(outbox, 40)
+    outbox.close()
+    with sqlite3.connect(path) as db:
+        page = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batches'").fetchone()[0]
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    db.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with OutboxReader(str(path)) as reader:
+        for read in (
+            lambda: reader.extent(0),
+            lambda: reader.oldest_unacked(0),
+            lambda: reader.fetch(0, bytes_max=1000),
+        ):
+            with pytest.raises(OutboxDamaged):
+                read()
