@@ -210,6 +210,8 @@ def cut(runs: Sequence[Records], block_records: int) -> list[Records]:
 
 def measure_all(tasks: Sequence[Task], said: Callable[[str], None]) -> list[Measured]:
     """All logs, as many at a time as there are cores: sizes do not depend on how long it takes."""
+    if len(tasks) == 1:
+        return [measure(tasks[0])]
     workers = min(len(tasks), os.cpu_count() or 1)
     found = []
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -2,7 +2,7 @@
 
 A closed loop, so the bound holds. Bit patterns (floats, wide integers) stay while they are within their threshold and
 are differences of their bits otherwise. Residuals are zigzag varints, column after column, which zstd packs better than
-byte planes: 100.0 against 104.3 kB an hour on the reference city drive at 10 s.
+byte planes.
 """
 
 from __future__ import annotations
