@@ -49,12 +49,15 @@ from codec.schema import Kind, Schema, physical
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BLOCK_RECORDS_MAX = 4096  # 80 s at 50 Hz; bounds what one block can make a reader allocate
-BLOCK_VALUES_MAX = 400_000  # at ten bytes each, the worst there is, a block stays below 4 MiB
+BLOCK_RECORDS_MAX = 4096  # 80 s at 50 Hz
+BLOCK_VALUES_MAX = (
+    400_000  # bounds what a reader allocates; at ten bytes each, the worst there is, below 4 MiB
+)
+GROUP_VALUES_MAX = 16_000_000  # from a keyframe to the next: what a reader that starts anew has to go through
 TICK_MAX = 1 << 62  # ticks and their differences stay inside int64
 
-__all__ = ["BLOCK_RECORDS_MAX", "BLOCK_VERSION", "Clock", "DecodedBlock", "EncodedBlock", "Keyframe", "StreamDecoder",
-           "StreamEncoder", "StreamFacts", "block_records_max", "is_keyframe"]  # fmt: skip
+__all__ = ["BLOCK_RECORDS_MAX", "BLOCK_VERSION", "GROUP_VALUES_MAX", "Clock", "DecodedBlock", "EncodedBlock", "Keyframe",
+           "StreamDecoder", "StreamEncoder", "StreamFacts", "block_records_max", "is_keyframe"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class DecodedBlock:
 
 
 def block_records_max(signal_count: int) -> int:
-    """How many records a block of so many signals should hold at most, so that every peer takes it."""
+    """How many records a block of so many signals holds at most."""
     return max(1, min(BLOCK_RECORDS_MAX, BLOCK_VALUES_MAX // max(signal_count, 1)))
 
 
@@ -134,6 +137,7 @@ class _Coding:
         self.end_tick = facts.origin_tick
         self.last_count = 0
         self.record_count = 0
+        self.group_values = 0  # since the last keyframe, that included
 
     @property
     def group_digest(self) -> int:
@@ -215,20 +219,22 @@ class StreamEncoder:
             self._keyframe_due = True
 
     def encode(self, records: Records, *, keyframe: bool = False, clock: Clock | None = None) -> EncodedBlock:
-        """The next block of the stream. `records`: 1 to BLOCK_RECORDS_MAX, later than those before.
+        """The next block of the stream. `records`: 1 to `block_records_max`, later than those before.
 
         After the call the encoder's state is the decoder's after the same block.
         """
         count = len(records)
-        assert 1 <= count <= BLOCK_RECORDS_MAX, count
         coding = self._coding
+        assert 1 <= count <= block_records_max(len(self.schema.signals)), count
         assert records.first_tick >= coding.end_tick, (records.first_tick, coding.end_tick)
         self._clock = clock or self._clock
-        keyframe = keyframe or self._keyframe_due
+        group_is_full = coding.group_values + records.counts.size > GROUP_VALUES_MAX
+        keyframe = keyframe or self._keyframe_due or group_is_full
         header = self._header(records, keyframe=keyframe)
         if keyframe:
             coding.restart(self._prior)
             coding.digest = Digest(self.facts.stream_id, self.next_seq)
+            coding.group_values = 0
         copy = Records(records.first_tick, records.counts.astype(np.int64, order="C"), records.states.copy())
         buffer = np.zeros(BODY_BYTES_MIN + BODY_BYTES_PER_VALUE * records.counts.size, np.uint8)
         coder = coding.workspace.coder
@@ -242,6 +248,7 @@ class StreamEncoder:
         coding.end_tick = records.end_tick
         coding.last_count = len(records)
         coding.record_count += count
+        coding.group_values += copy.counts.size
         self._keyframe_due = False
         self.next_seq += 1
         models = tuple(MODEL_NAMES[k] for k in coding.states[:, MODEL].tolist())
@@ -335,9 +342,13 @@ class StreamDecoder:
             content, facts.clock.offset_ns, facts.guards_hash, facts.prior_hash
         )
         count = coding.last_count if header.record_count == AS_BEFORE else header.record_count
-        if count > BLOCK_RECORDS_MAX:
-            raise DamagedBlock(f"block {seq} claims {count} records")
         keyframe = header.keyframe
+        signals = len(coding.schema.signals)
+        group_values = count * signals + (0 if keyframe else coding.group_values)
+        if count > block_records_max(signals) or group_values > GROUP_VALUES_MAX:
+            raise DamagedBlock(
+                f"block {seq} claims {count} records of {signals} signals, more than are allowed"
+            )
         prior = None
         if keyframe is None:
             if self._next_seq != seq:
@@ -345,7 +356,7 @@ class StreamDecoder:
             first_tick = coding.end_tick + header.start
         else:
             prior = built_in() if keyframe.prior_hash == b"" else self._priors.get(keyframe.prior_hash)
-            if prior is None or prior.contexts.shape[0] not in (1, len(coding.schema.signals)):
+            if prior is None or prior.contexts.shape[0] not in (1, signals):
                 raise UnknownBlock(
                     f"block {seq} starts from a prior that is not here", ("prior", keyframe.prior_hash)
                 )
@@ -368,6 +379,7 @@ class StreamDecoder:
             raise
         coding.end_tick = records.end_tick
         coding.last_count = len(records)
+        coding.group_values = group_values
         self._next_seq = seq + 1
         return DecodedBlock(seq, records, keyframe)
 

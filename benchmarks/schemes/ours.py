@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.schemes.scheme import Scheme
 from benchmarks.values import values_of
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamDecoder, StreamEncoder, StreamFacts, block_records_max
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,8 @@ def deadreckon(origin_tick: int, prior: Prior | None = None) -> Scheme:
         encoder = StreamEncoder(schema, facts, prior=prior)
         contents = []
         group_records = 0
-        for block in blocks:
+        longest = block_records_max(len(schema.signals))
+        for block in (run.slice(at, at + longest) for run in blocks for at in range(0, len(run), longest)):
             keyframe = group_records >= KEYFRAME_S * schema.rate_hz
             group_records = len(block) if keyframe else group_records + len(block)
             contents.append(encoder.encode(block, keyframe=keyframe).content)

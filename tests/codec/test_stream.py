@@ -285,5 +285,50 @@ def test_the_longest_block_of_any_schema_stays_below_4_mib_at_its_worst() -> Non
     counts = rng.integers(-(1 << 63), (1 << 63) - 1, shape)
     block = StreamEncoder(schema, FACTS).encode(Records(1000, counts, np.zeros(shape, np.uint8)))
     assert len(block.content) < 4 << 20
+    with pytest.raises(AssertionError):
+        StreamEncoder(schema, FACTS).encode(
+            Records(1000, np.zeros((501, 800), np.int64), np.zeros((501, 800), np.uint8))
+        )
     assert block_records_max(1) == BLOCK_RECORDS_MAX
     assert block_records_max(0) == BLOCK_RECORDS_MAX
+
+
+def test_a_few_bytes_that_claim_more_values_than_a_block_may_hold_are_damage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schema = Schema(50, tuple(Signal(f"signal{k}") for k in range(2000)))
+    monkeypatch.setattr("codec.stream.BLOCK_VALUES_MAX", 1 << 30)
+    shape = (BLOCK_RECORDS_MAX, 2000)
+    hostile = StreamEncoder(schema, FACTS).encode(
+        Records(1000, np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
+    )
+    monkeypatch.undo()
+    assert len(hostile.content) < 2000
+    with pytest.raises(DamagedBlock, match="4096 records of 2000 signals"):
+        StreamDecoder(schema, FACTS).decode(0, hostile.content)
+
+
+def test_a_group_ends_before_it_holds_more_than_a_reader_can_go_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schema = Schema(50, (Signal("one"), Signal("two")))
+    run = [
+        Records(1000 + 10 * k, np.full((10, 2), k, np.int64), np.zeros((10, 2), np.uint8)) for k in range(7)
+    ]
+    endless = StreamEncoder(schema, FACTS)
+    contents = [endless.encode(records).content for records in run]
+    monkeypatch.setattr("codec.stream.GROUP_VALUES_MAX", 60)
+    encoder, decoder, other = (
+        StreamEncoder(schema, FACTS),
+        StreamDecoder(schema, FACTS),
+        StreamDecoder(schema, FACTS),
+    )
+    blocks = [encoder.encode(records) for records in run]
+    assert [block.keyframe for block in blocks] == [True, False, False, True, False, False, True]
+    for records, block in zip(run, blocks, strict=True):
+        assert decoder.decode(block.seq, block.content).records.equals(records)
+    for seq in range(3):
+        other.decode(seq, contents[seq])
+    for _ in range(2):
+        with pytest.raises(DamagedBlock):
+            other.decode(3, contents[3])

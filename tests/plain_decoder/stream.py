@@ -103,6 +103,7 @@ class _State:
     end_tick: int
     records: int
     digest: int
+    group_values: int
 
     def copy(self) -> _State:
         return replace(self, columns=[replace(own) for own in self.columns], contexts=_copied(self.contexts))
@@ -135,6 +136,9 @@ class PlainDecoder:
         if not -(1 << 62) <= first_tick < 1 << 62:
             raise Damaged("a tick out of range")
         count = header.records or state.records
+        state.group_values += count * len(self.columns)
+        if count * len(self.columns) > 400_000 or state.group_values > 16_000_000:
+            raise Damaged("more values than are allowed")
         coder = RangeDecoder(content[header.size :])
         states, counts, sums = [], [], b""
         for column, contexts, own in zip(self.columns, state.contexts, state.columns, strict=True):
@@ -164,6 +168,7 @@ class PlainDecoder:
             next_seq=seq,
             end_tick=self.facts.origin_tick,
             records=0,
+            group_values=0,
             digest=zlib.crc32(self.facts.stream_id + seq.to_bytes(8, "little")),
         )
 
