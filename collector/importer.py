@@ -211,14 +211,15 @@ class _Taker:
         return sum(isinstance(outcome, Stored) for outcome in self._apply(group))
 
     def _apply(self, items: Sequence[Item]) -> list[Outcome]:
-        while items:
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(items):
             try:
-                return commit(self._ledger, self._ingest, items, time.time_ns())
+                outcomes += commit(self._ledger, self._ingest, items[len(outcomes) :], time.time_ns())
             except StoreUnavailable as error:  # a collector that runs holds it now and then
                 if "locked" not in str(error):
                     raise
                 time.sleep(RETRY_S)
-        return []
+        return outcomes
 
 
 def _chain(first: Records, rest: Iterator[Records]) -> Iterator[Records]:

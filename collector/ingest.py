@@ -4,6 +4,7 @@ Rules
 - One call of `apply` is one transaction: what it collects is written whole, or `forget` is called and the same items are
   applied again, to states read anew from the store. So a failed commit, even one of which nobody knows whether it
   happened, is no special case.
+- A transaction is bounded by what its items decode to, which their sizes do not tell.
 - Nothing depends on arrival time; `now_ns` (wall clock) only labels rows.
 - A batch before the position is a duplicate and changes nothing. Beyond it, nothing is taken: the outcome names what is
   wanted. What is damaged is asked for once more, with its whole group; if it fails again it is quarantined, and the
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
     from collector.changes import Ledger
 
 
+VALUES_MAX = 2_000_000  # decoded in one transaction: a hundred blocks of 10 s, or five of the largest
+
+
 class Ingest:
     """Applies items to outboxes. Not thread-safe: one writer owns it."""
 
@@ -67,9 +71,17 @@ class Ingest:
         self.outboxes: dict[OutboxKey, Outbox] = {}
 
     def apply(self, ledger: Ledger, items: Sequence[Item], now_ns: int) -> list[Outcome]:
-        """Collects in `ledger.changes` what to write, and returns one outcome for each item, true once it is written."""
+        """Collects in `ledger.changes` what to write, and returns one outcome for each item, true once it is written.
+
+        Fewer outcomes than items where these decode to more than VALUES_MAX: the rest belongs in another transaction.
+        """
         group = _Group(self, ledger, now_ns)
-        return [group.item(item) for item in items]
+        outcomes: list[Outcome] = []
+        for item in items:
+            outcomes.append(group.item(item))
+            if group.values >= VALUES_MAX:
+                break
+        return outcomes
 
     def committed(self, outbox_ids: set[int]) -> None:
         """After a transaction that wrote the positions of these outboxes."""
@@ -88,6 +100,7 @@ class _Group:
         self._ingest = ingest
         self._ledger = ledger
         self._now = times.to_text(now_ns)
+        self.values = 0  # decoded so far
 
     def item(self, item: Item) -> Outcome:
         outbox = self._outbox(item.key)
@@ -196,6 +209,7 @@ class _Group:
         if active is not None:
             try:
                 records = active.decode(0, item.record, self._ledger, active.fresh_decoder()).records
+                self.values += records.counts.size
                 wall_ns = records.first_tick * active.schema.period_ns + active.offset_ns
                 latest |= {"timestamp": times.to_text(wall_ns), "data": active.readable.values(records, 0)}
             except CodecError as error:
@@ -257,6 +271,7 @@ class _Group:
             outbox.progress,
             self._ledger.changes,
         )
+        self.values += records.counts.size
         stream.note(decoded, self._ledger)
         resend = None
         first_record = before.record_count
@@ -414,6 +429,7 @@ class _Group:
         stored = dict(self._ledger.blocks(outbox.id, stream.stream_no, decoded[0].seq))
         changes = self._ledger.changes
         for block in decoded:
+            self.values += block.records.counts.size
             if stored.get(block.seq) == copies[block.seq]:
                 continue
             row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from codec.schema import Schema
 
 Value = float | int | str | None
+ROWS_CHARACTERS_MAX = 4 << 20  # of one block's rows: half a minute of the widest vehicle
 _FLOAT_DIGITS = 7  # significant ones of a float signal
 
 
@@ -48,11 +49,16 @@ class Readable:
         """(second of Unix time, timestamp, JSON) of the first record in each second.
 
         `continues`: the record before the first stands right before it in this stream, so that its second may have begun
-        in the block before.
+        in the block before. After ROWS_CHARACTERS_MAX no more rows are made: a block of a few hundred bytes can hold an hour
+        of seconds, and whoever wants them all decodes it.
         """
+        written = 0
         for index in first_of_seconds(records, self.schema.period_ns, offset_ns, continues=continues):
             wall_ns = (records.first_tick + index) * self.schema.period_ns + offset_ns
-            data = json.dumps(self.values(records, index), separators=(",", ":"), ensure_ascii=False)
+            if written > ROWS_CHARACTERS_MAX:
+                break
+            data = to_json(self.values(records, index))
+            written += len(data)
             yield wall_ns // NS, times.to_text(wall_ns), data
 
 

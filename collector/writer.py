@@ -5,12 +5,13 @@ Rules
 - What cannot be written now (locked, full, I/O error) is tried again, with growing pauses, for as long as the process lives: no
   ack, nothing lost, nothing skipped. A stop gives up; the vehicles still have it.
 - An item that meets a bug of ours fails alone; the rest of its group is applied.
+- Vehicles take turns: one that sends more work than others keeps nobody waiting for longer than a group takes.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -38,7 +39,52 @@ class Recipient(Protocol):
     def ingested(self, outcome: Outcome) -> None: ...
 
 
+Entry = tuple[Recipient, "Item"]
 Delivery = list[tuple[Recipient, "Outcome"]]
+
+
+class Turns:
+    """Items that wait: those of one vehicle in their order, and one of each vehicle in turn.
+
+    Not bounded here: each conversation stops reading while it has too much in it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, deque[Entry]] = (
+            OrderedDict()
+        )  # by vehicle; whose turn it is comes first
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def put(self, entry: Entry) -> None:
+        with self._changed:
+            if not self._ended:
+                self._waiting.setdefault(entry[1].key.vehicle, deque()).append(entry)
+                self._changed.notify()
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """What was taken and not written, in its order."""
+        with self._changed:
+            for entry in reversed(entries):
+                self._waiting.setdefault(entry[1].key.vehicle, deque()).appendleft(entry)
+
+    def end(self) -> None:
+        """Nothing more is put in."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def take(self) -> list[Entry]:
+        """The next items, GROUP_MAX at most; waits for the first. Empty once the end is reached."""
+        taken: list[Entry] = []
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended)
+            while self._waiting and len(taken) < GROUP_MAX:
+                vehicle, items = self._waiting.popitem(last=False)
+                taken.append(items.popleft())
+                if items:
+                    self._waiting[vehicle] = items
+        return taken
 
 
 class Writer:
@@ -55,8 +101,7 @@ class Writer:
         self._ingest = ingest
         self._deliver = deliver
         self._clock = clock
-        # Not bounded here: each conversation stops reading while it has too much in it.
-        self._queue: queue.SimpleQueue[tuple[Recipient, Item] | None] = queue.SimpleQueue()
+        self._turns = Turns()
         self._stopping = threading.Event()
         self._warm_up: Callable[[], None] = lambda: None
         self._on_failure: Callable[[], object] = lambda: None
@@ -72,12 +117,12 @@ class Writer:
         self._thread.start()
 
     def submit(self, recipient: Recipient, item: Item) -> None:
-        self._queue.put((recipient, item))
+        self._turns.put((recipient, item))
 
     def stop(self, timeout_s: float) -> bool:
         """Write what was submitted so far, if the store takes it at once. True if the thread has ended."""
         self._stopping.set()
-        self._queue.put(None)
+        self._turns.end()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -93,23 +138,11 @@ class Writer:
         self._ledger.close()
 
     def _take(self) -> None:
-        ended = False
-        while not ended:
-            group: list[tuple[Recipient, Item]] = []
-            entry = self._queue.get()
-            while entry is not None:
-                group.append(entry)
-                if len(group) == GROUP_MAX:
-                    break
-                try:
-                    entry = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            ended = entry is None
-            if group:
-                self._write(group)
+        while group := self._turns.take():
+            self._turns.put_back(group[self._write(group) :])
 
-    def _write(self, group: Sequence[tuple[Recipient, Item]]) -> None:
+    def _write(self, group: Sequence[Entry]) -> int:
+        """Write the first items of a group, as many as one transaction takes. How many these were."""
         pause_s = RETRY_S_MIN
         trouble = ""
         while True:
@@ -121,25 +154,30 @@ class Writer:
                 trouble = str(error)
                 if self._stopping.wait(pause_s):
                     log.error("ended before the store took everything; it is not acked", items=len(group))  # noqa: TRY400
-                    return
+                    return len(group)
                 pause_s = min(2 * pause_s, RETRY_S_MAX)
             except Exception:
                 if len(group) == 1:
                     log.exception("an item could not be applied", item=type(group[0][1]).__name__)
                     outcomes = [Failed("the collector met an error of its own; see its log")]
                     break
-                for one in group:
-                    self._write([one])
-                return
+                return sum(self._write([one]) for one in group)
             else:
                 break
         if trouble:
             log.info("store can be written again")
-        self._deliver([(recipient, outcome) for (recipient, _), outcome in zip(group, outcomes, strict=True)])
+        # Fewer outcomes than items: the transaction was full.
+        self._deliver(
+            [(recipient, outcome) for (recipient, _), outcome in zip(group, outcomes, strict=False)]
+        )
+        return len(outcomes)
 
 
 def commit(ledger: StoreLedger, ingest: Ingest, items: Sequence[Item], now_ns: int) -> list[Outcome]:
-    """Apply items in one transaction. Raises StoreError, or what a bug raises; then nothing of them is stored."""
+    """Apply items in one transaction: the first ones, if all are too many (see `Ingest.apply`).
+
+    Raises StoreError, or what a bug raises; then nothing of them is stored.
+    """
     try:
         with ledger.transaction() as transaction:
             outcomes = ingest.apply(transaction, items, now_ns)

@@ -60,3 +60,12 @@ def test_each_second_begins_once_however_blocks_are_cut(start, offset, lengths):
         tick += length
     seconds = [(t * period + offset) // NS for t in range(start, tick)]
     assert [(t * period + offset) // NS for t in first] == sorted(set(seconds))
+
+
+def test_rows_of_a_block_that_holds_an_hour_of_seconds_come_to_an_end():
+    schema = Schema(1, tuple(Signal(f"{'name' * 50}{k}") for k in range(97)))
+    shape = (4096, 97)
+    records = Records(0, np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
+    rows = list(Readable(schema).seconds(records, 0, continues=False))
+    assert 0 < sum(len(data) for _, _, data in rows) < 5_000_000
+    assert [second for second, _, _ in rows] == list(range(len(rows)))

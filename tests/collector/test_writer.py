@@ -13,7 +13,7 @@ from collector.ingest import Ingest
 from collector.items import BatchItem, Failed, Noted, Position, Repeated, Stored, Welcomed
 from collector.store import open_store
 from collector.store.ledger import StoreLedger
-from collector.writer import Writer
+from collector.writer import GROUP_MAX, Turns, Writer
 from tests.collector.vehicle import NOW_NS, RULES, Vehicle, within_bounds
 
 LONG_S = 60  # kernels may be compiling
@@ -101,17 +101,19 @@ def test_a_full_disk_is_waited_for_and_nothing_is_stored_by_halves(agent, path, 
     assert within_bounds(vehicle.sampled, runs)
 
 
-def test_an_item_that_meets_a_bug_fails_alone(agent, vehicle, capsys):
+def test_an_item_that_meets_a_bug_fails_alone(writer, agent, vehicle, capsys):
     agent.submit(vehicle.greeting, vehicle.schema, vehicle.run())
     for _ in range(3):
         agent.hears()
-    other = Vehicle("asset:two", outbox=2)
+    other, others = Vehicle("asset:two", outbox=2), Agent(writer)
     poison = BatchItem(vehicle.key, 0, "not a number", False, b"x")  # type: ignore[arg-type]
-    agent.submit(poison, vehicle.drive(), other.greeting, vehicle.drive())
-    outcomes = [agent.hears() for _ in range(4)]
+    agent.submit(poison, vehicle.drive())
+    others.submit(other.greeting)
+    agent.submit(vehicle.drive())
+    outcomes = [agent.hears() for _ in range(3)]
     assert isinstance(outcomes[0], Failed)
-    assert isinstance(outcomes[2], Welcomed)
-    assert (outcomes[1], outcomes[3]) == (Stored(Position(0, 0)), Stored(Position(0, 1)))
+    assert outcomes[1:] == [Stored(Position(0, 0)), Stored(Position(0, 1))]
+    assert isinstance(others.hears(), Welcomed)
 
 
 def test_a_stop_writes_what_was_submitted(path, vehicle):
@@ -179,3 +181,41 @@ def test_a_commit_of_which_nobody_knows_is_applied_once(path, vehicle, monkeypat
     writer.stop(LONG_S)
     runs = [(run.facts.stream_no, run.records) for run in open_store(path).runs("asset:one")]
     assert within_bounds(vehicle.sampled, runs)
+
+
+def test_vehicles_take_turns_and_each_one_s_items_stay_in_order():
+    turns, busy, calm = Turns(), Vehicle("asset:busy"), Vehicle("asset:calm", outbox=2)
+    for vehicle in (busy, calm):
+        vehicle.run()
+    many = [(None, busy.drive(1)) for _ in range(GROUP_MAX + 3)]
+    few = [(None, calm.drive(1)) for _ in range(2)]
+    for entry in (*many, *few):
+        turns.put(entry)
+    turns.end()
+    group = turns.take()
+    assert group[:5] == [many[0], few[0], many[1], few[1], many[2]]
+    turns.put_back(group[3:])
+    assert turns.take()[:4] == [many[2], few[1], many[3], many[4]]
+    assert turns.take() == many[-2:]
+    assert turns.take() == []
+
+
+def test_a_transaction_is_bounded_by_what_its_items_decode_to(path, vehicle, monkeypatch):
+    monkeypatch.setattr(
+        "collector.ingest.VALUES_MAX", 5 * 60
+    )  # five blocks of twenty records of three signals
+    groups: list[int] = []
+    writer = Writer(
+        StoreLedger(path),
+        Ingest(RULES),
+        lambda delivery: (groups.append(len(delivery)), deliver(delivery)),
+        lambda: NOW_NS,
+    )
+    agent, other, calm = Agent(writer), Agent(writer), Vehicle("asset:two", outbox=2)
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), *(vehicle.drive() for _ in range(12)))
+    other.submit(calm.greeting)
+    writer.start()
+    assert isinstance(other.hears(), Welcomed)
+    assert writer.stop(LONG_S)
+    assert groups == [3 + 1 + 5, 5, 2]
+    assert [agent.hears() for _ in range(15)][3:] == [Stored(Position(0, seq)) for seq in range(12)]
