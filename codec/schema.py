@@ -110,7 +110,10 @@ class Signal:
 
 
 def physical(signal: Signal, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Physical values float64[...] of counts int64[...]: what cantools would give for the same raw value."""
+    """Physical values float64[...] of counts int64[...]: what cantools would give for the same raw value.
+
+    Infinite where float64 ends.
+    """
     match signal.kind:
         case Kind.SCALED | Kind.WIDE_SIGNED:
             raw = counts.astype(np.float64)
@@ -120,7 +123,8 @@ def physical(signal: Signal, counts: NDArray[np.int64]) -> NDArray[np.float64]:
             raw = np.ascontiguousarray(counts).view(np.float64)
         case Kind.WIDE_UNSIGNED:
             raw = np.ascontiguousarray(counts).view(np.uint64).astype(np.float64)
-    return raw * signal.factor + signal.offset
+    with np.errstate(over="ignore", invalid="ignore"):
+        return raw * signal.factor + signal.offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,12 +90,14 @@ class _Written:
         if word is not None:
             return word
         digits = self._digits
-        if self._signal.kind is Kind.SCALED and digits is not None:
+        if self._signal.kind is Kind.SCALED:
             number = count * self._factor + self._offset
-            return round(number, digits) if digits > 0 else round(number)
-        number = float(physical(self._signal, np.array([count], np.int64))[0])
+        else:
+            number = float(physical(self._signal, np.array([count], np.int64))[0])
         if not math.isfinite(number):
             return None
+        if digits == 0 and self._signal.kind is Kind.SCALED:
+            return round(number)
         return float(f"{number:.{_FLOAT_DIGITS}g}") if digits is None else round(number, digits)
 
 

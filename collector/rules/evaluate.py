@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from codec.schema import Signal
     from collector.rules.rulefile import Rule, Rules
 
     Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]  # bool[n] where it holds, bool[n] where it does not
@@ -152,7 +153,7 @@ def bind(rules: Rules, schema: Schema) -> BoundRules:
         droppable = frozenset(
             guard
             for guard in rule.guards
-            if guard.signal in columns and schema.signals[columns[guard.signal]].max_error_counts
+            if guard.signal in columns and _may_differ(schema.signals[columns[guard.signal]])
         )
         bound.append(
             BoundRule(
@@ -164,6 +165,11 @@ def bind(rules: Rules, schema: Schema) -> BoundRules:
             )
         )
     return BoundRules(schema, tuple(bound), atoms)
+
+
+def _may_differ(signal: Signal) -> bool:
+    """Whether a reconstructed value may be another than the sampled one. Only scaled signals have a bound in counts."""
+    return signal.max_error_counts > 0 if signal.kind is Kind.SCALED else signal.threshold > 0
 
 
 def evaluate(

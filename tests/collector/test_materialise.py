@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,14 @@ def test_what_is_not_available_or_no_number_is_none():
     )
     assert (values["Volt"], values["Whole"], values["Float"]) == (None, None, None)
     assert json.dumps(values, allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", [Kind.SCALED, Kind.WIDE_UNSIGNED, Kind.FLOAT32])
+@pytest.mark.parametrize("digits", [0, 1])
+def test_what_is_too_large_for_a_number_is_none(kind, digits):
+    schema = Schema(1, (Signal("Huge", kind=kind, factor=1e308, offset=digits / 2),))
+    records = Records(0, np.full((1, 1), 0x7F000000, np.int64), np.zeros((1, 1), np.uint8))
+    assert [data for _, _, data in Readable(schema).seconds(records, 0, continues=False)] == ['{"Huge":null}']
 
 
 @given(

@@ -131,6 +131,21 @@ def test_peak_and_evidence():
     assert low.peak == -5
 
 
+@pytest.mark.parametrize(
+    ("signal", "approximate"),
+    [
+        (Signal("Temp", kind=Kind.FLOAT32, threshold=2.0), True),
+        (Signal("Temp", kind=Kind.FLOAT32), False),
+        (Signal("Temp", factor=0.5, threshold=2.0), True),
+        (Signal("Temp", factor=0.5, threshold=0.4), False),  # less than a count: lossless
+    ],
+)
+def test_without_a_guard_only_what_is_lossless_has_exact_verdicts(signal, approximate):
+    bound = bind(rules("Temp > 45"), Schema(10, (signal,)))
+    assert bound.exact_under(GuardSet()) == (frozenset() if approximate else {"R"})
+    assert bound.exact_under(rules("Temp > 45").guards()) == {"R"}
+
+
 def test_a_fault_is_approximate_if_a_block_of_it_was_encoded_without_its_guard():
     file = rules("Temp > 45", for_s=0.2)
     bound = bind(file, SCHEMA)
