@@ -62,10 +62,6 @@ class Ledger(Protocol):
 
     def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None: ...
 
-    def descriptions(self, outbox: int, key: OutboxKey, from_stream_no: int) -> list[Description]:
-        """Of every stream from this one on."""
-        ...
-
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
         """The stream's wall-clock offset in ns that readers' times are made with, and whether it was synchronised."""
         ...

@@ -310,6 +310,7 @@ class Conversation:
             max_block_version=BLOCK_VERSION,
             window_bytes=self._window_bytes,
             guards_hash=outcome.guards_hash,
+            stored_stream_id=outcome.stored_stream_id,
         )
         actions: list[Action] = [Send(pb.Down(welcome=welcome))]
         if outcome.guards and outcome.guards_hash != self._guards_hash:

@@ -157,7 +157,10 @@ class _Group:
         content = guards.to_bytes() if guards.guards else b""
         if content:
             self._keep(pb.BLOB_KIND_GUARDS, guards.hash, content)
-        return Welcomed(outbox.progress.stored, content, guards.hash)
+        stored = outbox.progress.stored
+        described = outbox.description(stored.stream_no, self._ledger) if stored else None
+        stream_id = described.facts.stream_id if described else b""
+        return Welcomed(stored, content, guards.hash, stream_id)
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
         """End an outbox with an open-ended gap: nobody knows what else it held."""
@@ -172,16 +175,26 @@ class _Group:
 
     def _description(self, outbox: Outbox, item: Description) -> Outcome:
         stream_no = item.facts.stream_no
-        known = outbox.descriptions.get(stream_no) or self._ledger.description(outbox.id, item.key, stream_no)
+        known = outbox.description(stream_no, self._ledger)
+        if known is None and self._has_a_twin(outbox, item):
+            return Forked()
         if known is not None and known.facts.stream_id != item.facts.stream_id:
             return Forked()
         if self._ledger.blob(pb.BLOB_KIND_SCHEMA, item.schema_hash) is None:
             return Lacking(pb.BLOB_KIND_SCHEMA, item.schema_hash, outbox.progress.wanted)
         if known is None:
             self._ledger.changes.streams[outbox.id, stream_no] = rows.stream(outbox.id, item)
-        if stream_no >= outbox.progress.wanted.stream_no:
+        if 0 <= stream_no - outbox.progress.wanted.stream_no <= 1:
             outbox.descriptions[stream_no] = known or item
         return Described(self._advance(outbox))
+
+    def _has_a_twin(self, outbox: Outbox, item: Description) -> bool:
+        """Whether the streams beside a new one are others than those that this one, or they, say."""
+        before = outbox.description(item.facts.stream_no - 1, self._ledger)
+        after = outbox.description(item.facts.stream_no + 1, self._ledger)
+        follows = before is None or item.prev_stream_id in (b"", before.facts.stream_id)
+        precedes = after is None or after.prev_stream_id in (b"", item.facts.stream_id)
+        return not (follows and precedes)
 
     def _advance(self, outbox: Outbox) -> Resend | None:
         """On to the next stream, where this one is complete. Returns what to send again of a group that came out wrong."""
@@ -196,9 +209,9 @@ class _Group:
             )
             digest = stream.group_digest(outbox.progress) if stream else None
             resend = self._review(outbox, after.prev_digest, digest) or resend
-            outbox.descriptions.pop(outbox.progress.wanted.stream_no, None)
             outbox.progress = outbox.progress.after_stream()
             outbox.stream = None
+            outbox.learn(self._ledger)
             self._save(outbox)
         return resend
 

@@ -53,6 +53,7 @@ class Description:
     boot_id: bytes
     prev_last_seq: int | None
     prev_digest: int  # 0: not known
+    prev_stream_id: bytes = b""  # empty: of an outbox's first stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class Welcomed:
     stored: Position | None  # the last batch that is durable; None: none
     guards: bytes  # the guard set that rules want; empty: none
     guards_hash: bytes
+    stored_stream_id: bytes = b""  # of the stream that `stored` is in
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class Outbox:
         self.revision = saved.revision
         self.progress = saved.progress
         self.rule_state = saved.rule_state
-        self.descriptions: dict[int, Description] = {}  # by stream_no, from the wanted stream on
+        self.descriptions: dict[int, Description] = {}  # by stream_no, of the wanted stream and the next one
         self.stream: ActiveStream | None = None  # the wanted one, once a batch of it came
         self.repair: Repair | None = None
         self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
@@ -34,9 +34,18 @@ class Outbox:
     def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, now: str) -> Outbox:
         """From the store, made there where it is new."""
         outbox = cls(key, ledger.open_outbox(key, now), rules)
-        known = ledger.descriptions(outbox.id, key, outbox.progress.wanted.stream_no)
-        outbox.descriptions = {description.facts.stream_no: description for description in known}
+        outbox.learn(ledger)
         return outbox
+
+    def learn(self, ledger: Ledger) -> None:
+        """What is known of the wanted stream and the next one."""
+        wanted = self.progress.wanted.stream_no
+        known = ((number, self.description(number, ledger)) for number in (wanted, wanted + 1))
+        self.descriptions = {number: description for number, description in known if description is not None}
+
+    def description(self, stream_no: int, ledger: Ledger) -> Description | None:
+        """None where it was never described."""
+        return self.descriptions.get(stream_no) or ledger.description(self.id, self.key, stream_no)
 
     def wanted_stream(self, ledger: Ledger) -> ActiveStream | None:
         """The stream whose next batch is wanted, as far as it is stored; None where it was never described."""
@@ -53,7 +62,7 @@ class Outbox:
 
     def activate(self, stream_no: int, ledger: Ledger) -> ActiveStream | None:
         """The stream with nothing of it decoded; None where it was never described."""
-        description = self.descriptions.get(stream_no) or ledger.description(self.id, self.key, stream_no)
+        description = self.description(stream_no, ledger)
         if description is None:
             return None
         content = ledger.blob(pb.BLOB_KIND_SCHEMA, description.schema_hash)

@@ -50,6 +50,7 @@ def stream(outbox: int, item: Description) -> Row:
         "synchronised": facts.clock.synchronised,
         "prev_last_seq": item.prev_last_seq,
         "prev_digest": item.prev_digest,
+        "prev_stream_id": item.prev_stream_id,
     }
 
 

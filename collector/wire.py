@@ -63,6 +63,7 @@ def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
 
 def description(key: OutboxKey, info: pb.StreamInfo) -> Description:
     _check_bytes("stream_id", info.stream_id, (ID_BYTES,))
+    _check_bytes("prev_stream_id", info.prev_stream_id, (0, ID_BYTES))
     _check_bytes("boot_id", info.boot_id, (0, ID_BYTES))
     _check_bytes("schema_hash", info.schema_hash, (HASH_BYTES,))
     _check_bytes("guards_hash", info.guards_hash, (0, HASH_BYTES))
@@ -80,7 +81,9 @@ def description(key: OutboxKey, info: pb.StreamInfo) -> Description:
         prior_hash=info.prior_hash,
     )
     prev_last_seq = info.prev_last_seq if info.HasField("prev_last_seq") else None
-    return Description(key, facts, info.schema_hash, info.boot_id, prev_last_seq, info.prev_digest)
+    return Description(
+        key, facts, info.schema_hash, info.boot_id, prev_last_seq, info.prev_digest, info.prev_stream_id
+    )
 
 
 def batch(key: OutboxKey, message: pb.Batch, facts: StreamFacts) -> BatchItem:

@@ -74,6 +74,14 @@ class BlobFound:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFound:
+    """Answers FindStream. `stream_id` None: no stream of this outbox has that number."""
+
+    stream_id: bytes | None
+    next_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passes; monotonic."""
 
@@ -87,7 +95,7 @@ class Ending:
     parked: bool = False
 
 
-Event = Opened | Received | Stored | FetchDone | Mended | BlobFound | Ticked | Ending
+Event = Opened | Received | Stored | FetchDone | Mended | BlobFound | StreamFound | Ticked | Ending
 
 
 # Actions
@@ -123,6 +131,13 @@ class Mend:
 class FindBlob:
     kind: BlobKind
     hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FindStream:
+    """Look a stream up in the outbox."""
+
+    stream_no: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +193,6 @@ class Close:
 
 
 Action = (
-    Send | Fetch | FetchAgain | Mend | FindBlob | SetWanted | SetGuards | SetWatch | AskKeyframe | BecomeFork | Beat
-    | Welcomed | Complain | Close
+    Send | Fetch | FetchAgain | Mend | FindBlob | FindStream | SetWanted | SetGuards | SetWatch | AskKeyframe
+    | BecomeFork | Beat | Welcomed | Complain | Close
 )  # fmt: skip

@@ -18,14 +18,16 @@ ROWS_MAX = 256  # of one fetch: bounds its memory, and how long it holds a read 
 BUSY_MS = 1000
 
 
+# A stream, the one before it, and how that one ended; None, None: it is the outbox's first.
+Described = tuple[StreamRow, StreamRow | None, StreamEnd | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """Rows in order without holes, from the position asked for. `broken`: the position of what cannot be sent."""
 
     rows: tuple[BatchRow | GapRow, ...]
-    streams: dict[
-        int, tuple[StreamRow, StreamEnd | None]
-    ]  # of the rows; with each, how the stream before it ended
+    streams: dict[int, Described]  # of the rows
     broken: int | None = None
 
 
@@ -76,7 +78,7 @@ class OutboxReader:
         gaps = self._db.execute(SQL["gaps_from"], (start, end, ROWS_MAX)).fetchall()
         gap_rows = iter([_gap(row) for row in gaps])
         gap, batch = next(gap_rows, None), batches.fetchone()
-        streams: dict[int, tuple[StreamRow, StreamEnd | None]] = {}
+        streams: dict[int, Described] = {}
         rows: list[BatchRow | GapRow] = []
         position, room = start, bytes_max
         while len(rows) < ROWS_MAX:
@@ -104,8 +106,8 @@ class OutboxReader:
             rows.append(row)
             room -= len(row.content) if isinstance(row, BatchRow) else 0
             position = row.end
-            before = self.stream(stream_no - 1) if stream_no not in streams else None
-            streams.setdefault(stream_no, (found[0], before[1] if before else None))
+            if stream_no not in streams:
+                streams[stream_no] = (found[0], *(self.stream(stream_no - 1) or (None, None)))
             while batch is None or batch[0] < position:
                 batch = batches.fetchone()
                 if batch is None:

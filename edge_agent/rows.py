@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SEQ_BITS = 32
 SEQ_MAX = (1 << SEQ_BITS) - 1
+STREAM_NO_MAX = (1 << 31) - 1  # so that every position is an int64
 
 
 def position_of(stream_no: int, seq: int) -> int:

@@ -1,13 +1,15 @@
 """The uplink's conversation, without I/O: events in, actions out. One instance is one connection.
 
-    GREETING --Welcome--> STREAMING --Ending, all sent--> LEAVING --all acked--> CLOSED
-       any --Refuse, Fork, a message that makes no sense--> CLOSED
+    GREETING --Welcome--> CHECKING --the same streams here--> STREAMING --Ending, all sent--> LEAVING --all acked--> CLOSED
+       any --Refuse, Fork, another's streams, a message that makes no sense--> CLOSED
 
 Rules
 - Everything is sent in the order of positions, from what neither side knows to be durable; a stream is described
   before its first batch on this connection.
 - At most `window_bytes` are unacknowledged, or one batch. Heartbeats and what is sent again by Resend are exempt.
 - Welcome only moves forward; Rewind alone goes back. An ack is for what was sent, or the collector is wrong.
+- What Welcome says is stored counts only where it is of a stream that this outbox has, under its id, and no more of it
+  than there is. Otherwise a twin sent it, and this outbox becomes a fork with everything that was not acked before.
 - Nothing is sent that the outbox does not hold: a broken row is mended there first, and its gap is sent.
 """
 
@@ -34,6 +36,7 @@ from edge_agent.events import (
     FetchAgain,
     FetchDone,
     FindBlob,
+    FindStream,
     Mend,
     Mended,
     Opened,
@@ -43,10 +46,11 @@ from edge_agent.events import (
     SetWanted,
     SetWatch,
     Stored,
+    StreamFound,
     Ticked,
     Welcomed,
 )
-from edge_agent.rows import SEQ_MAX, BatchRow, BlobKind, GapRow, position_of, split_position
+from edge_agent.rows import SEQ_MAX, STREAM_NO_MAX, BatchRow, BlobKind, GapRow, position_of, split_position
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -63,6 +67,7 @@ class Phase(Enum):
     """See the rules."""
 
     GREETING = "greeting"
+    CHECKING = "checking"
     STREAMING = "streaming"
     LEAVING = "leaving"
     CLOSED = "closed"
@@ -82,7 +87,7 @@ class Session:
         self._end = 0  # of what the outbox holds
         self._stream_no = 0  # of this run
         self._newest_tick = 0
-        self._last: int | None = None
+        self._claimed = (0, b"")  # what Welcome says is stored: position, stream_id
         self._window_bytes = 0
         self._in_flight: deque[tuple[int, int]] = deque()  # (end position, bytes)
         self._in_flight_bytes = 0
@@ -113,6 +118,8 @@ class Session:
                 return self._go_on()
             case BlobFound():
                 return self._blob_found(event)
+            case StreamFound():
+                return self._check(event)
             case Ticked():
                 return self._ticked(event.now_ns)
             case Ending():
@@ -126,7 +133,6 @@ class Session:
     def _opened(self, event: Opened) -> list[Action]:
         identity, extent = event.identity, event.extent
         self._wanted = self._cursor = event.wanted
-        self._last = extent.last
         self._guards_hash = identity.guards_hash
         hello = pb.Hello(
             protocol=PROTOCOL,
@@ -153,17 +159,30 @@ class Session:
                 f"the collector takes blocks up to version {welcome.max_block_version}, ours are {BLOCK_VERSION}: "
                 "they wait in the outbox until it is upgraded"
             ))  # fmt: skip
-        if welcome.HasField("stored"):
-            stored = _position(welcome.stored)
-            if self._last is None or stored > self._last:
-                return [*actions, *self._fork("the collector has more of this outbox than there is")]
-            if stored + 1 > self._wanted:
-                self._wanted = self._cursor = stored + 1
-                actions.append(SetWanted(self._wanted))
         if not welcome.guards_hash and self._guards_hash:
             self._guards_hash = b""
             actions.append(SetGuards(b"", b""))
-        return actions + self._go_on()
+        if not welcome.HasField("stored"):
+            return actions + self._go_on()
+        if welcome.stored.stream_no > STREAM_NO_MAX:
+            return actions + self._fork("the collector has more of this outbox than there is")
+        self.phase = Phase.CHECKING
+        self._claimed = (_position(welcome.stored), welcome.stored_stream_id)
+        return [*actions, FindStream(welcome.stored.stream_no)]
+
+    def _check(self, found: StreamFound) -> list[Action]:
+        """Whether what Welcome says is stored came from here."""
+        stored, stream_id = self._claimed
+        stream_no, seq = split_position(stored)
+        if found.stream_id is None or seq >= found.next_seq:
+            return self._fork("the collector has more of this outbox than there is")
+        if stream_id and stream_id != found.stream_id:
+            return self._fork(f"the collector has another stream {stream_no} of this outbox")
+        self.phase = Phase.STREAMING
+        if stored < self._wanted:
+            return self._go_on()
+        self._wanted = self._cursor = stored + 1
+        return [SetWanted(self._wanted), *self._go_on()]
 
     # What the collector says
 
@@ -309,7 +328,7 @@ class Session:
         if row.stream_no in self._aliases:
             return []
         alias = self._aliases[row.stream_no] = len(self._aliases)
-        stream, before = fetched.streams[row.stream_no]
+        stream, before, end_before = fetched.streams[row.stream_no]
         facts = stream.facts
         info = pb.StreamInfo(
             alias=alias,
@@ -317,8 +336,9 @@ class Session:
             stream_no=facts.stream_no,
             boot_id=stream.boot_id,
             schema_hash=stream.schema_hash,
-            prev_last_seq=before.next_seq - 1 if before and before.next_seq else None,
-            prev_digest=before.digest if before and before.next_seq else 0,
+            prev_stream_id=before.facts.stream_id if before else b"",
+            prev_last_seq=end_before.next_seq - 1 if end_before and end_before.next_seq else None,
+            prev_digest=end_before.digest if end_before and end_before.next_seq else 0,
             origin_tick=facts.origin_tick,
             clock_offset_ns=facts.clock.offset_ns,
             clock_synchronised=facts.clock.synchronised,

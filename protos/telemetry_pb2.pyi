@@ -284,6 +284,7 @@ class StreamInfo(_message.Message):
     CLOCK_SYNCHRONISED_FIELD_NUMBER: _builtins.int
     GUARDS_HASH_FIELD_NUMBER: _builtins.int
     PRIOR_HASH_FIELD_NUMBER: _builtins.int
+    PREV_STREAM_ID_FIELD_NUMBER: _builtins.int
     alias: _builtins.int
     """names the stream in this connection's batches"""
     stream_id: _builtins.bytes
@@ -307,6 +308,8 @@ class StreamInfo(_message.Message):
     """of the keyframes that name no other; empty: none"""
     prior_hash: _builtins.bytes
     """of the keyframes that name no other; empty: built in"""
+    prev_stream_id: _builtins.bytes
+    """of stream_no - 1; empty for stream 0"""
     def __init__(
         self,
         *,
@@ -322,10 +325,11 @@ class StreamInfo(_message.Message):
         clock_synchronised: _builtins.bool = ...,
         guards_hash: _builtins.bytes = ...,
         prior_hash: _builtins.bytes = ...,
+        prev_stream_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_prev_last_seq", b"_prev_last_seq", "prev_last_seq", b"prev_last_seq"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prev_last_seq", b"_prev_last_seq", "alias", b"alias", "boot_id", b"boot_id", "clock_offset_ns", b"clock_offset_ns", "clock_synchronised", b"clock_synchronised", "guards_hash", b"guards_hash", "origin_tick", b"origin_tick", "prev_digest", b"prev_digest", "prev_last_seq", b"prev_last_seq", "prior_hash", b"prior_hash", "schema_hash", b"schema_hash", "stream_id", b"stream_id", "stream_no", b"stream_no"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prev_last_seq", b"_prev_last_seq", "alias", b"alias", "boot_id", b"boot_id", "clock_offset_ns", b"clock_offset_ns", "clock_synchronised", b"clock_synchronised", "guards_hash", b"guards_hash", "origin_tick", b"origin_tick", "prev_digest", b"prev_digest", "prev_last_seq", b"prev_last_seq", "prev_stream_id", b"prev_stream_id", "prior_hash", b"prior_hash", "schema_hash", b"schema_hash", "stream_id", b"stream_id", "stream_no", b"stream_no"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__prev_last_seq: _TypeAlias = _typing.Literal["prev_last_seq"]  # noqa: Y015
     _WhichOneofArgType__prev_last_seq: _TypeAlias = _typing.Literal["_prev_last_seq", b"_prev_last_seq"]  # noqa: Y015
@@ -558,6 +562,7 @@ class Welcome(_message.Message):
     GUARDS_HASH_FIELD_NUMBER: _builtins.int
     PRIOR_HASH_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    STORED_STREAM_ID_FIELD_NUMBER: _builtins.int
     max_block_version: _builtins.int
     window_bytes: _builtins.int
     """unacknowledged bytes in flight, at most; one batch always may be"""
@@ -565,6 +570,8 @@ class Welcome(_message.Message):
     prior_hash: _builtins.bytes
     config: _builtins.bytes
     """TOML the collector manages; empty: none"""
+    stored_stream_id: _builtins.bytes
+    """of the stream that `stored` is in: a twin's ack is no ack"""
     @_builtins.property
     def stored(self) -> Global___Position:
         """last batch that is durable here; absent: none"""
@@ -578,10 +585,11 @@ class Welcome(_message.Message):
         guards_hash: _builtins.bytes = ...,
         prior_hash: _builtins.bytes = ...,
         config: _builtins.bytes = ...,
+        stored_stream_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "window_bytes", b"window_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_stream_id", b"stored_stream_id", "window_bytes", b"window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

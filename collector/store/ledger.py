@@ -115,11 +115,6 @@ class Transaction:
         row = self._connection.execute(wanted).one_or_none()
         return None if row is None else _description(row, key)
 
-    def descriptions(self, outbox: int, key: OutboxKey, from_stream_no: int) -> list[Description]:
-        self._write("streams", "stream_labels")
-        wanted = select(streams).where(streams.c.outbox == outbox, streams.c.stream_no >= from_stream_no)
-        return [_description(row, key) for row in self._connection.execute(wanted)]
-
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
         self._write("streams", "stream_labels")
         wanted = select(streams.c.offset_ns, streams.c.synchronised)
@@ -189,7 +184,15 @@ class Transaction:
 
 
 def _description(row: Any, key: OutboxKey) -> Description:
-    return Description(key, facts_of(row), row.schema_hash, row.boot_id, row.prev_last_seq, row.prev_digest)
+    return Description(
+        key,
+        facts_of(row),
+        row.schema_hash,
+        row.boot_id,
+        row.prev_last_seq,
+        row.prev_digest,
+        row.prev_stream_id,
+    )
 
 
 def facts_of(row: Any) -> StreamFacts:

@@ -82,6 +82,7 @@ streams = Table(
     Column("synchronised", Boolean, nullable=False),
     Column("prev_last_seq", BigInteger),
     Column("prev_digest", BigInteger, nullable=False, default=0),
+    Column("prev_stream_id", LargeBinary(16), nullable=False, default=b""),
 )
 
 batches = Table(

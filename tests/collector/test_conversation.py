@@ -126,12 +126,13 @@ def test_hello_asks_ingest_where_the_outbox_stands(fresh):
 def test_welcome_tells_what_is_stored_and_the_guards_follow_where_they_differ():
     one = Conversation(window_bytes=5000)
     one.received(hello(), 0)
-    welcome, blob = one.ingested(Welcomed(Position(2, 9), GUARDS.to_bytes(), GUARDS.hash), 0)
+    welcome, blob = one.ingested(Welcomed(Position(2, 9), GUARDS.to_bytes(), GUARDS.hash, b"stream"), 0)
     assert welcome.message.welcome == pb.Welcome(
         stored=pb.Position(stream_no=2, seq=9),
         max_block_version=1,
         window_bytes=5000,
         guards_hash=GUARDS.hash,
+        stored_stream_id=b"stream",
     )
     assert blob.message.blob == pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=GUARDS.hash, content=GUARDS.to_bytes())
 

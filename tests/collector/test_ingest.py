@@ -18,7 +18,6 @@ from collector.items import (
     Damaged,
     Described,
     Farewell,
-    Forked,
     Greeting,
     Hole,
     Ignored,
@@ -133,11 +132,6 @@ def test_an_outbox_that_replaces_another_ends_it_with_an_open_gap(bench, connect
     assert gaps(bench) == [(0, 1, None, None, "outbox_lost")]
 
 
-def test_a_stream_number_under_another_id_is_a_fork(bench, connected):
-    twin = Vehicle()
-    assert bench.take(twin.run(stream_id=99)) == Forked()
-
-
 # Restart: nothing survives but the file
 
 
@@ -145,7 +139,7 @@ def test_after_a_restart_the_predictor_is_rebuilt_from_stored_blocks(bench, conn
     bench.take(*(connected.drive(step=0.3) for _ in range(3)))
     bench.restart()
     assert bench.take(connected.greeting) == Welcomed(
-        Position(0, 2), RULES.guards().to_bytes(), RULES.guards().hash
+        Position(0, 2), RULES.guards().to_bytes(), RULES.guards().hash, bytes([1, 0]) * 8
     )
     assert bench.take(connected.drive(step=-0.2)) == Stored(Position(0, 3))
     assert within_bounds(connected.sampled, stored(bench, connected))

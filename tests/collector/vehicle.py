@@ -74,6 +74,7 @@ class Vehicle:
             bytes(16),
             before.next_seq - 1 if before is not None and began else None,
             before.group_digest if before is not None and began else 0,
+            before.facts.stream_id if before is not None else b"",
         )
 
     def drive(

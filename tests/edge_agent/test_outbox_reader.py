@@ -38,9 +38,10 @@ def test_streams_follow_one_another_and_each_knows_how_the_one_before_it_ended(o
     fill(outbox, 2, stream_no=1)
     fetched = reader.fetch(0, bytes_max=1 << 20)
     assert [(row.stream_no, row.seq) for row in fetched.rows] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert fetched.streams[0][1] is None
-    assert fetched.streams[1][1].next_seq == 2
-    assert fetched.streams[1][1].digest != 0
+    assert fetched.streams[0][1:] == (None, None)
+    assert fetched.streams[1][1] == fetched.streams[0][0]
+    assert fetched.streams[1][2].next_seq == 2
+    assert fetched.streams[1][2].digest != 0
 
 
 def test_at_least_one_row_then_as_many_bytes_as_asked_for(outbox, reader):

@@ -50,6 +50,10 @@ class Side:
                     case events.FetchAgain(start=start, end=end):
                         fetched = self.reader.fetch(start, bytes_max=BIG, end=end)
                         waiting.append(FetchDone(start, fetched, again=True))
+                    case events.FindStream(stream_no=stream_no):
+                        found = self.reader.stream(stream_no)
+                        answer = (found[0].facts.stream_id, found[1].next_seq) if found else (None, 0)
+                        waiting.append(events.StreamFound(*answer))
                     case events.FindBlob(kind=kind, hash=name):
                         waiting.append(events.BlobFound(kind, name, self.reader.blob(kind, name)))
                     case SetWanted(wanted=wanted):
@@ -265,12 +269,22 @@ def test_watch_and_keyframe_are_passed_on(side):
     assert side.others[1:] == [events.SetWatch(60), events.AskKeyframe()]
 
 
-@pytest.mark.parametrize("known", ["fork", "more than there is"])
-def test_a_twin_makes_a_fork(side, known):
-    if known == "fork":
-        side.hear(pb.Down(fork=pb.Fork()))
-    else:
-        side.welcome(stored=position(3, 0))
+@pytest.mark.parametrize(
+    "known",
+    [
+        pb.Down(fork=pb.Fork()),
+        pb.Down(welcome=pb.Welcome(stored=position(3, 0))),  # more streams than there are
+        pb.Down(welcome=pb.Welcome(stored=position(1 << 40, 0))),
+        pb.Down(welcome=pb.Welcome(stored=position(0, 4))),  # more of a stream than there is
+        pb.Down(welcome=pb.Welcome(stored=position(1, 1), stored_stream_id=b"the other's")),
+    ],
+    ids=["told", "streams", "far", "batches", "stream_id"],
+)
+def test_a_twin_makes_a_fork_and_its_acks_count_for_nothing(outbox, known):
+    side = Side(outbox.path, wanted=position_of(0, 2))
+    side.hear(known)
+    side.reader.close()
+    assert side.wanted == position_of(0, 2)
     assert side.of(events.BecomeFork)
     assert side.of(Close) == [Close()]
     assert side.batches() == []
