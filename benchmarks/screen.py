@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.codec import Measured, Row
     from benchmarks.decoder import Decoded
     from benchmarks.kernels import KernelRow
+    from benchmarks.outbox import OutboxRow, StartRow
 
 WIDTH_MIN = 140  # where there is no terminal
 LOG_WIDTH_MAX = 32
@@ -136,6 +137,42 @@ def print_kernels(rows: Sequence[KernelRow], copied_bytes_per_s: float) -> None:
         style="dim",
         highlight=False,
     )
+
+
+def print_outbox(rows: Sequence[OutboxRow], start: StartRow, note: str | None) -> None:
+    table = Table(box=SIMPLE_HEAD, title="kB that one 10 s block costs the disk, as the kernel counts them")
+    for heading in ("kept by", "loss_max", "blocks"):
+        table.add_column(heading, justify="left" if heading == "kept by" else "right", no_wrap=True)
+    for heading in (
+        "written",
+        "times\nthe first",
+        "content",
+        "commits\na block",
+        "commits/s",
+        "whole\ndevice",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.scheme,
+            f"{row.loss_max_s:g} s",
+            f"{row.blocks:,}",
+            f"{row.disk_bytes_per_block / 1000:,.1f}",
+            f"{row.disk_bytes_per_block / rows[0].disk_bytes_per_block:,.1f}",
+            f"{row.content_bytes_per_block / 1000:,.2f}",
+            f"{row.commits_per_block:,.0f}",
+            f"{row.appends_per_s:,.0f}",
+            f"{row.device_bytes_per_block / 1000:,.1f}",
+        )
+    console = _console()
+    console.print(table)
+    console.print(
+        f"start with {start.blocks:,} blocks ({start.file_bytes / 1e6:,.1f} MB) out of memory: {start.start_ms:,.0f} ms",
+        highlight=False,
+    )
+    console.print("whole device: what its file system and everybody else wrote meanwhile, too", style="dim")
+    if note:
+        console.print(note, style="dim", highlight=False)
 
 
 def _short(number: float) -> str:

@@ -2,7 +2,10 @@
 
 Rules
 - One thread writes. What has to become durable together is one `Commit` and one transaction.
-- A block's transaction deletes its journal rows; after a crash what they hold becomes the stream's last block.
+- The journal is a few rows that are written again and again: what a stored block holds already does not count any
+  more. After a crash what does count becomes the stream's last block.
+- Pages are small, and rows of the journal keep their place and size, because what wears the disk is whole pages: see
+  `benchmarks/outbox.py`.
 - Acknowledged is not gone: groups go when the quota needs their room, acknowledged ones first, then the oldest, those
   in which a guard was crossed last. Each leaves a gap row, written in the transaction that deletes.
 - What SQLite or a checksum finds damaged is accounted: a row becomes a gap to the next keyframe, a file is set aside.
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 VERSION = 1  # of the schema, in user_version
+PAGE_BYTES = 512  # SQLite's smallest: a commit appends two or three of them to the write-ahead log
+JOURNAL_STEP_BYTES = (
+    256  # the journal's rows are all as long as the longest so far, in steps: see `_put_journal`
+)
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
 OUTBOX_ID_BYTES = 16
 NOWHERE = (1 << 63) - 1  # larger than every position
@@ -78,6 +85,10 @@ def batch_crc(row: BatchRow) -> int:
     return row_crc(row.seq, row.group_seq, row.first_tick, row.record_count, row.end_record, row.content)
 
 
+def _journal_crc(row: JournalRow) -> bytes:
+    return row_crc(row.stream_no, row.first_tick, row.record_count, row.content).to_bytes(4, "little")
+
+
 def explain(error: sqlite3.Error, path: str) -> Exception:
     """Ours for SQLite's: damaged, or to be tried again. A mistake of ours in using SQLite stays what it is."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -103,6 +114,8 @@ class Outbox:
         """
         self.path = path
         self._new_id = new_id
+        self._journal_slot = 0  # where the next row of the journal goes
+        self._journal_bytes = 0  # how long its rows are
         self._lock = lock_outbox(path)
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -120,6 +133,8 @@ class Outbox:
                 f"{self.path}: outbox of version {version}; this software knows {VERSION}: install the newer one again, "
                 "or name another [outbox] path"
             )
+        self._db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a file that is made now
+        self._db.execute("PRAGMA secure_delete = OFF")  # Debian's default writes zeros over what is deleted
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
         if version == 0:
@@ -162,17 +177,13 @@ class Outbox:
         with self._explained(), self._transaction():
             if commit.stream is not None:
                 self._insert_stream(commit.stream)
-            if commit.batches or commit.gaps:
-                self._db.execute(SQL["delete_journal"])
+            slot = 0 if commit.batches or commit.gaps else self._journal_slot
             for batch in commit.batches:
                 self._insert_batch(batch)
             for gap in commit.gaps:
                 self._insert_gap(gap.position, gap.end - 1, gap.end_record, gap.end_tick, gap.reason)
-            for row in commit.journal:
-                crc = row_crc(row.stream_no, row.first_tick, row.record_count, row.content)
-                self._db.execute(
-                    SQL["insert_journal"], (row.stream_no, row.first_tick, row.record_count, crc, row.content)
-                )
+            for at, row in enumerate(commit.journal, slot):
+                self._put_journal(at, row)
             if commit.side_log:
                 self._db.executemany(SQL["insert_side_log"], commit.side_log)
             if commit.end is not None:
@@ -181,6 +192,7 @@ class Outbox:
                 self._set_fact("wanted", self.wanted)
             open_group = self._evict(limit_bytes) if commit else False
         self._kept_wanted = self.wanted
+        self._journal_slot = slot + len(commit.journal)
         return open_group
 
     def _insert_stream(self, row: StreamRow) -> None:
@@ -203,6 +215,14 @@ class Outbox:
             batch_crc(row),
         )
         self._db.execute(SQL["insert_batch"], (*values, row.content))
+
+    def _put_journal(self, slot: int, row: JournalRow) -> None:
+        """SQLite overwrites a row of the same size in place, and of that only the pages that change."""
+        size = len(row.content)
+        self._journal_bytes = max(self._journal_bytes, size + -size % JOURNAL_STEP_BYTES)
+        padded = row.content.ljust(self._journal_bytes, b"\0")
+        values = (slot, row.stream_no, row.first_tick, row.record_count, _journal_crc(row), size, padded)
+        self._db.execute(SQL["put_journal"], values)
 
     def _update_stream(self, end: StreamEnd) -> None:
         values = (end.next_seq, end.record_count, end.end_tick, end.digest, end.guards_hash, end.stream_no)
@@ -286,15 +306,17 @@ class Outbox:
     def unfinished(self) -> tuple[StreamRow, StreamEnd, list[tuple[JournalRow, bool]]] | None:
         """The stream whose last block a crash cut short, and its journal rows, each with whether it is sound."""
         with self._explained():
-            rows = self._db.execute(SQL["journal"]).fetchall()
-            if not rows:
+            found = self._db.execute(SQL["stream"], (self.next_stream_no() - 1,)).fetchone()
+            if found is None:
                 return None
-            stream = self._db.execute(SQL["stream"], (self.next_stream_no() - 1,)).fetchone()
-        judged = [
-            (JournalRow(no, tick, count, content), row_crc(no, tick, count, content) == crc)
-            for no, tick, count, crc, content in rows
-        ]
-        return (*stream_of(stream), judged)
+            stream, end = stream_of(found)
+            rows = self._db.execute(SQL["journal"], (end.stream_no, end.end_tick)).fetchall()
+        judged: list[tuple[JournalRow, bool]] = []
+        for stream_no, first_tick, record_count, crc, size, padded in rows:
+            row = JournalRow(stream_no, first_tick, record_count, padded[:size])
+            judged.append((row, _journal_crc(row) == crc))
+        live = [(row, sound) for row, sound in judged if not sound or row.first_tick >= end.end_tick]
+        return (stream, end, live) if live else None
 
     # Blobs and guards
 
@@ -337,6 +359,7 @@ class Outbox:
             self._db.execute(SQL["delete_batches"], (0, start))
             self._db.execute(SQL["delete_gaps"], (0, start))
             self._db.execute(SQL["delete_streams"], (stream_no,))
+            self._db.execute(SQL["delete_journal"])  # it names streams by numbers that others get now
             if seq:
                 head = position_of(stream_no, 0)
                 self._insert_gap(head, start - 1, place[2] - place[1], place[0], Reason.QUOTA)

@@ -35,11 +35,12 @@ CREATE TABLE batches (
 ) STRICT;
 CREATE INDEX batches_crossing ON batches (group_position) WHERE crossing;
 CREATE TABLE journal (
-    id INTEGER PRIMARY KEY,
+    slot INTEGER PRIMARY KEY,           -- from 0 for each block
     stream_no INTEGER NOT NULL,
     first_tick INTEGER NOT NULL,
     record_count INTEGER NOT NULL,
-    crc INTEGER NOT NULL,
+    crc BLOB NOT NULL,                  -- four bytes: rows have to have one size
+    size INTEGER NOT NULL,              -- of the content; the rest fills it up
     content BLOB NOT NULL
 ) STRICT;
 CREATE TABLE gaps (
@@ -138,11 +139,17 @@ SELECT last_position, end_record, end_tick FROM gaps WHERE position = ? AND reas
 -- name: delete_gaps
 DELETE FROM gaps WHERE position >= ? AND position < ?;
 
--- name: insert_journal
-INSERT INTO journal (stream_no, first_tick, record_count, crc, content) VALUES (?, ?, ?, ?, ?);
+-- name: put_journal
+-- Over what an earlier block left there: an UPDATE writes in place, a REPLACE would not.
+INSERT INTO journal (slot, stream_no, first_tick, record_count, crc, size, content) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (slot) DO UPDATE SET stream_no = excluded.stream_no, first_tick = excluded.first_tick,
+    record_count = excluded.record_count, crc = excluded.crc, size = excluded.size, content = excluded.content;
 
 -- name: journal
-SELECT stream_no, first_tick, record_count, crc, content FROM journal ORDER BY id;
+-- What no block of stream ?1 holds, which ends at tick ?2. Slots are filled in order, so whatever lies before a row that
+-- counts does count, even if it is too damaged to say so.
+SELECT stream_no, first_tick, record_count, crc, size, content FROM journal
+WHERE slot <= (SELECT max(slot) FROM journal WHERE stream_no = ?1 AND first_tick >= ?2) ORDER BY slot;
 
 -- name: delete_journal
 DELETE FROM journal;

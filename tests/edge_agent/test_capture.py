@@ -16,7 +16,7 @@ from codec.records import Availability, Records, concatenate
 from codec.schema import SchemaError
 from decoder.frames import Frames
 from edge_agent.capture import Capture, FileReplaced, Trouble, Written, open_outbox, unpack_schema
-from edge_agent.outbox import Outbox
+from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
 from edge_agent.rows import position_of
@@ -248,7 +248,7 @@ def test_a_damaged_file_is_set_aside_and_the_fresh_one_says_whose_place_it_takes
     named = run.capture.outbox.outbox_id
     run.capture.close()
     content = bytearray(run.path.read_bytes())
-    content[4096 * 5 :] = b"\xff" * (len(content) - 4096 * 5)
+    content[5 * PAGE_BYTES :] = b"\xff" * (len(content) - 5 * PAGE_BYTES)
     run.path.write_bytes(content)
     again = Run(tmp_path, seed=9)
     assert Path(again.aside).exists()

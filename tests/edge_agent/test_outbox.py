@@ -9,10 +9,11 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
-from edge_agent.outbox import NOWHERE, Outbox, lock_outbox, salvaged_id, set_aside
+from edge_agent.outbox import NOWHERE, PAGE_BYTES, Outbox, lock_outbox, salvaged_id, set_aside
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.rows import BatchRow, Commit, GapRow, Reason, position_of
 from tests.edge_agent.samples import CLOCK, START, everything, fill, ids, new_outbox, pipeline, records
@@ -59,6 +60,55 @@ def test_the_block_that_is_stored_takes_its_journal_with_it(path):
         assert [(row.record_count, sound) for row, sound in journal] == [(60, True)]
         outbox.commit(source.flush(CLOCK), limit_bytes=NOWHERE)
         assert outbox.unfinished() is None
+
+
+def journaled(outbox) -> list[tuple[int, int, bool]]:
+    """(first tick, records, sound) of what a crash now would leave to be finished."""
+    unfinished = outbox.unfinished()
+    return (
+        [(row.first_tick - START, row.record_count, sound) for row, sound in unfinished[2]]
+        if unfinished
+        else []
+    )
+
+
+def test_rows_that_an_earlier_block_left_in_the_journal_do_not_count(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        for start in range(0, 520, 40):  # journaled 40 at a time at first, a block of 500, and 20 more
+            outbox.commit(source.add(records(40, first=START + start), CLOCK), limit_bytes=NOWHERE)
+        assert journaled(outbox) == []  # 20 records are few enough to lose
+        outbox.commit(source.add(records(40, first=START + 520), CLOCK), limit_bytes=NOWHERE)
+        assert journaled(outbox) == [(500, 60, True)]
+
+
+def test_a_damaged_row_of_the_journal_counts_unless_a_block_holds_it(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        for start in range(0, 660, 60):
+            outbox.commit(source.add(records(60, first=START + start), CLOCK), limit_bytes=NOWHERE)
+        assert journaled(outbox) == [(500, 100, True), (600, 60, True)]
+        with shell(path) as db:
+            db.execute(
+                "UPDATE journal SET content = zeroblob(length(content)), first_tick = 1 WHERE slot = 0"
+            )
+            db.execute("UPDATE journal SET content = zeroblob(length(content)) WHERE slot = 4")
+        assert [(count, sound) for _, count, sound in journaled(outbox)] == [(100, False), (60, True)]
+
+
+def test_a_row_of_the_journal_is_written_over_in_place(path):
+    """What wears the disk is pages: one of the table, one of the row's rest, and the write-ahead log's frames of both."""
+    noise = np.random.default_rng(1).uniform(0, 40, 60 * 50)
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        pages = []
+        for start in range(0, len(noise), 60):
+            commit = source.add(records(60, first=START + start, temp=noise[start : start + 60]), CLOCK)
+            before = Path(f"{path}-wal").stat().st_size
+            outbox.commit(commit, limit_bytes=NOWHERE)
+            if commit.journal and not commit.batches:
+                pages.append((Path(f"{path}-wal").stat().st_size - before) // PAGE_BYTES)
+        assert max(pages[len(pages) // 2 :]) <= 2
 
 
 def test_a_commit_is_all_or_nothing(path):
@@ -250,8 +300,8 @@ def test_pages_overwritten_are_found_when_it_is_opened(path):
     named = outbox.outbox_id
     outbox.close()
     with path.open("r+b") as file:
-        file.seek(4096 * 4)
-        file.write(os.urandom(4096 * 3))
+        file.seek(PAGE_BYTES * 4)
+        file.write(os.urandom(PAGE_BYTES * 24))
     with pytest.raises(OutboxDamaged):
         Outbox(str(path))
     assert salvaged_id(str(path)) in (named, b"")
@@ -291,6 +341,18 @@ def test_a_fork_of_streams_that_are_done_starts_their_numbers_again(path):
         outbox.fork()
         assert outbox.next_stream_no() == 0
         assert seqs(path) == []
+
+
+def test_a_fork_leaves_no_journal_that_could_be_taken_for_another_streams(path):
+    with contextlib.closing(Outbox(str(path), ids(7))) as outbox:
+        source = pipeline()
+        outbox.commit(source.add(records(120), CLOCK), limit_bytes=NOWHERE)
+        outbox.commit(source.flush(CLOCK), limit_bytes=NOWHERE)
+        outbox.wanted = position_of(1, 0)
+        outbox.fork()
+        begins = pipeline().add(records(500, first=100), CLOCK)
+        outbox.commit(begins, limit_bytes=NOWHERE)
+        assert outbox.unfinished() is None
 
 
 def test_the_file_is_for_its_owner(path):
