@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collector.items import Description, OutboxKey
     from collector.progress import Progress
     from collector.rules import RuleState
+    from collector.twins import Elsewhere
 
 Row = dict[str, Any]  # by column name; names with of_ say which row
 
@@ -61,6 +62,10 @@ class Ledger(Protocol):
     def find_outbox(self, key: OutboxKey) -> SavedOutbox | None: ...
 
     def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None: ...
+
+    def elsewhere(self, outbox: int, vehicle: str, stream_id: bytes) -> Elsewhere:
+        """What other outboxes of the vehicle have of the stream of this id."""
+        ...
 
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
         """The stream's wall-clock offset in ns that readers' times are made with, and whether it was synchronised."""

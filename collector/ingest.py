@@ -53,6 +53,7 @@ from protos import telemetry_pb2 as pb
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from codec.records import Records
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
     from collector.changes import Ledger
@@ -184,6 +185,9 @@ class _Group:
             return Lacking(pb.BLOB_KIND_SCHEMA, item.schema_hash, outbox.progress.wanted)
         if known is None:
             self._ledger.changes.streams[outbox.id, stream_no] = rows.stream(outbox.id, item)
+            for other in self._ingest.outboxes.values():
+                if other.key.vehicle == item.key.vehicle:
+                    other.forget_elsewhere()
         if 0 <= stream_no - outbox.progress.wanted.stream_no <= 1:
             outbox.descriptions[stream_no] = known or item
         return Described(self._advance(outbox))
@@ -291,7 +295,7 @@ class _Group:
         if keyframe is not None:
             if before.open_gap_seq is not None:
                 first_record = max(first_record, keyframe.first_record)
-                missing = before.records_missing(first_record)
+                missing = self._missing(outbox, first_record, records.first_tick)
                 self._note_gap(
                     outbox,
                     before.open_gap_seq,
@@ -305,25 +309,12 @@ class _Group:
                 row = rows.stream_label(outbox.id, item.stream_no, stream.offset_ns)
                 changes.stream_labels[outbox.id, item.stream_no] = row
         changes = self._ledger.changes
-        changes.batches.append(rows.batch(outbox.id, item, decoded))
-        continues = before.end_tick == records.first_tick
-        changes.telemetry += rows.telemetry(
-            outbox.key.vehicle, stream, records, item.late, continues=continues
-        )
-        spans, outbox.rule_state = evaluate(
-            stream.bound, outbox.rule_state, item.stream_no, records, stream.exact
-        )
-        for span in spans:
-            rule = self._ingest.by_code[span.code]
-            row = rows.fault(
-                outbox.id,
-                outbox.key.vehicle,
-                rule,
-                span,
-                item.late,
-                lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
-            )
-            self._ledger.changes.faults[outbox.id, span.stream_no, span.first_tick, span.code] = row
+        skip = self._skip(outbox, records)
+        changes.batches.append(rows.batch(outbox.id, item, decoded, skip))
+        if skip < len(records):
+            continues = before.end_tick == records.first_tick or skip > 0
+            fresh = records.slice(skip, len(records))
+            self._materialise(outbox, stream, item, fresh, continues=continues)
         outbox.progress = before.after_block(
             keyframe=keyframe is not None,
             first_record=first_record,
@@ -335,6 +326,28 @@ class _Group:
         wanted = stream.guards_hash if keyframe is not None and not stream.guards_known else b""
         resend = self._advance(outbox) or resend
         return Stored(outbox.progress.stored, item.late, wanted, resend)
+
+    def _materialise(
+        self, outbox: Outbox, stream: ActiveStream, item: BatchItem, records: Records, *, continues: bool
+    ) -> None:
+        """What is made of records that are new: rows for readers, and faults. `continues`: see `Readable.seconds`."""
+        changes = self._ledger.changes
+        changes.telemetry += rows.telemetry(
+            outbox.key.vehicle, stream, records, item.late, continues=continues
+        )
+        spans, outbox.rule_state = evaluate(
+            stream.bound, outbox.rule_state, item.stream_no, records, stream.exact
+        )
+        for span in spans:
+            row = rows.fault(
+                outbox.id,
+                outbox.key.vehicle,
+                self._ingest.by_code[span.code],
+                span,
+                item.late,
+                lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
+            )
+            changes.faults[outbox.id, span.stream_no, span.first_tick, span.code] = row
 
     def _gap(self, outbox: Outbox, item: GapItem) -> Outcome:
         progress = outbox.progress
@@ -350,15 +363,29 @@ class _Group:
         # A quarantine that this gap continues had a count that nobody knew: together they have one.
         first = progress.wanted.seq if progress.open_gap_seq is None else progress.open_gap_seq
         reason = item.reason if progress.open_gap_seq is None else pb.GAP_REASON_QUARANTINE
-        self._note_gap(
-            outbox, first, item.last_seq, progress.records_missing(item.end_record), item.end_tick, reason
-        )
+        missing = self._missing(outbox, item.end_record, item.end_tick)
+        if missing or not progress.records_missing(item.end_record) or progress.open_gap_seq is not None:
+            self._note_gap(outbox, first, item.last_seq, missing, item.end_tick, reason)
         outbox.progress = progress.after_gap(item.last_seq, item.end_record)
         outbox.stream = None
         outbox.repair, outbox.copies = None, {}
         self._save(outbox)
         assert outbox.progress.stored is not None
         return Stored(outbox.progress.stored, resend=self._advance(outbox))
+
+    def _skip(self, outbox: Outbox, records: Records) -> int:
+        """How many of the first records another outbox has already. That one will not take the others again."""
+        elsewhere = outbox.elsewhere(self._ledger)
+        for other in self._ingest.outboxes.values() if elsewhere.outboxes else ():
+            if other.id in elsewhere.outboxes:
+                other.forget_elsewhere()
+        return elsewhere.leading(records.first_tick, records.end_tick)
+
+    def _missing(self, outbox: Outbox, end_record: int, end_tick: int) -> int:
+        """How many records a gap costs that ends there: those that no other outbox has."""
+        missing = outbox.progress.records_missing(end_record)
+        first_tick = max(end_tick - missing, outbox.progress.end_tick or end_tick - missing)
+        return missing - outbox.elsewhere(self._ledger).count(first_tick, end_tick)
 
     def _note_gap(
         self,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collector.items import Description, OutboxKey
     from collector.progress import Repair
     from collector.rules import Rules
+    from collector.twins import Elsewhere
 
 
 class Outbox:
@@ -26,6 +27,7 @@ class Outbox:
         self.rule_state = saved.rule_state
         self.descriptions: dict[int, Description] = {}  # by stream_no, of the wanted stream and the next one
         self.stream: ActiveStream | None = None  # the wanted one, once a batch of it came
+        self._elsewhere: Elsewhere | None = None  # what others have of it, once that was asked
         self.repair: Repair | None = None
         self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
         self._rules = rules
@@ -40,6 +42,7 @@ class Outbox:
     def learn(self, ledger: Ledger) -> None:
         """What is known of the wanted stream and the next one."""
         wanted = self.progress.wanted.stream_no
+        self.forget_elsewhere()
         known = ((number, self.description(number, ledger)) for number in (wanted, wanted + 1))
         self.descriptions = {number: description for number, description in known if description is not None}
 
@@ -54,6 +57,18 @@ class Outbox:
             if self.stream is not None:
                 self.stream.rebuild(self.progress, ledger, self.id)
         return self.stream
+
+    def elsewhere(self, ledger: Ledger) -> Elsewhere:
+        """What other outboxes of the vehicle have of the wanted stream."""
+        if self._elsewhere is None:
+            described = self.descriptions.get(self.progress.wanted.stream_no)
+            stream_id = described.facts.stream_id if described else b""
+            self._elsewhere = ledger.elsewhere(self.id, self.key.vehicle, stream_id)
+        return self._elsewhere
+
+    def forget_elsewhere(self) -> None:
+        """Another outbox has more of a stream than it had."""
+        self._elsewhere = None
 
     def any_stream(self, stream_no: int, ledger: Ledger) -> ActiveStream | None:
         """A stream to read by its schema and label; None where it was never described."""

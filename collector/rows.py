@@ -58,13 +58,14 @@ def stream_label(outbox: int, stream_no: int, offset_ns: int) -> Row:
     return {"of_outbox": outbox, "of_stream_no": stream_no, "offset_ns": offset_ns, "synchronised": True}
 
 
-def batch(outbox: int, item: BatchItem, decoded: DecodedBlock) -> Row:
+def batch(outbox: int, item: BatchItem, decoded: DecodedBlock, skip: int) -> Row:
     return {
         "outbox": outbox,
         "stream_no": item.stream_no,
         "seq": item.seq,
         "first_tick": decoded.records.first_tick,
         "record_count": len(decoded.records),
+        "skip": skip,
         "keyframe": decoded.keyframe is not None,
         "late": item.late,
         "crc": zlib.crc32(item.content),

@@ -362,7 +362,7 @@ class Outbox:
             self._db.execute(SQL["delete_journal"])  # it names streams by numbers that others get now
             if seq:
                 head = position_of(stream_no, 0)
-                self._insert_gap(head, start - 1, place[2] - place[1], place[0], Reason.QUOTA)
+                self._insert_gap(head, start - 1, place[2] - place[1], place[0], Reason.FORKED)
             offset = position_of(stream_no, 0)
             for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
                 self._db.execute(SQL[name], (by,))

@@ -34,6 +34,7 @@ class Reason(IntEnum):
     QUOTA = 1
     DAMAGED = 2
     OUTBOX_LOST = 3
+    FORKED = 5
 
 
 class BlobKind(IntEnum):

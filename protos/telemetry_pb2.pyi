@@ -37,6 +37,8 @@ class _GapReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GapReason.V
     """the outbox file was corrupt and set aside"""
     GAP_REASON_QUARANTINE: _GapReason.ValueType  # 4
     """the collector could not decode it and asked in vain"""
+    GAP_REASON_FORKED: _GapReason.ValueType  # 5
+    """acknowledged before, under the outbox that this one was forked from"""
 
 class GapReason(_GapReason, metaclass=_GapReasonEnumTypeWrapper): ...
 
@@ -49,6 +51,8 @@ GAP_REASON_OUTBOX_LOST: GapReason.ValueType  # 3
 """the outbox file was corrupt and set aside"""
 GAP_REASON_QUARANTINE: GapReason.ValueType  # 4
 """the collector could not decode it and asked in vain"""
+GAP_REASON_FORKED: GapReason.ValueType  # 5
+"""acknowledged before, under the outbox that this one was forked from"""
 Global___GapReason: _TypeAlias = GapReason  # noqa: Y015
 
 class _BlobKind:

@@ -31,6 +31,7 @@ from collector.store.tables import (
     telemetry_logs,
     vehicles,
 )
+from collector.twins import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,25 @@ class Transaction:
         wanted = select(streams).where(streams.c.outbox == outbox, streams.c.stream_no == stream_no)
         row = self._connection.execute(wanted).one_or_none()
         return None if row is None else _description(row, key)
+
+    def elsewhere(self, outbox: int, vehicle: str, stream_id: bytes) -> Elsewhere:
+        self._write("streams", "stream_labels", "batches", "batches_replaced")
+        of_vehicle = select(outboxes.c.id).where(outboxes.c.vin == vehicle, outboxes.c.id != outbox)
+        others = select(streams.c.outbox, streams.c.stream_no).where(
+            streams.c.stream_id == stream_id, streams.c.outbox.in_(of_vehicle)
+        )
+        found = self._connection.execute(others).all()
+        blocks: list[tuple[int, int]] = []
+        for other in found:
+            wanted = select(batches.c.first_tick, batches.c.record_count, batches.c.skip).where(
+                batches.c.outbox == other.outbox, batches.c.stream_no == other.stream_no
+            )
+            blocks += [
+                (row.first_tick + row.skip, row.first_tick + row.record_count)
+                for row in self._connection.execute(wanted)
+                if row.skip < row.record_count
+            ]
+        return Elsewhere.of(frozenset(other.outbox for other in found), blocks)
 
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
         self._write("streams", "stream_labels")

@@ -80,7 +80,7 @@ class Store:
             select(
                 outboxes.c.vin,
                 func.count().label("batches"),
-                func.sum(batches.c.record_count).label("records"),
+                func.sum(batches.c.record_count - batches.c.skip).label("records"),
             )
             .join(batches, batches.c.outbox == outboxes.c.id)
             .group_by(outboxes.c.vin)
@@ -151,7 +151,7 @@ class Store:
                 outboxes.c.outbox_id,
                 streams,
                 func.count(batches.c.seq).label("batches"),
-                func.coalesce(func.sum(batches.c.record_count), 0).label("records"),
+                func.coalesce(func.sum(batches.c.record_count - batches.c.skip), 0).label("records"),
                 func.coalesce(func.sum(func.length(batches.c.content)), 0).label("blocks_bytes"),
             )
             .join(outboxes, outboxes.c.id == streams.c.outbox)
@@ -188,7 +188,7 @@ class Store:
             low = None if start_ns is None else -(-(start_ns - stream.offset_ns) // schema.period_ns)
             high = None if end_ns is None else -(-(end_ns - stream.offset_ns) // schema.period_ns)
             for row, records in self._decoded(stream, schema, low, high):
-                first = max(0, (low or 0) - records.first_tick) if low is not None else 0
+                first = row.skip if low is None else max(row.skip, low - records.first_tick)
                 last = len(records) if high is None else min(len(records), high - records.first_tick)
                 if first >= last:
                     continue

@@ -83,6 +83,7 @@ streams = Table(
     Column("prev_last_seq", BigInteger),
     Column("prev_digest", BigInteger, nullable=False, default=0),
     Column("prev_stream_id", LargeBinary(16), nullable=False, default=b""),
+    Index("streams_stream_id", "stream_id"),
 )
 
 batches = Table(
@@ -93,6 +94,7 @@ batches = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("first_tick", BigInteger, nullable=False),
     Column("record_count", Integer, nullable=False),
+    Column("skip", Integer, nullable=False),  # of its first records: another outbox of the vehicle has them
     Column("keyframe", Boolean, nullable=False),
     Column("late", Boolean, nullable=False),
     Column("doubtful", Boolean, nullable=False, default=False),  # its group's digest did not match, twice

@@ -100,6 +100,10 @@ class Collector:
         self.ledger = StoreLedger(self.path)
         self.ingest = Ingest(RULES)
 
+    def restart(self) -> None:
+        self.ledger.close()
+        self.start()
+
     def ticks(self) -> Counter[int]:
         """How often each tick is stored."""
         runs = open_store(self.path).runs(VIN)
@@ -132,10 +136,13 @@ class Link:
         self._agent(events.Opened(identity, self.reader.extent(agent.wanted), agent.wanted))
         self._agent(events.Stored(written.end, written.stream_no, written.newest_tick))
 
-    def run(self) -> None:
-        """Until both are silent."""
+    def run(self, batches: int = MESSAGES_MAX) -> None:
+        """Until both are silent, or the link breaks after so many batches."""
         for now_ns in range(MESSAGES_MAX):
+            if self.up and batches == 0:
+                break
             if self.up:
+                batches -= self.up[0].HasField("batch")
                 self._collector(self.conversation.received(self.up.popleft(), now_ns))
             elif self.down:
                 self._agent(events.Received(self.down.popleft()))

@@ -322,7 +322,7 @@ def test_a_fork_keeps_what_is_not_acknowledged_under_a_name_of_its_own(path):
         assert outbox.outbox_id != before
         assert outbox.wanted == 0
         assert seqs(path) == [
-            (0, (0, 2), "QUOTA"),
+            (0, (0, 2), "FORKED"),
             *((0, seq, "batch") for seq in (3, 4, 5)),
             *((1, seq, "batch") for seq in (0, 1, 2)),
         ]
@@ -336,7 +336,7 @@ def test_a_fork_of_streams_that_are_done_starts_their_numbers_again(path):
         fill(outbox, 4, stream_no=1)
         outbox.wanted = position_of(1, 3)
         outbox.fork()
-        assert seqs(path) == [(0, (0, 2), "QUOTA"), (0, 3, "batch")]
+        assert seqs(path) == [(0, (0, 2), "FORKED"), (0, 3, "batch")]
         outbox.wanted = position_of(1, 0)
         outbox.fork()
         assert outbox.next_stream_no() == 0
