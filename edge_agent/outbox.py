@@ -280,6 +280,12 @@ class Outbox:
         return end == position_of(stream_no, next_seq) and stream_no == self.next_stream_no() - 1
 
     def _insert_gap(self, first: int, last: int, end_record: int, end_tick: int, reason: int) -> None:
+        """A gap takes those in that share a position with it: whoever counts must meet each record once."""
+        for position, last_position, *end in self._db.execute(SQL["gaps_between"], (last, first)).fetchall():
+            self._db.execute(SQL["delete_gaps"], (position, position + 1))
+            first = min(first, position)
+            if last_position > last:
+                last, (end_record, end_tick) = last_position, end
         before = self._db.execute(SQL["gap_ending_at"], (first - 1, reason)).fetchone()
         after = self._db.execute(SQL["gap_beginning_at"], (last + 1, reason)).fetchone()
         if after is not None and split_position(last + 1)[1] != 0:
@@ -349,20 +355,26 @@ class Outbox:
         """Become an outbox of its own, because this one has a twin: a new id, streams numbered from 0 again.
 
         What is acknowledged stays with the old id. The first unacknowledged group moves whole, since its blocks need
-        its keyframe; what the collector has of it already it knows by stream_id.
+        its keyframe, and so does the first unacknowledged gap; what the collector has of it already it knows by
+        stream_id.
         """
         with self._explained(), self._transaction():
-            first = self._db.execute(SQL["first_batch"], (self.wanted,)).fetchone()
-            start = first[1] if first else position_of(self.next_stream_no(), 0)
+            batch = self._db.execute(SQL["first_batch"], (self.wanted,)).fetchone()
+            gap = self._db.execute(SQL["first_gap"], (self.wanted,)).fetchone()
+            nothing = position_of(self.next_stream_no(), 0)
+            start = min(batch[1] if batch else nothing, gap[0] if gap else nothing)
             stream_no, seq = split_position(start)
-            place = self._db.execute(SQL["batch_place"], (start,)).fetchone()
+            before = [
+                self._db.execute(SQL[name], (start,)).fetchone() for name in ("batch_before", "gap_before")
+            ]
+            _, end_tick, end_record = max((row for row in before if row), default=(0, 0, 0))
             self._db.execute(SQL["delete_batches"], (0, start))
             self._db.execute(SQL["delete_gaps"], (0, start))
             self._db.execute(SQL["delete_streams"], (stream_no,))
             self._db.execute(SQL["delete_journal"])  # it names streams by numbers that others get now
             if seq:
                 head = position_of(stream_no, 0)
-                self._insert_gap(head, start - 1, place[2] - place[1], place[0], Reason.FORKED)
+                self._insert_gap(head, start - 1, end_record, end_tick, Reason.FORKED)
             offset = position_of(stream_no, 0)
             for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
                 self._db.execute(SQL[name], (by,))

@@ -99,11 +99,12 @@ WHERE position >= ? AND position < ? ORDER BY position LIMIT ?;
 -- name: first_batch
 SELECT position, group_position FROM batches WHERE position >= ? ORDER BY position LIMIT 1;
 
--- name: last_batch
-SELECT max(position) FROM batches WHERE position < ?;
+-- name: last_begun
+-- The newest stream before a number that has batches, or had.
+SELECT stream_no, next_seq FROM streams WHERE next_seq > 0 AND stream_no < ? ORDER BY stream_no DESC LIMIT 1;
 
--- name: last_gap
-SELECT last_position FROM gaps WHERE position < ? ORDER BY position DESC LIMIT 1;
+-- name: batch_before
+SELECT position, first_tick + record_count, end_record FROM batches WHERE position < ? ORDER BY position DESC LIMIT 1;
 
 -- name: batch_place
 SELECT first_tick, record_count, end_record FROM batches WHERE position = ?;
@@ -128,6 +129,17 @@ WHERE last_position >= ? AND position < ? ORDER BY position LIMIT ?;
 
 -- name: insert_gap
 INSERT INTO gaps (position, last_position, end_record, end_tick, reason) VALUES (?, ?, ?, ?, ?);
+
+-- name: first_gap
+-- That ends at or after a position.
+SELECT position FROM gaps WHERE last_position >= ? ORDER BY position LIMIT 1;
+
+-- name: gaps_between
+-- That share a position with first..last (last, first).
+SELECT position, last_position, end_record, end_tick FROM gaps WHERE position <= ? AND last_position >= ?;
+
+-- name: gap_before
+SELECT last_position, end_tick, end_record FROM gaps WHERE position < ? ORDER BY position DESC LIMIT 1;
 
 -- name: gap_ending_at
 -- Two gaps of one reason that touch become one.

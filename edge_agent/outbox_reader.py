@@ -127,6 +127,14 @@ class OutboxReader:
         first = self._one("first_batch", (0,))
         return Extent(first[0] if first else None, self._last_before(wanted), self._last_before(NOWHERE))
 
+    def _last_before(self, position: int) -> int | None:
+        """As the streams say it, which outlive their batches and gaps."""
+        stream_no, seq = split_position(position)
+        if position != NOWHERE and seq > 0:
+            return position - 1
+        row = self._one("last_begun", (stream_no,))
+        return position_of(row[0], row[1] - 1) if row else None
+
     def unacked(self, wanted: int) -> int:
         """Batches from `wanted` on."""
         stream_no, seq = split_position(wanted)
@@ -154,12 +162,6 @@ class OutboxReader:
             yield
         except sqlite3.DatabaseError as error:
             raise explain(error, self.path) from error
-
-    def _last_before(self, position: int) -> int | None:
-        batch = self._one("last_batch", (position,))[0]
-        gap = self._one("last_gap", (position,))
-        known = [found for found in (batch, min(gap[0], position - 1) if gap else None) if found is not None]
-        return max(known, default=None)
 
 
 def _batch(row: tuple[int, int, int, int, int, int, int, bytes]) -> BatchRow | None:

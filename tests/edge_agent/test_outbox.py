@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import stat
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
-from edge_agent.outbox import NOWHERE, PAGE_BYTES, Outbox, lock_outbox, salvaged_id, set_aside
+from edge_agent.outbox import NOWHERE, PAGE_BYTES, SQL, Outbox, lock_outbox, salvaged_id, set_aside
 from edge_agent.outbox_reader import OutboxReader
-from edge_agent.rows import BatchRow, Commit, GapRow, Reason, position_of
+from edge_agent.rows import SEQ_MAX, BatchRow, Commit, GapRow, Reason, position_of
 from tests.edge_agent.samples import CLOCK, START, everything, fill, ids, new_outbox, pipeline, records
 
 
@@ -217,6 +220,51 @@ def test_a_gap_counts_the_records_up_to_its_end(path):
         outbox._drop(position_of(0, 0), position_of(0, 3), Reason.QUOTA)
         (gap, *_), _ = everything(path)
         assert gap == GapRow(0, 0, 2, 1500, START + 1500, Reason.QUOTA)
+
+
+places = st.tuples(st.integers(0, 1), st.integers(0, 8))
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.sampled_from(["mend", "evict"]), places), max_size=8), places)
+def test_whatever_goes_is_in_one_gap_before_a_fork_and_after_it(tmp_path_factory, losses, wanted):
+    """Each record is in one batch or one gap, in order, and what Hello says is last never goes down."""
+    path = tmp_path_factory.mktemp("gaps") / "outbox.db"
+    with contextlib.closing(new_outbox(path)) as outbox:
+        for stream_no in (0, 1):
+            fill(outbox, 9, stream_no=stream_no)
+        for what, (stream_no, seq) in losses:
+            position = position_of(stream_no, seq)
+            if what == "mend":
+                outbox.mend(position)
+            elif (group := outbox._db.execute(SQL["first_batch"], (position,)).fetchone()) is not None:
+                outbox._drop(group[1], outbox._group_end(group[1]), Reason.QUOTA)
+        assert_all_accounted(path, streams=2)
+        outbox.wanted = position_of(*wanted)
+        kept = [row.content for row in everything(path, outbox.wanted)[0] if isinstance(row, BatchRow)]
+        outbox.fork()
+        assert_all_accounted(path, streams=2 - wanted[0])
+        forked = [row.content for row in everything(path)[0] if isinstance(row, BatchRow)]
+        assert forked[len(forked) - len(kept) :] == kept
+
+
+def assert_all_accounted(path, *, streams):
+    with OutboxReader(str(path)) as reader:
+        assert reader.extent(0).last == position_of(streams - 1, 8)
+    rows, broken = everything(path)
+    assert broken is None
+    before = (0, 0, 0)
+    for row in rows:
+        stream_no, end, record = before if before[0] == row.stream_no else (row.stream_no, 0, 0)
+        first = row.seq if isinstance(row, BatchRow) else row.first_seq
+        begins = row.end_record - row.record_count if isinstance(row, BatchRow) else record
+        assert (first, begins) == (end, record)
+        before = (stream_no, (row.end - 1 & SEQ_MAX) + 1, row.end_record)
+        assert row.end_record == 500 * before[1]
+    assert before == (streams - 1, 9, 4500)
+    with shell(path) as db:
+        gaps = db.execute("SELECT position, last_position FROM gaps ORDER BY position").fetchall()
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(gaps))
 
 
 def test_losing_the_group_that_is_being_encoded_asks_for_a_keyframe(path):
