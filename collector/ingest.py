@@ -26,6 +26,7 @@ from collector.items import (
     Damaged,
     Described,
     Description,
+    Failed,
     Farewell,
     Forked,
     GapItem,
@@ -248,8 +249,7 @@ class _Group:
                     and (item.stream_no, item.seq) == (repair.stream_no, repair.last_seq)
                 ):
                     self._settle_review(outbox, repair)
-                assert outbox.progress.stored is not None
-                return Repeated(outbox.progress.stored)
+                return self._repeated(outbox, item.stream_no)
             case Place.BEYOND:
                 return Ignored() if repair and repair.blocks_the_way else Hole(outbox.progress.wanted)
             case Place.NEXT:
@@ -353,8 +353,7 @@ class _Group:
         progress = outbox.progress
         match progress.place(item.stream_no, item.first_seq, item.last_seq):
             case Place.BEFORE:
-                assert progress.stored is not None
-                return Repeated(progress.stored)
+                return self._repeated(outbox, item.stream_no)
             case Place.BEYOND:
                 blocked = outbox.repair is not None and outbox.repair.blocks_the_way
                 return Ignored() if blocked else Hole(progress.wanted)
@@ -372,6 +371,12 @@ class _Group:
         self._save(outbox)
         assert outbox.progress.stored is not None
         return Stored(outbox.progress.stored, resend=self._advance(outbox))
+
+    def _repeated(self, outbox: Outbox, stream_no: int) -> Outcome:
+        stored = outbox.progress.stored
+        if stored is None:
+            return Failed(f"a batch of stream {stream_no}, which the next stream describes as empty")
+        return Repeated(stored)
 
     def _skip(self, outbox: Outbox, records: Records) -> int:
         """How many of the first records another outbox has already. That one will not take the others again."""

@@ -215,7 +215,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A bug of ours met this item; it was not applied and is not acked."""
+    """It cannot be applied, ever, and is not acked: it contradicts what came before, or met a bug of ours."""
 
     text: str
 

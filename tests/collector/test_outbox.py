@@ -1,11 +1,14 @@
-"""What tells an outbox from its twin: which streams it has under which ids."""
+"""One outbox: what tells it from its twin, and what a peer that contradicts itself gets for an answer."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from collector.items import Described, Forked
-from tests.collector.vehicle import Vehicle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.items import BatchItem, Beat, Described, Failed, Forked, GapItem, Greeting
+from tests.collector.vehicle import Bench, Vehicle
 
 
 def test_a_stream_number_under_another_id_is_a_fork(bench, connected):
@@ -25,3 +28,60 @@ def test_a_stream_that_follows_or_precedes_another_than_the_one_here_is_a_fork(b
 def test_welcome_names_the_stream_of_what_is_stored(bench, connected):
     bench.take(connected.drive())
     assert bench.take(connected.greeting).stored_stream_id == bytes([1, 0]) * 8
+
+
+# What no agent sends
+
+
+def test_a_batch_or_gap_of_a_stream_that_was_described_as_empty_is_refused_in_words(bench, connected):
+    batch, gap = connected.drive(), connected.gap(0, 3, 10)
+    empty = replace(connected.run(), prev_last_seq=None, prev_digest=0)
+    assert bench.take(empty) == Described()
+    says = Failed("a batch of stream 0, which the next stream describes as empty")
+    assert bench.take(batch) == bench.take(gap) == says
+    assert bench.take(connected.drive()).stored.stream_no == 1
+
+
+numbers, seqs = st.integers(0, 3), st.integers(0, 5)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_nothing_that_a_peer_claims_raises(tmp_path_factory, data):
+    """Real blocks under wrong numbers, gaps and descriptions of anything: each has an outcome."""
+    bench = Bench(tmp_path_factory.mktemp("claims") / "store.db")
+    vehicle = Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema)
+    described = [vehicle.run()]
+    contents = [vehicle.drive(keyframe=index % 3 == 0).content for index in range(6)] + [
+        b"\x00",
+        b"\x01" * 40,
+    ]
+    for _ in range(data.draw(st.integers(1, 14))):
+        stream_no, seq = data.draw(numbers), data.draw(seqs)
+        match data.draw(st.sampled_from(["describe", "batch", "batch", "gap", "beat", "replace", "restart"])):
+            case "describe":
+                item = replace(
+                    described[0],
+                    facts=replace(described[0].facts, stream_no=stream_no, stream_id=bytes([stream_no]) * 16),
+                    prev_last_seq=data.draw(st.none() | seqs),
+                    prev_digest=data.draw(st.sampled_from([0, 1])),
+                )
+            case "batch":
+                item = BatchItem(vehicle.key, stream_no, seq, False, data.draw(st.sampled_from(contents)))
+            case "gap":
+                last_seq, end = seq + data.draw(seqs), data.draw(st.integers(-(1 << 53), 1 << 53))
+                item = GapItem(
+                    vehicle.key, stream_no, seq, last_seq, data.draw(st.integers(0, 1 << 62)), end, 9
+                )
+            case "beat":
+                item = Beat(vehicle.key, stream_no, 0, data.draw(st.sampled_from(contents)), b"", {})
+            case "replace":
+                item = Greeting(
+                    vehicle.key, replaces=data.draw(st.sampled_from([vehicle.key.outbox_id, b"x" * 16]))
+                )
+            case "restart":
+                bench.restart()
+                continue
+        assert bench.take(item) is not None
+    bench.ledger.close()
