@@ -14,6 +14,7 @@ Rules
   (DRAIN_ACK_NS while a backlog drains: an agent may take its window smaller than we do), and at once for what came
   twice. A batch that is not durable is never acked: outcomes tell of commits only.
 - A hole is answered with one Rewind for each place that is wanted. What still arrives from beyond it is left alone.
+  An agent that knows more to be durable than is here is rewound at once: it may have nothing new to send.
 - What is asked for (blobs, groups) is asked for once.
 """
 
@@ -130,6 +131,7 @@ class Conversation:
         self._unacked_bytes = 0
         self._draining = False
         self._guards_hash = b""  # the agent's
+        self._agent_acked: Position | None = None  # as it says in Hello
         self._parting = False  # goodbye is with ingest
 
     @property
@@ -188,6 +190,8 @@ class Conversation:
                 return self._refuse(pb.Refuse.CODE_PROTOCOL, "a second Hello")
             item = wire.greeting(up.hello, self._identity)
             self.state, self.key, self._guards_hash = State.GREETED, item.key, up.hello.guards_hash
+            acked = up.hello.acked
+            self._agent_acked = Position(acked.stream_no, acked.seq) if up.hello.HasField("acked") else None
             return [self._submit(item)]
         if self.state is State.NEW or self.key is None:
             return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{kind} before Hello")
@@ -316,6 +320,8 @@ class Conversation:
         if outcome.guards and outcome.guards_hash != self._guards_hash:
             blob = pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=outcome.guards_hash, content=outcome.guards)
             actions.append(Send(pb.Down(blob=blob)))
+        if self._agent_acked is not None and self._agent_acked >= outcome.wanted:
+            actions += self._rewind(outcome.wanted)
         return [*actions, *self._release(now_ns)]
 
     def _stored_one(self, item: Item, outcome: Stored, now_ns: int) -> list[Action]:

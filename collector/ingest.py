@@ -162,7 +162,7 @@ class _Group:
         stored = outbox.progress.stored
         described = outbox.description(stored.stream_no, self._ledger) if stored else None
         stream_id = described.facts.stream_id if described else b""
-        return Welcomed(stored, content, guards.hash, stream_id)
+        return Welcomed(stored, outbox.progress.wanted, content, guards.hash, stream_id)
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
         """End an outbox with an open-ended gap: nobody knows what else it held."""

@@ -120,6 +120,7 @@ Item = Greeting | Description | BatchItem | GapItem | BlobItem | Beat | Farewell
 @dataclass(frozen=True, slots=True)
 class Welcomed:
     stored: Position | None  # the last batch that is durable; None: none
+    wanted: Position
     guards: bytes  # the guard set that rules want; empty: none
     guards_hash: bytes
     stored_stream_id: bytes = b""  # of the stream that `stored` is in

@@ -100,10 +100,14 @@ def fresh():
     return Conversation()
 
 
+def after(stored):
+    return Position(0, 0) if stored is None else Position(stored.stream_no, stored.seq + 1)
+
+
 def opened(stored=None, guards_hash=b"", **settings):
     one = Conversation(**settings)
     one.received(hello(guards_hash=guards_hash), 0)
-    one.ingested(Welcomed(stored, GUARDS.to_bytes(), GUARDS.hash), 0)
+    one.ingested(Welcomed(stored, after(stored), GUARDS.to_bytes(), GUARDS.hash), 0)
     return one
 
 
@@ -126,7 +130,9 @@ def test_hello_asks_ingest_where_the_outbox_stands(fresh):
 def test_welcome_tells_what_is_stored_and_the_guards_follow_where_they_differ():
     one = Conversation(window_bytes=5000)
     one.received(hello(), 0)
-    welcome, blob = one.ingested(Welcomed(Position(2, 9), GUARDS.to_bytes(), GUARDS.hash, b"stream"), 0)
+    welcome, blob = one.ingested(
+        Welcomed(Position(2, 9), Position(2, 10), GUARDS.to_bytes(), GUARDS.hash, b"stream"), 0
+    )
     assert welcome.message.welcome == pb.Welcome(
         stored=pb.Position(stream_no=2, seq=9),
         max_block_version=1,
@@ -140,7 +146,7 @@ def test_welcome_tells_what_is_stored_and_the_guards_follow_where_they_differ():
 def test_an_agent_that_has_the_guards_does_not_get_them_again():
     one = Conversation()
     one.received(hello(guards_hash=GUARDS.hash), 0)
-    actions = one.ingested(Welcomed(None, GUARDS.to_bytes(), GUARDS.hash), 0)
+    actions = one.ingested(Welcomed(None, Position(0, 0), GUARDS.to_bytes(), GUARDS.hash), 0)
     assert said(actions) == ["welcome"]
     assert not actions[0].message.welcome.HasField("stored")
 
@@ -324,6 +330,16 @@ def test_a_hole_is_answered_once_for_each_place_that_is_wanted():
     assert said(one.ingested(Hole(Position(0, 4)), 0)) == ["rewind"]
 
 
+@pytest.mark.parametrize(("acked", "rewound"), [((0, 4), False), ((0, 5), True), ((7, 0), True)])
+def test_an_agent_that_knows_more_to_be_durable_is_rewound_before_it_says_anything(acked, rewound):
+    one = Conversation()
+    up = hello()
+    up.hello.acked.CopyFrom(pb.Position(stream_no=acked[0], seq=acked[1]))
+    one.received(up, 0)
+    _, *others = one.ingested(Welcomed(Position(0, 4), Position(0, 5), b"", b""), 0)
+    assert [action.message for action in others] == [pb.Down(rewind=pb.Rewind(stream_no=0, seq=5))] * rewound
+
+
 def test_damage_is_asked_for_with_its_group():
     one = streaming()
     one.received(batch(5), 0)
@@ -415,7 +431,7 @@ def likely(item, outcome):
     """An outcome that ingest could give for this item."""
     match item:
         case Greeting():
-            return Welcomed(None, b"", b"")
+            return Welcomed(None, Position(0, 0), b"", b"")
         case Description():
             return outcome if isinstance(outcome, Lacking | Failed) else Described()
         case BatchItem() | GapItem():

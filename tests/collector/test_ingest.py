@@ -61,7 +61,7 @@ def spoiled(item: BatchItem) -> BatchItem:
 
 def test_a_new_outbox_is_welcomed_with_nothing_stored_and_the_guards_of_the_rules(bench, vehicle):
     guards = RULES.guards()
-    assert bench.take(vehicle.greeting) == Welcomed(None, guards.to_bytes(), guards.hash)
+    assert bench.take(vehicle.greeting) == Welcomed(None, Position(0, 0), guards.to_bytes(), guards.hash)
 
 
 def test_batches_are_applied_in_order_and_come_back_within_bounds(bench, connected):
@@ -139,7 +139,7 @@ def test_after_a_restart_the_predictor_is_rebuilt_from_stored_blocks(bench, conn
     bench.take(*(connected.drive(step=0.3) for _ in range(3)))
     bench.restart()
     assert bench.take(connected.greeting) == Welcomed(
-        Position(0, 2), RULES.guards().to_bytes(), RULES.guards().hash, bytes([1, 0]) * 8
+        Position(0, 2), Position(0, 3), RULES.guards().to_bytes(), RULES.guards().hash, bytes([1, 0]) * 8
     )
     assert bench.take(connected.drive(step=-0.2)) == Stored(Position(0, 3))
     assert within_bounds(connected.sampled, stored(bench, connected))

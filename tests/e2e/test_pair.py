@@ -1,4 +1,4 @@
-"""Images, backups and clones of an outbox: nothing is lost, and nothing is stored twice."""
+"""Images, backups and clones of outbox and store: nothing is lost, and nothing is stored twice."""
 
 from __future__ import annotations
 
@@ -84,3 +84,21 @@ def test_what_two_clones_both_hold_is_stored_once_whoever_sends_it(tmp_path, col
     assert not collector.gaps()
     for agent in (original, clone):
         agent.finish()
+
+
+def test_a_parked_vehicle_fills_a_store_again_that_was_restored_from_a_backup(tmp_path, collector):
+    agent = Agent(tmp_path, "a.db")
+    agent.drive(100)
+    synchronise(agent, collector)
+    collector.ledger.close()
+    shutil.copy(collector.path, tmp_path / "backup")
+    collector.start()
+    agent.restart()
+    agent.drive(300)
+    synchronise(agent, collector)
+    collector.ledger.close()
+    shutil.copy(tmp_path / "backup", collector.path)
+    collector.start()
+    Link(agent, collector).run()  # and nothing new to say
+    all_stored_once(collector, agent)
+    agent.finish()
