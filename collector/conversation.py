@@ -1,7 +1,7 @@
 """One conversation with one agent: messages and outcomes in, actions out. No clock, no socket.
 
 States
-    NEW        nothing was said                    Hello -> GREETED
+    NEW        nothing was said                    Hello within HELLO_NS -> GREETED
     GREETED    ingest is asked where it stands     Welcomed -> OPEN
     OPEN       batches up, acks down               Goodbye, or an error of the peer's -> ENDED
     ENDED      whatever still comes is left alone
@@ -63,6 +63,7 @@ NS = 1_000_000_000
 WINDOW_BYTES = 256 << 10  # a backlog at 20 MB/s and 10 ms; a vehicle's own traffic fits a thousand times
 ACK_WITHIN_NS = 100 * NS
 DRAIN_ACK_NS = NS // 5
+HELLO_NS = 20 * NS  # whoever says nothing for so long is no agent, and takes the place of one
 HELD_BYTES_MAX = 2 << 20
 ALIASES_MAX = 4096  # streams described in one conversation
 GAP_BYTES = 32  # what a gap counts in the window
@@ -114,7 +115,8 @@ class Conversation:
     ) -> None:
         self.state = State.NEW
         self.key: OutboxKey | None = None
-        self.ack_due_ns: int | None = None  # when `wake` has something to do
+        self._hello_due_ns: int | None = None
+        self._ack_due_ns: int | None = None
         self._identity = identity
         self._window_bytes = window_bytes
         self._ack_within_ns = ack_within_ns
@@ -139,7 +141,18 @@ class Conversation:
         """What the shell should wait for before it reads more."""
         return sum(_held_bytes(item) + ITEM_BYTES for item in self._submitted)
 
+    @property
+    def due_ns(self) -> int | None:
+        """When `wake` has something to do."""
+        if self.state is State.NEW:
+            return self._hello_due_ns
+        return self._ack_due_ns if self.state is State.OPEN else None
+
     # Events
+
+    def opened(self, now_ns: int) -> None:
+        """The connection is there."""
+        self._hello_due_ns = now_ns + HELLO_NS
 
     def received(self, up: pb.Up, now_ns: int) -> list[Action]:
         """A message came."""
@@ -156,9 +169,12 @@ class Conversation:
         return self._ingested(item, outcome, now_ns)
 
     def wake(self, now_ns: int) -> list[Action]:
-        """Time has passed; `ack_due_ns` says when this is wanted."""
-        due = self.ack_due_ns is not None and now_ns >= self.ack_due_ns and self.state is State.OPEN
-        return self._ack() if due else []
+        """Time has passed; `due_ns` says when this is wanted."""
+        if self.due_ns is None or now_ns < self.due_ns:
+            return []
+        if self.state is State.NEW:
+            return self._refuse(pb.Refuse.CODE_PROTOCOL, f"no Hello within {HELLO_NS // NS} s")
+        return self._ack()
 
     def replaced(self) -> list[Action]:
         """A newer conversation of the same outbox began."""
@@ -346,12 +362,12 @@ class Conversation:
         if self._unacked_bytes * 2 >= self._window_bytes:
             return self._ack()
         due_ns = now_ns + (DRAIN_ACK_NS if self._draining else self._ack_within_ns)
-        self.ack_due_ns = due_ns if self.ack_due_ns is None else min(self.ack_due_ns, due_ns)
+        self._ack_due_ns = due_ns if self._ack_due_ns is None else min(self._ack_due_ns, due_ns)
         return []
 
     def _ack(self) -> list[Action]:
         self._unacked_bytes = 0
-        self.ack_due_ns = None
+        self._ack_due_ns = None
         self._acked = self._stored
         if self._stored is None:
             return []

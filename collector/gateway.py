@@ -122,6 +122,8 @@ class _Call:
 
     async def run(self) -> None:
         self._running = asyncio.current_task()
+        self.conversation.opened(time.monotonic_ns())
+        self._set_timer()
         self._reading = asyncio.create_task(self._read())
         try:
             while (message := await self._outgoing.get()) is not None:
@@ -195,7 +197,7 @@ class _Call:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        due_ns = self.conversation.ack_due_ns
+        due_ns = self.conversation.due_ns
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

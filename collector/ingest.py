@@ -60,23 +60,30 @@ if TYPE_CHECKING:
     from collector.changes import Ledger
 
 
+OUTBOXES_MAX = (
+    512  # in memory, a megabyte each at 30 signals; building one again decodes at most 30 s of records
+)
 VALUES_MAX = 2_000_000  # decoded in one transaction: a hundred blocks of 10 s, or five of the largest
 
 
 class Ingest:
     """Applies items to outboxes. Not thread-safe: one writer owns it."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, outboxes_max: int = OUTBOXES_MAX) -> None:
         self.rules = rules
         self.guards = rules.guards()
         self.by_code = rules.by_code()
-        self.outboxes: dict[OutboxKey, Outbox] = {}
+        self.outboxes: dict[OutboxKey, Outbox] = {}  # the one that was used last is the last
+        self._outboxes_max = outboxes_max
 
     def apply(self, ledger: Ledger, items: Sequence[Item], now_ns: int) -> list[Outcome]:
         """Collects in `ledger.changes` what to write, and returns one outcome for each item, true once it is written.
 
         Fewer outcomes than items where these decode to more than VALUES_MAX: the rest belongs in another transaction.
         """
+        # Only between transactions: what one of them changed is not in the store before its end.
+        for key in list(self.outboxes)[: max(0, len(self.outboxes) - self._outboxes_max)]:
+            del self.outboxes[key]
         group = _Group(self, ledger, now_ns)
         outcomes: list[Outcome] = []
         for item in items:
@@ -129,14 +136,15 @@ class _Group:
 
     def _outbox(self, key: OutboxKey) -> Outbox:
         """From the store where it is not here; faults of rules that read differently now end then."""
-        if key not in self._ingest.outboxes:
+        outbox = self._ingest.outboxes.pop(key, None)
+        if outbox is None:
             outbox = Outbox.load(key, self._ledger, self._ingest.rules, self._now)
             gone, outbox.rule_state = withdraw_changed(self._ingest.rules, outbox.rule_state)
             for code, episode in gone:
                 wall_ns = outbox.wall_ns(episode.seen_stream_no, episode.seen_tick, self._ledger)
                 self._ledger.changes.faults_ended.append(rows.fault_ended(outbox.id, code, episode, wall_ns))
-            self._ingest.outboxes[key] = outbox
-        return self._ingest.outboxes[key]
+        self._ingest.outboxes[key] = outbox
+        return outbox
 
     def _save(self, outbox: Outbox) -> None:
         self._ledger.changes.outboxes[outbox.id] = (outbox.revision, outbox.progress, outbox.rule_state)

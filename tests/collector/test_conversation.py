@@ -172,6 +172,17 @@ def test_a_certificate_decides_who_it_is():
     assert "the certificate names" in refused(Conversation("asset:x").received(hello(), 0))[1]
 
 
+def test_whoever_says_nothing_is_sent_away_and_whoever_says_hello_stays(fresh):
+    fresh.opened(7)
+    assert fresh.wake(fresh.due_ns - 1) == []
+    greeted = Conversation()
+    greeted.opened(7)
+    greeted.received(hello(), 8)
+    assert greeted.due_ns is None
+    assert refused(fresh.wake(fresh.due_ns)) == (pb.Refuse.CODE_PROTOCOL, "no Hello within 20 s")
+    assert fresh.due_ns is None
+
+
 def test_a_second_hello_is_refused():
     assert refused(opened().received(hello(), 0))[0] == pb.Refuse.CODE_PROTOCOL
 
@@ -266,17 +277,17 @@ def test_an_ack_comes_within_its_time_counted_from_the_first_batch_it_is_for():
     one = streaming()
     fed(one, 1, now_ns=5)
     fed(one, 1, now_ns=50, start=1)
-    assert one.ack_due_ns == 5 + ACK_WITHIN_NS
-    assert one.wake(one.ack_due_ns - 1) == []
-    (ack,) = one.wake(one.ack_due_ns)
+    assert one.due_ns == 5 + ACK_WITHIN_NS
+    assert one.wake(one.due_ns - 1) == []
+    (ack,) = one.wake(one.due_ns)
     assert ack.message.ack.seq == 1
-    assert one.ack_due_ns is None
+    assert one.due_ns is None
 
 
 def test_an_ack_comes_when_a_backlog_ends_and_soon_while_it_drains():
     one = streaming()
     assert said(fed(one, 3, late=True)) == []
-    assert one.ack_due_ns == DRAIN_ACK_NS
+    assert one.due_ns == DRAIN_ACK_NS
     assert said(fed(one, 1, start=3)) == ["ack"]
 
 

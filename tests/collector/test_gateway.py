@@ -141,3 +141,10 @@ async def test_a_collector_that_ends_acks_what_is_durable_and_takes_nobody_new(c
             assert (await late.hear()).refuse.code == pb.Refuse.CODE_BUSY
         gateway.close()
         await link.ended()
+
+
+async def test_a_call_that_says_nothing_ends(collector, monkeypatch):
+    monkeypatch.setattr("collector.conversation.HELLO_NS", 1)
+    async with connect(collector[0]) as link:
+        assert (await link.hear()).refuse.code == pb.Refuse.CODE_PROTOCOL
+        await link.ended()

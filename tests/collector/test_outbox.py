@@ -7,8 +7,10 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.items import BatchItem, Beat, Described, Failed, Forked, GapItem, Greeting
-from tests.collector.vehicle import Bench, Vehicle
+from collector.ingest import Ingest
+from collector.items import BatchItem, Beat, Described, Failed, Forked, GapItem, Greeting, Position, Stored
+from collector.store import open_store
+from tests.collector.vehicle import RULES, Bench, Vehicle, within_bounds
 
 
 def test_a_stream_number_under_another_id_is_a_fork(bench, connected):
@@ -28,6 +30,27 @@ def test_a_stream_that_follows_or_precedes_another_than_the_one_here_is_a_fork(b
 def test_welcome_names_the_stream_of_what_is_stored(bench, connected):
     bench.take(connected.drive())
     assert bench.take(connected.greeting).stored_stream_id == bytes([1, 0]) * 8
+
+
+# Memory
+
+
+def test_outboxes_that_are_out_of_memory_go_on_from_the_store(tmp_path):
+    bench = Bench(tmp_path / "store.db")
+    bench.ingest = Ingest(RULES, outboxes_max=2)
+    vehicles = [Vehicle(f"asset:{number}", number) for number in range(5)]
+    for vehicle in vehicles:
+        bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
+    for seq in range(3):
+        for vehicle in vehicles:
+            assert bench.take(vehicle.drive(step=0.3)) == Stored(Position(0, seq))
+            assert len(bench.ingest.outboxes) <= 3  # and the one that was loaded last
+    for vehicle in vehicles:
+        runs = [
+            (run.facts.stream_no, run.records) for run in open_store(bench.path).runs(vehicle.key.vehicle)
+        ]
+        assert within_bounds(vehicle.sampled, runs)
+    bench.ledger.close()
 
 
 # What no agent sends

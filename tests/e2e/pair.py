@@ -146,8 +146,8 @@ class Link:
                 self._collector(self.conversation.received(self.up.popleft(), now_ns))
             elif self.down:
                 self._agent(events.Received(self.down.popleft()))
-            elif self.conversation.ack_due_ns is not None:
-                self._collector(self.conversation.wake(self.conversation.ack_due_ns))
+            elif self.conversation.due_ns is not None:
+                self._collector(self.conversation.wake(self.conversation.due_ns))
             else:
                 break
         else:
