@@ -12,49 +12,21 @@ from hypothesis import strategies as st
 
 from codec.stream import Clock
 from collector.items import (
-    BatchItem,
     Beat,
-    BlobItem,
     Damaged,
     Described,
     Farewell,
     Greeting,
     Hole,
-    Ignored,
-    Lacking,
     Noted,
     Position,
     Repeated,
-    Resend,
     Stored,
-    Unreadable,
     Welcomed,
 )
 from collector.rules import evaluate_all, load_rules
 from collector.store import open_store
-from protos import telemetry_pb2 as pb
-from tests.collector.vehicle import RULES, SCHEMA, Bench, Vehicle, within_bounds
-
-
-def stored(bench, vehicle):
-    return [(run.facts.stream_no, run.records) for run in open_store(bench.path).runs(vehicle.key.vehicle)]
-
-
-def gaps(bench):
-    return [
-        (g["stream_no"], g["first_seq"], g["last_seq"], g["records"], g["reason"])
-        for g in open_store(bench.path).gaps()
-    ]
-
-
-def spoiled(item: BatchItem) -> BatchItem:
-    """As if a bit had been flipped on the way."""
-    middle = len(item.content) - 2
-    return replace(
-        item,
-        content=item.content[:middle] + bytes([item.content[middle] ^ 0x41]) + item.content[middle + 1 :],
-    )
-
+from tests.collector.vehicle import RULES, SCHEMA, Bench, Vehicle, gaps, spoiled, stored, within_bounds
 
 # Positions
 
@@ -161,182 +133,6 @@ def test_a_transaction_that_failed_leaves_no_trace(bench, connected):
     bench.ingest.forget()
     assert bench.take(second, third) == Stored(Position(0, 2))
     assert within_bounds(connected.sampled, stored(bench, connected))
-
-
-# Gaps
-
-
-def test_a_gap_takes_the_place_of_batches_and_counts_their_records(bench, connected):
-    bench.take(connected.drive(20))
-    connected.drive(30)
-    connected.drive(40)
-    assert bench.take(connected.gap(1, 2, 90)) == Stored(Position(0, 2))
-    assert bench.take(connected.drive(keyframe=True)) == Stored(Position(0, 3))
-    assert gaps(bench) == [(0, 1, 2, 70, "quota")]
-
-
-def test_a_gap_that_came_twice_or_grew_is_counted_once(bench, connected):
-    bench.take(connected.drive(20))
-    connected.drive(30)
-    connected.drive(40)
-    assert bench.take(connected.gap(1, 1, 50)) == Stored(Position(0, 1))
-    assert bench.take(connected.gap(1, 1, 50)) == Repeated(Position(0, 1))
-    assert bench.take(connected.gap(0, 2, 90)) == Stored(Position(0, 2))
-    assert gaps(bench) == [(0, 1, 1, 30, "quota"), (0, 2, 2, 40, "quota")]
-
-
-def test_a_gap_beyond_a_hole_is_a_hole(bench, connected):
-    assert bench.take(connected.gap(3, 4, 90)) == Hole(Position(0, 0))
-
-
-def test_a_gap_may_be_all_that_is_left_of_a_stream(bench, connected):
-    connected.drive(30)
-    described = connected.run()
-    assert bench.take(replace(connected.gap(0, 0, 30), stream_no=0)) == Stored(Position(0, 0))
-    assert bench.take(described, connected.drive()) == Stored(Position(1, 0))
-
-
-# Damage
-
-
-def test_a_damaged_block_is_asked_for_once_more_with_its_group(bench, connected):
-    bench.take(connected.drive(), connected.drive(keyframe=True))
-    group = [connected.drive(), connected.drive()]
-    outcome = bench.take(group[0], spoiled(group[1]))
-    assert isinstance(outcome, Damaged)
-    assert outcome.resend == Resend(0, 1, 3)
-
-
-def test_what_was_on_its_way_meanwhile_is_left_alone_and_then_wanted(bench, connected):
-    first, second, third = (connected.drive() for _ in range(3))
-    bench.take(first, spoiled(second))
-    assert bench.take(third) == Ignored()
-    assert bench.take(first) == Repeated(Position(0, 0))
-    assert bench.take(second) == Stored(Position(0, 1))
-    assert bench.take(third) == Stored(Position(0, 2))
-    assert within_bounds(connected.sampled, stored(bench, connected))
-
-
-def test_a_block_that_fails_twice_is_quarantined_and_the_next_keyframe_closes_the_gap(bench, connected):
-    first, bad, lost = connected.drive(20), connected.drive(30), connected.drive(40)
-    bench.take(first, spoiled(bad), first)
-    outcome = bench.take(spoiled(bad))
-    assert isinstance(outcome, Stored)
-    assert outcome.stored == Position(0, 1)
-    assert outcome.quarantined
-    assert bench.take(lost).stored == Position(0, 2)
-    assert gaps(bench) == [(0, 1, 2, None, "quarantine")]
-    assert bench.take(connected.drive(keyframe=True)) == Stored(Position(0, 3))
-    assert gaps(bench) == [(0, 1, 2, 70, "quarantine")]
-
-
-def test_a_damaged_keyframe_is_asked_for_alone(bench, connected):
-    bench.take(connected.drive())
-    outcome = bench.take(spoiled(connected.drive(keyframe=True)))
-    assert outcome.resend == Resend(0, 1, 1)
-
-
-def test_a_quarantine_survives_a_restart(bench, connected):
-    first, bad, lost = connected.drive(20), connected.drive(30), connected.drive(40)
-    bench.take(first, spoiled(bad), spoiled(bad))
-    bench.restart()
-    assert bench.take(lost).stored == Position(0, 2)
-    bench.take(connected.drive(keyframe=True))
-    assert gaps(bench) == [(0, 1, 2, 70, "quarantine")]
-
-
-def test_a_new_conversation_asks_again(bench, connected):
-    first, bad = connected.drive(), connected.drive()
-    bench.take(first, spoiled(bad), connected.greeting)
-    assert isinstance(bench.take(spoiled(bad)), Damaged)
-
-
-def test_a_stored_row_that_rotted_is_asked_for_and_replaced(bench, connected):
-    items = [connected.drive(step=0.2) for _ in range(3)]
-    bench.take(*items[:2])
-    with bench.ledger.transaction() as transaction:
-        transaction._connection.exec_driver_sql("UPDATE batches SET content = x'00' WHERE seq = 1")
-    bench.restart()
-    bench.take(connected.greeting)
-    assert bench.take(items[2]).resend == Resend(0, 0, 2)
-    assert bench.take(*items) == Stored(Position(0, 2))
-    assert within_bounds(connected.sampled, stored(bench, connected))
-
-
-def test_a_group_that_came_out_wrong_is_replaced_and_its_faults_become_approximate(bench, connected):
-    """A wrong block can pass its one byte of digest; the next keyframe's four bytes tell."""
-    other = Vehicle()
-    other.run()
-    wrong = [other.drive(temp=46.0), other.drive(temp=46.0)]
-    right = [connected.drive(temp=20.0), connected.drive(temp=20.0)]
-    assert bench.take(*wrong) == Stored(Position(0, 1))
-    outcome = bench.take(connected.drive(keyframe=True))
-    assert (outcome.stored, outcome.resend) == (Position(0, 2), Resend(0, 0, 1))
-    assert bench.take(*right) == Repeated(Position(0, 2))
-    assert within_bounds(connected.sampled, stored(bench, connected))
-    store = open_store(bench.path)
-    assert [fault["approximate"] for fault in store.faults()] == [True]
-    assert not any(run.doubtful for run in store.runs(connected.key.vehicle))
-
-
-def test_a_group_that_stays_wrong_is_marked_and_not_asked_for_again(bench, connected):
-    other = Vehicle()
-    other.run()
-    wrong = [other.drive(temp=46.0), other.drive(temp=46.0)]
-    connected.drive(temp=20.0)
-    connected.drive(temp=20.0)
-    bench.take(*wrong)
-    bench.take(connected.drive(keyframe=True))
-    bench.take(*wrong)
-    assert [run.doubtful for run in open_store(bench.path).runs(connected.key.vehicle)] == [True, True, False]
-    assert bench.take(connected.drive(keyframe=True)).resend is None
-
-
-def test_the_next_stream_tells_of_the_end_of_this_one(bench, connected):
-    other = Vehicle()
-    other.run()
-    bench.take(other.drive(temp=46.0))
-    connected.drive(temp=20.0)
-    assert bench.take(connected.run()) == Described(Resend(0, 0, 0))
-
-
-def test_a_block_of_the_past_is_damage(bench, connected):
-    bench.take(connected.drive())
-    connected.tick -= 5
-    other = Vehicle()
-    other.run()
-    other.drive()
-    other._encoder._coding.end_tick -= 5
-    other.tick -= 5
-    assert isinstance(bench.take(other.drive(keyframe=True)), Damaged)
-
-
-# Unknown is not damaged
-
-
-def test_a_schema_that_is_not_here_is_asked_for(bench, vehicle):
-    described = vehicle.run()
-    bench.take(vehicle.greeting)
-    assert bench.take(described) == Lacking(pb.BLOB_KIND_SCHEMA, SCHEMA.hash, Position(0, 0))
-    assert bench.take(vehicle.schema, described) == Described()
-
-
-def test_a_block_version_of_the_future_is_neither_acked_nor_quarantined(bench, connected):
-    batch = connected.drive()
-    future = replace(batch, content=bytes([batch.content[0] & 0xF0 | 2]) + batch.content[1:])
-    assert bench.take(future) == Unreadable(2)
-    assert gaps(bench) == []
-    assert bench.take(batch) == Stored(Position(0, 0))
-
-
-def test_a_guard_set_that_is_not_here_is_asked_for_and_faults_are_approximate(bench):
-    guards = load_rules('[[rule]]\ncode="X"\nwhen="Speed > 7"\nseverity="INFO"\ndescription="x"').guards()
-    vehicle = Vehicle(guards=guards)
-    bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
-    assert bench.take(vehicle.drive(temp=46.0)).guards_wanted == guards.hash
-    assert [fault["approximate"] for fault in open_store(bench.path).faults()] == [True]
-    bench.take(BlobItem(vehicle.key, pb.BLOB_KIND_GUARDS, guards.hash, guards.to_bytes()))
-    assert bench.take(vehicle.drive(keyframe=True)).guards_wanted == b""
 
 
 # Faults

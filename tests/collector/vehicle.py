@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from codec.guards import GuardSet
@@ -11,6 +13,7 @@ from codec.stream import Clock, EncodedBlock, StreamEncoder, StreamFacts
 from collector.ingest import Ingest
 from collector.items import BatchItem, BlobItem, Description, GapItem, Greeting, OutboxKey
 from collector.rules import load_rules
+from collector.store import open_store
 from collector.store.ledger import StoreLedger
 from collector.writer import commit
 from protos import telemetry_pb2 as pb
@@ -143,4 +146,24 @@ def within_bounds(sampled: list[tuple[int, Records]], stored: list[tuple[int, Re
     return all(
         bool((np.abs(a.counts - b.counts) <= limits).all()) and np.array_equal(a.states, b.states)
         for (_, a), (_, b) in zip(sampled, stored, strict=True)
+    )
+
+
+def stored(bench, vehicle):
+    return [(run.facts.stream_no, run.records) for run in open_store(bench.path).runs(vehicle.key.vehicle)]
+
+
+def gaps(bench):
+    return [
+        (g["stream_no"], g["first_seq"], g["last_seq"], g["records"], g["reason"])
+        for g in open_store(bench.path).gaps()
+    ]
+
+
+def spoiled(item: BatchItem) -> BatchItem:
+    """As if a bit had been flipped on the way."""
+    middle = len(item.content) - 2
+    return replace(
+        item,
+        content=item.content[:middle] + bytes([item.content[middle] ^ 0x41]) + item.content[middle + 1 :],
     )
