@@ -4,17 +4,18 @@ Rules
 - Whole blocks through StreamEncoder and StreamDecoder, as agent and collector call them, not kernels in a loop.
 - One stream: block after block of one drive. Interleaved: a block of every stream in turn, each stream with an encoder,
   a decoder and data of its own (another stretch of the drives), so that no state is in a cache when its turn comes.
-- Encoders and decoders are not in memory at the same time. Where the streams asked for do not fit in the memory that is
-  there, as many as fit are measured, and the row says how many.
+- Seconds are of processor time, so that others on the machine do not count.
+- A stream's state is what its decoder keeps between blocks, all Python objects included, as tracemalloc counts it.
 - The yardstick is what numpy copies, in the same run: bytes read and bytes written. A value is 8 bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import gc
 import sys
 import time
+import tracemalloc
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,15 +27,12 @@ from benchmarks.recordings import our_car, recorded_cars
 from benchmarks.sampled import SampledDrive, sample_drive
 from benchmarks.schemes.ours import KEYFRAME_S, STREAM_ID
 from benchmarks.screen import print_kernels, write_json
-from codec.layout import CONTEXTS
-from codec.residuals import STATE_SIZE
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from codec.records import Records
-    from codec.schema import Schema
 
 RATE_HZ = 50
 FLEET = 5000
@@ -42,8 +40,7 @@ ROUNDS = 3  # blocks of each interleaved stream: a keyframe and what builds on i
 CASES = (("given", 1.0, 1.0), ("given", 1.0, 10.0), ("tenth", 0.1, 10.0), ("lossless", 0.0, 10.0))
 FLEET_CASES = CASES[:2]
 COPY_BYTES = 1 << 28  # beyond every cache
-STREAM_BYTES_MORE = 100_000  # a coder's workspace and its objects, beside contexts and states
-MEMORY_SHARE = 0.6  # of what is free
+STREAMS_WEIGHED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class KernelRow:
     decode_values_per_s: float
     encode_share_of_bandwidth: float
     decode_share_of_bandwidth: float
-    state_bytes: int
+    state_bytes_per_stream: float
 
 
 def copied_bytes_per_s() -> float:
@@ -97,40 +94,43 @@ def one_stream(drive: SampledDrive, block_s: float) -> tuple[int, float, float]:
 def interleaved(drive: SampledDrive, block_s: float, streams: int) -> tuple[int, float, float]:
     """The same for so many streams, a block of each in turn."""
     schema = drive.schema
-    size = round(block_s * RATE_HZ)
-    blocks = _blocks(drive, size)
-    starts = [k * len(blocks) // streams for k in range(streams)]
-    chains = [_chain(blocks, start) for start in starts]
-    facts = [
-        StreamFacts(number.to_bytes(16), number, chain[0].first_tick) for number, chain in enumerate(chains)
-    ]
+    chains, facts = _streams(drive, block_s, streams)
     encoders = [StreamEncoder(schema, fact) for fact in facts]
     contents: list[list[bytes]] = []
     encode_s = 0.0
     for turn in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         contents.append([e.encode(chain[turn]).content for e, chain in zip(encoders, chains, strict=True)])
-        encode_s += time.perf_counter() - start
+        encode_s += time.process_time() - start
     encoders.clear()
     decoders = [StreamDecoder(schema, fact) for fact in facts]
     decode_s = 0.0
     for seq, turn_contents in enumerate(contents):
-        start = time.perf_counter()
+        start = time.process_time()
         for decoder, content in zip(decoders, turn_contents, strict=True):
             decoder.decode(seq, content)
-        decode_s += time.perf_counter() - start
+        decode_s += time.process_time() - start
     values = sum(chain[turn].counts.size for chain in chains for turn in range(ROUNDS))
     return values, encode_s, decode_s
 
 
-def state_bytes(schema: Schema, streams: int) -> int:
-    """What the encoders, or the decoders, of so many streams hold."""
-    return streams * (len(schema.signals) * (CONTEXTS * 6 + STATE_SIZE * 8) + STREAM_BYTES_MORE)
-
-
-def fitting(schema: Schema, streams: int, free_bytes: int) -> int:
-    """How many of so many streams fit."""
-    return max(1, min(streams, int(free_bytes * MEMORY_SHARE) // state_bytes(schema, 1)))
+def state_bytes(drive: SampledDrive, block_s: float) -> float:
+    """What the decoder of a stream keeps between blocks, after ROUNDS blocks: the mean of some streams."""
+    chains, facts = _streams(drive, block_s, STREAMS_WEIGHED)
+    encoded = [
+        [encoder.encode(block).content for block in chain]
+        for encoder, chain in zip([StreamEncoder(drive.schema, fact) for fact in facts], chains, strict=True)
+    ]
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    decoders = [StreamDecoder(drive.schema, fact) for fact in facts]
+    for decoder, contents in zip(decoders, encoded, strict=True):
+        for seq, content in enumerate(contents):
+            decoder.decode(seq, content)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return (after - before) / len(decoders)
 
 
 def measure(
@@ -139,7 +139,7 @@ def measure(
     """All rows, and bytes per second that numpy copies."""
     copied = copied_bytes_per_s()
     rows = []
-    for streams, cases in ((1, CASES), (fitting(drive.schema, fleet, _free_bytes()), FLEET_CASES)):
+    for streams, cases in ((1, CASES), (fleet, FLEET_CASES)):
         for thresholds, share, block_s in cases:
             said(f"{streams:,} stream{'s' * (streams > 1)}, {thresholds}, blocks of {block_s:g} s")
             mine = drive.with_thresholds(share)
@@ -155,7 +155,7 @@ def measure(
                     decode_values_per_s=values / decode_s,
                     encode_share_of_bandwidth=8 * values / encode_s / copied,
                     decode_share_of_bandwidth=8 * values / decode_s / copied,
-                    state_bytes=state_bytes(mine.schema, streams),
+                    state_bytes_per_stream=state_bytes(mine, block_s),
                 )
             )
     return rows, copied
@@ -177,6 +177,17 @@ def _blocks(drive: SampledDrive, size: int) -> list[Records]:
     ]
 
 
+def _streams(
+    drive: SampledDrive, block_s: float, streams: int
+) -> tuple[list[list[Records]], list[StreamFacts]]:
+    """Blocks and facts of so many streams, each from another stretch of the drive."""
+    blocks = _blocks(drive, round(block_s * RATE_HZ))
+    chains = [_chain(blocks, k * len(blocks) // streams) for k in range(streams)]
+    return chains, [
+        StreamFacts(number.to_bytes(16), number, chain[0].first_tick) for number, chain in enumerate(chains)
+    ]
+
+
 def _chain(blocks: Sequence[Records], start: int) -> list[Records]:
     """ROUNDS blocks in a row from there; where the drive ends, as far before it. Raises ValueError: too short."""
     if len(blocks) < ROUNDS:
@@ -188,17 +199,9 @@ def _chain(blocks: Sequence[Records], start: int) -> list[Records]:
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
-
-
-def _free_bytes() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return time.process_time() - start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -116,7 +116,7 @@ def print_kernels(rows: Sequence[KernelRow], copied_bytes_per_s: float) -> None:
     table = Table(box=SIMPLE_HEAD, title="values per second on one core, in millions")
     for heading in ("streams", "thresholds", "block", "values"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("encoded", "share", "decoded", "share", "state"):
+    for heading in ("encoded", "share", "decoded", "share", "state of\na stream"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -128,7 +128,7 @@ def print_kernels(rows: Sequence[KernelRow], copied_bytes_per_s: float) -> None:
             f"{row.encode_share_of_bandwidth:.2%}",
             f"{row.decode_values_per_s / 1e6:,.1f}",
             f"{row.decode_share_of_bandwidth:.2%}",
-            f"{row.state_bytes / 1e6:,.0f} MB",
+            f"{row.state_bytes_per_stream / 1e3:,.1f} kB",
         )
     console = _console()
     console.print(table)

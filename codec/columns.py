@@ -1,7 +1,7 @@
 """A block's body: column after column, each under the model that codes it in the fewest bits.
 
 Rules
-- `code_columns` writes a body or reads one: the same statements run on both sides. What only an encoder knows (the
+- `_code_columns` writes a body or reads one: the same statements run on both sides. What only an encoder knows (the
   sampled counts, the tube) decides what is coded, never what a coded thing means.
 - Values that are not available take no part: a model sees the available values of a column one after the other, and
   availability itself is coded as runs before them.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from codec import patterns
+from codec.contexts import Contexts, close_cells, open_cells
 from codec.kernel import kernel
 from codec.layout import (
     C_AVAILABILITY,
@@ -32,58 +33,75 @@ from codec.layout import (
     TURN,
 )
 from codec.models import choose_model, run_model, settle
-from codec.range_coder import DECODING, STATUS, STATUS_DAMAGED, code_bit, code_count, code_int
+from codec.range_coder import (
+    DECODING,
+    POSITION,
+    SLACK_BYTES,
+    STATUS,
+    STATUS_DAMAGED,
+    STATUS_TOO_LARGE,
+    code_bit,
+    code_count,
+    code_int,
+    finish_encoding,
+    start_decoding,
+    start_encoding,
+)
 from codec.residuals import (
     AVAILABILITY,
     FRACTION,
     FRESH,
-    HISTORY,
     LAST,
     LENGTH,
     LEVEL,
     MODEL,
     ORDER,
     RUN,
+    STATE_SIZE,
     TREND,
+    WEIGHTS,
     too_large,
 )
+from codec.schema import SCALED_BITS_MAX
 from codec.tube import fill_tube, unwrap
 
 _AVAILABLE = 0
+_COUNTS_MAX = 1 << SCALED_BITS_MAX
 
 
 @kernel
-def reset_state(state):
-    """What a keyframe starts from; the filter's weights are the prior's business."""
-    for k in range(HISTORY + ORDER):
-        state[k] = 0
+def _start_state(state, weights):
+    """What a keyframe starts from."""
+    state[:WEIGHTS] = 0
     state[LENGTH] = 1
     state[FRESH] = 1
+    for k in range(ORDER):
+        state[WEIGHTS + k] = weights[k]
 
 
 @kernel
-def _code_availability(coder, buffer, ctx, states, column, count, last):
-    """Writes or reads states[:count, column] as runs. Returns the last state."""
+def _code_availability(coder, buffer, ctx, states, count, last):
+    """Writes or reads states[:count] as runs. Returns the last state."""
     changed = 0
     if not coder[DECODING]:
         for i in range(count):
-            if states[i, column] != last:
+            if states[i] != last:
                 changed = 1
                 break
     if code_bit(coder, buffer, ctx, C_AVAILABILITY, changed) == 0:
         for i in range(count):
-            states[i, column] = last
+            states[i] = last
         return last
     position = 0
     while position < count:
-        state = np.int64(states[position, column])
+        state = np.int64(states[position])
         row = C_AVAILABILITY + 1 + 4 * last
         high = code_bit(coder, buffer, ctx, row, state >> 1)
         state = 2 * high + code_bit(coder, buffer, ctx, row + 1 + high, state & 1)
         length = 0
         if not coder[DECODING]:
             end = position
-            while end < count and states[end, column] == state:
+            while end < count and states[end] == state:
                 end += 1
             length = end - position if end < count else 0
         length = code_count(coder, buffer, ctx, C_AVAILABILITY + 17, length)
@@ -93,7 +111,7 @@ def _code_availability(coder, buffer, ctx, states, column, count, last):
             coder[STATUS] = STATUS_DAMAGED
             return last
         for i in range(position, position + length):
-            states[i, column] = state
+            states[i] = state
         position += length
         last = state
     return last
@@ -150,6 +168,10 @@ def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
     correct = False
     found = np.int64(0)
     if encoding:
+        for i in range(count):
+            if space.values[i] > _COUNTS_MAX or space.values[i] < -_COUNTS_MAX:
+                coder[STATUS] = STATUS_TOO_LARGE
+                return
         if circular:
             unwrap(space.values, count, turn, state[LAST])
         fill_tube(
@@ -176,58 +198,122 @@ def _code_pattern(coder, buffer, ctx, state, count, space):
 
 
 @kernel
-def _gather(counts, states, changes, column, count, space):
-    """Lays the available values of a column one after the other. Returns how many there are."""
+def _gather(coder, counts, states, changes, count, space):
+    """Lays the available values of a column one after the other, if there are any yet. Returns how many there are."""
     available = 0
+    if coder[DECODING]:
+        for i in range(count):
+            available += 1 if states[i] == _AVAILABLE else 0
+        return available
     for i in range(count):
-        if states[i, column] == _AVAILABLE:
-            space.values[available] = counts[i, column]
-            space.sent[available] = changes[i, column]
+        if states[i] == _AVAILABLE:
+            space.values[available] = counts[i]
+            space.sent[available] = changes[i]
             available += 1
     return available
 
 
 @kernel
-def _scatter(counts, states, column, count, space, state, digest):
+def _scatter(counts, states, count, available, column, state, digest):
     """Puts the reconstructed values back in their places, 0 elsewhere, and sums up the column's digest."""
     total = np.uint64(0)
     weighted = np.uint64(count)
-    k = 0
-    for i in range(count):
-        if states[i, column] == _AVAILABLE:
-            counts[i, column] = space.column[k]
-            total += np.uint64(space.column[k])
-            k += 1
-        else:
-            counts[i, column] = 0
-            total += np.uint64(states[i, column]) << np.uint64(60)
-        weighted += total
+    if available == count:
+        for i in range(count):
+            counts[i] = column[i]
+            value = np.uint64(column[i])
+            total += value
+            weighted += value * np.uint64(count - i)
+    else:
+        k = 0
+        for i in range(count):
+            counts[i] = 0
+            value = np.uint64(states[i]) << np.uint64(60)
+            if states[i] == _AVAILABLE:
+                counts[i] = column[k]
+                value = np.uint64(column[k])
+                k += 1
+            total += value
+            weighted += value * np.uint64(count - i)
     digest[0] = total + np.uint64(state[LEVEL]) + np.uint64(state[TREND])
     digest[1] = weighted
 
 
 @kernel
-def code_columns(
-    coder, buffer, contexts, column_states, parameters, guards, counts, states, changes, count, space, digests
-):  # fmt: skip
-    """Writes the body of a block, or reads one, in place.
+def _code_column(coder, buffer, ctx, state, p, guards, counts, states, changes, count, space, digest):
+    """One column, in place: counts and states in their order of time."""
+    state[AVAILABILITY] = _code_availability(coder, buffer, ctx, states, count, state[AVAILABILITY])
+    if coder[STATUS] != 0:
+        return
+    available = _gather(coder, counts, states, changes, count, space)
+    if available > 0:
+        if p[KIND] == SCALED:
+            _code_scaled(coder, buffer, ctx, state, p, guards, available, space)
+        else:
+            _code_pattern(coder, buffer, ctx, state, available, space)
+    _scatter(counts, states, count, available, space.column, state, digest)
 
-    counts int64[n, m] and states uint8[n, m]: sampled in, reconstructed out. `contexts` uint16[m, CONTEXTS, 3] and
-    `column_states` int64[m, STATE_SIZE] go on from block to block. `changes` uint8[n, m] says, for pattern columns
-    being written, which values have to be sent. digests uint64[m, 2] is filled.
-    """
-    for j in range(counts.shape[1]):
-        ctx = contexts[j]
-        state = column_states[j]
-        state[AVAILABILITY] = _code_availability(coder, buffer, ctx, states, j, count, state[AVAILABILITY])
+
+@kernel
+def _code_columns(prior, weights, memory, parameters, guards, counts, states, changes, space):
+    """Writes the body of a block, or reads one, in place. Returns how many words of space.memory are filled."""
+    coder = space.coder
+    columns, count = counts.shape
+    after = space.memory
+    kept_from = columns * (STATE_SIZE + 1)  # here and in `memory`, which is empty before a keyframe
+    kept_to = kept_from
+    start = kept_from
+    for j in range(columns):
+        state = after[j * STATE_SIZE : (j + 1) * STATE_SIZE]
+        stop = start
+        if memory.size > 0:
+            for k in range(STATE_SIZE):
+                state[k] = memory[j * STATE_SIZE + k]
+            stop = start + memory[columns * STATE_SIZE + j]
+        else:
+            _start_state(state, weights[min(j, len(weights) - 1)])
+        open_cells(space.cells, space.used, space.place, memory, start, stop)
+        start = stop
+        ctx = Contexts(
+            space.cells, space.used, space.place, space.cells, space.place, prior[min(j, len(prior) - 1)]
+        )
+        _code_column(
+            coder, space.buffer, ctx, state, parameters[j], guards, counts[j], states[j], changes[j], count, space,
+            space.digests[j],
+        )  # fmt: skip
         if coder[STATUS] != 0:
-            return
-        available = _gather(counts, states, changes, j, count, space)
-        if available > 0:
-            if parameters[j, KIND] == SCALED:
-                _code_scaled(coder, buffer, ctx, state, parameters[j], guards, available, space)
-            else:
-                _code_pattern(coder, buffer, ctx, state, available, space)
-            if coder[STATUS] != 0:
-                return
-        _scatter(counts, states, j, count, space, state, digests[j])
+            return 0
+        end = close_cells(space.cells, space.used, space.place, after, kept_to)
+        after[columns * STATE_SIZE + j] = end - kept_to
+        kept_to = end
+    return kept_to
+
+
+@kernel
+def encode_columns(prior, weights, memory, parameters, guards, counts, states, changes, space):
+    """Writes the body of a block: space.buffer[:space.coder[SIZE]].
+
+    counts int64[m, n] and states uint8[m, n]: sampled in, reconstructed out. `prior` int64[rows, CONTEXTS] and `weights`
+    int64[rows, ORDER] have one row for every column, or one for all. `memory` int64[...] is what the stream remembers
+    of the block before, empty before a keyframe. `changes` uint8[m, n] says which values of pattern columns have to be
+    sent. Fills space.digests[:m] and space.memory; returns how much of it, or less than 0: -STATUS.
+    """
+    coder = space.coder
+    start_encoding(coder, space.buffer)
+    filled = _code_columns(prior, weights, memory, parameters, guards, counts, states, changes, space)
+    finish_encoding(coder, space.buffer)
+    return filled if coder[STATUS] == 0 else -coder[STATUS]
+
+
+@kernel
+def decode_columns(prior, weights, memory, parameters, counts, states, size, space):
+    """Reads the body of a block, space.buffer[:size], into counts int64[m, n] and states uint8[m, n].
+
+    The rest is as for `encode_columns`. A reader needs neither guards nor changes: arrays of their types stand in.
+    """
+    coder = space.coder
+    start_decoding(coder, space.buffer, size)
+    filled = _code_columns(prior, weights, memory, parameters, parameters, counts, states, states, space)
+    if coder[STATUS] == 0 and coder[POSITION] > size + SLACK_BYTES:
+        coder[STATUS] = STATUS_DAMAGED
+    return filled if coder[STATUS] == 0 else -coder[STATUS]

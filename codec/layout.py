@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from codec import events, patterns, residuals
+from codec.contexts import STAMP_AT, new_cells, unpacked
 from codec.range_coder import CODER_SIZE, INT_CONTEXTS
 from codec.residuals import CORRECTION_CONTEXTS, STATE_SIZE
 
@@ -42,9 +43,13 @@ BODY_BYTES_MIN = 4096
 
 
 class Workspace(NamedTuple):
-    """Arrays that the kernels need for one column of so many records; they allocate nothing themselves."""
+    """Arrays that the kernels need for one block; they allocate nothing themselves."""
 
+    buffer: np.ndarray  # uint8: the body
     coder: np.ndarray
+    cells: np.ndarray  # see Contexts
+    used: np.ndarray
+    place: np.ndarray
     values: np.ndarray  # sampled counts of the available records, one after the other
     low: np.ndarray  # the tube
     high: np.ndarray
@@ -53,20 +58,47 @@ class Workspace(NamedTuple):
     events_at: np.ndarray  # [2, records]: events of hold, of line
     events_value: np.ndarray
     ends: np.ndarray  # [3, 64]: for the search of lines
-    trial_contexts: np.ndarray
+    trial_cells: np.ndarray
+    trial_used: np.ndarray
+    trial_place: np.ndarray
     trial_state: np.ndarray
     trial_buffer: np.ndarray
     trial_coder: np.ndarray
-
-    @property
-    def records(self) -> int:
-        """How many records fit."""
-        return int(self.values.size)
+    memory: np.ndarray  # int64: what the stream remembers after the block
+    digests: np.ndarray  # uint64[signals, 2]
 
 
-def new_workspace(records: int) -> Workspace:
+def memory_size(signals: int) -> int:
+    """Words that a stream of so many signals remembers at most: column states, cells used by column, these cells."""
+    return signals * (STATE_SIZE + 1 + CONTEXTS)
+
+
+def column_states(memory: np.ndarray, signals: int) -> np.ndarray:
+    """int64[signals, STATE_SIZE] of what a stream remembers; zeros if that is nothing."""
+    size = signals * STATE_SIZE
+    states = memory[:size] if memory.size else np.zeros(size, np.int64)
+    return states.reshape(signals, STATE_SIZE)
+
+
+def contexts_of(memory: np.ndarray, prior: np.ndarray, signals: int) -> np.ndarray:
+    """uint16[signals, CONTEXTS, 3] of what a stream remembers: the prior's, where it has used none."""
+    cells = np.broadcast_to(prior, (signals, CONTEXTS)).copy()
+    if memory.size:
+        used = memory[signals * STATE_SIZE : signals * (STATE_SIZE + 1)]
+        kept = memory[signals * (STATE_SIZE + 1) :]
+        cells[np.repeat(np.arange(signals), used), kept >> STAMP_AT] = kept
+    return unpacked(cells)
+
+
+def new_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
+    cells, used, place = new_cells(CONTEXTS)
+    trial_cells, trial_used, trial_place = new_cells(CONTEXTS)
     return Workspace(
+        buffer=np.empty(body_bytes, np.uint8),
         coder=np.zeros(CODER_SIZE, np.int64),
+        cells=cells,
+        used=used,
+        place=place,
         values=np.zeros(records, np.int64),
         low=np.zeros(records, np.int64),
         high=np.zeros(records, np.int64),
@@ -75,8 +107,32 @@ def new_workspace(records: int) -> Workspace:
         events_at=np.zeros((2, records), np.int64),
         events_value=np.zeros((2, records), np.int64),
         ends=np.zeros((3, events.RING), np.int64),
-        trial_contexts=np.zeros((CONTEXTS, 3), np.uint16),
+        trial_cells=trial_cells,
+        trial_used=trial_used,
+        trial_place=trial_place,
         trial_state=np.zeros(STATE_SIZE, np.int64),
-        trial_buffer=np.zeros(BODY_BYTES_PER_VALUE * records + BODY_BYTES_MIN, np.uint8),
+        trial_buffer=np.empty(BODY_BYTES_PER_VALUE * records + BODY_BYTES_MIN, np.uint8),
         trial_coder=np.zeros(CODER_SIZE, np.int64),
+        memory=np.empty(memory_size(signals), np.int64),  # only what is used of it is ever in memory
+        digests=np.zeros((signals, 2), np.uint64),
     )
+
+
+_idle: list[Workspace] = [new_workspace(512, 32, 1 << 12)]
+
+
+def take_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
+    """One that nobody uses, for a block of so many records of so many signals and a body of so many bytes.
+
+    It holds nothing between blocks: whoever is done gives it back, for other streams and threads.
+    """
+    space = _idle.pop() if _idle else new_workspace(records, signals, body_bytes)
+    has = (space.values.size, len(space.digests), space.buffer.size)
+    wanted = (records, signals, body_bytes)
+    if any(one < other for one, other in zip(has, wanted, strict=True)):
+        return new_workspace(*map(max, has, wanted))
+    return space
+
+
+def give_back(space: Workspace) -> None:
+    _idle.append(space)

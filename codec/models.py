@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from codec import events, residuals
+from codec.contexts import Contexts, next_stamp
 from codec.kernel import kernel
 from codec.layout import (
     C_CLASSIC,
@@ -19,7 +20,6 @@ from codec.layout import (
     C_HOLD,
     C_HOLT,
     C_LINE,
-    C_PATTERN,
     C_SMOOTH,
     C_SPARSE,
     CLASSIC,
@@ -137,44 +137,20 @@ def settle(state, model, column, count):
 
 
 @kernel
-def _copy_contexts(source, target, start, stop):
-    for i in range(start, stop):
-        target[i, 0] = source[i, 0]
-        target[i, 1] = source[i, 1]
-        target[i, 2] = source[i, 2]
-
-
-@kernel
-def _context_range(model):
-    if model == HOLD:
-        return C_HOLD, C_LINE
-    if model == LINE:
-        return C_LINE, C_SMOOTH
-    if model == SMOOTH:
-        return C_SMOOTH, C_CLASSIC
-    if model == CLASSIC:
-        return C_CLASSIC, C_HOLT
-    if model == HOLT:
-        return C_HOLT, C_FILTER
-    if model == FILTER:
-        return C_FILTER, C_SPARSE
-    return C_SPARSE, C_PATTERN
-
-
-@kernel
 def _try_model(ctx, state, model, p, count, found, space):
     """True cost of a model in bits, and whether it needs corrections."""
-    first, stop = _context_range(model)
     correct = False
     bits = 0.0
     for _ in range(2):
-        _copy_contexts(ctx, space.trial_contexts, first, stop)
-        _copy_contexts(ctx, space.trial_contexts, C_CORRECTION, C_HOLD)
+        next_stamp(space.trial_cells, space.trial_place)
+        trial = Contexts(
+            space.trial_cells, space.trial_used, space.trial_place, ctx.cells, ctx.place, ctx.prior
+        )
         for k in range(STATE_SIZE):
             space.trial_state[k] = state[k]
-        start_encoding(space.trial_coder)
+        start_encoding(space.trial_coder, space.trial_buffer)
         outside = run_model(
-            space.trial_coder, space.trial_buffer, space.trial_contexts, model, correct, p, count, found,
+            space.trial_coder, space.trial_buffer, trial, model, correct, p, count, found,
             space.trial_state, space,
         )  # fmt: skip
         bits = bits_written(space.trial_coder)

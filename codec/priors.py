@@ -17,6 +17,7 @@ from importlib import resources
 import numpy as np
 import zstandard
 
+from codec.contexts import packed
 from codec.errors import DamagedBlock
 from codec.layout import CONTEXTS
 from codec.range_coder import HIGHEST, LOWEST, USES_MAX, new_contexts
@@ -36,10 +37,12 @@ class Prior:
     contexts: np.ndarray
     weights: np.ndarray
     hash: bytes = field(init=False)
+    cells: np.ndarray = field(init=False)  # int64[rows, CONTEXTS]: the contexts as kernels take them
 
     def __post_init__(self) -> None:
         assert self.contexts.shape[1:] == (CONTEXTS, 3), self.contexts.shape
         assert self.weights.shape == (self.contexts.shape[0], ORDER), self.weights.shape
+        object.__setattr__(self, "cells", packed(self.contexts))
         object.__setattr__(self, "hash", hashlib.sha256(self._body()).digest()[:HASH_BYTES])
 
     def _body(self) -> bytes:

@@ -4,9 +4,9 @@ Every `code_*` function takes the value to code and returns the value coded: enc
 the argument is ignored and the value comes from the bytes. So whatever is written with them is its own mirror image.
 
 The coder (Martin 1979, carry propagation as in LZMA) is an int64[8] array; see the indices below. A probability is
-the mean of a fast and a slow estimate, 16 bits each, of the next bit being 0, in ctx[i, 0] and ctx[i, 1]; ctx[i, 2]
-counts what they rest on, up to 255. Both begin as running means (the step of a new bit is about 1/uses) and settle at
-their own rates; a prior gives each context a count to begin with, which says how far it is to be trusted.
+the mean of a fast and a slow estimate, 16 bits each, of the next bit being 0; a context's cell (contexts.py) holds both
+and counts the uses that they rest on, up to 255. Both begin as running means (the step of a new bit is about 1/uses) and
+settle at their own rates; a prior gives each context a count to begin with, which says how far it is to be trusted.
 Reading past the end gives zero bytes: up to SLACK_BYTES trailing zeros are not written.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from codec.contexts import STAMP, STAMP_AT, first_use
 from codec.kernel import kernel
 
 # Indices of the coder's state.
@@ -24,10 +25,12 @@ PENDING = 3
 POSITION = 4
 DECODING = 5
 STATUS = 6  # 0 sound; otherwise a STATUS_ below
+SIZE = 7  # bytes of the code word, or room for it
 CODER_SIZE = 8
 
 STATUS_FULL = 1  # the output buffer is too small: our own bug
 STATUS_DAMAGED = 2  # the bytes cannot have been written by this coder
+STATUS_TOO_LARGE = 3  # counts to be written that no signal has
 
 USES_MAX = 255
 _FAST, _SLOW = 4, 7  # steps of a settled estimate: 1/16 and 1/128
@@ -55,7 +58,7 @@ def new_contexts(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @kernel
-def start_encoding(coder):
+def start_encoding(coder, buffer):
     coder[LOW] = 0
     coder[RANGE] = _MASK
     coder[CACHE] = 0
@@ -63,15 +66,18 @@ def start_encoding(coder):
     coder[POSITION] = -1  # the byte before the first is always 0: a code word stays below 1
     coder[DECODING] = 0
     coder[STATUS] = 0
+    coder[SIZE] = buffer.size
 
 
 @kernel
-def start_decoding(coder, buffer):
+def start_decoding(coder, buffer, size):
+    """The code word is buffer[:size]."""
     coder[LOW] = 0
     coder[RANGE] = _MASK
     coder[POSITION] = 0
     coder[DECODING] = 1
     coder[STATUS] = 0
+    coder[SIZE] = size
     for _ in range(4):
         _pull(coder, buffer)
 
@@ -79,7 +85,7 @@ def start_decoding(coder, buffer):
 @kernel
 def _pull(coder, buffer):
     position = coder[POSITION]
-    byte = np.int64(buffer[position]) if position < buffer.size else np.int64(0)
+    byte = np.int64(buffer[position]) if position < coder[SIZE] else np.int64(0)
     coder[LOW] = ((coder[LOW] << 8) | byte) & _MASK
     coder[POSITION] = position + 1
 
@@ -93,7 +99,7 @@ def _push(coder, buffer):
             position = coder[POSITION]
             if position < 0:
                 pass
-            elif position < buffer.size:
+            elif position < coder[SIZE]:
                 buffer[position] = np.uint8((byte + carry) & 0xFF)
             else:
                 coder[STATUS] = STATUS_FULL
@@ -107,7 +113,7 @@ def _push(coder, buffer):
 
 @kernel
 def finish_encoding(coder, buffer):
-    """Ends the code word in as few bytes as tell it apart. Returns the number of bytes written."""
+    """Ends the code word in as few bytes as tell it apart: buffer[:coder[SIZE]]."""
     low = coder[LOW]
     high = low + coder[RANGE] - 1
     value = high
@@ -119,11 +125,11 @@ def finish_encoding(coder, buffer):
     coder[LOW] = value
     for _ in range(5):
         _push(coder, buffer)
-    size = max(0, min(coder[POSITION], buffer.size))
+    size = max(0, min(coder[POSITION], coder[SIZE]))
     shortest = max(0, size - SLACK_BYTES)
     while size > shortest and buffer[size - 1] == 0:
         size -= 1
-    return size
+    coder[SIZE] = size
 
 
 @kernel
@@ -135,13 +141,14 @@ def bits_written(coder):
 @kernel
 def code_bit(coder, buffer, ctx, i, bit):
     """One bit under an adaptive probability."""
-    fast = np.int64(ctx[i, 0])
-    slow = np.int64(ctx[i, 1])
-    uses = ctx[i, 2]
+    cell = ctx.cells[i]
+    if cell >> STAMP_AT != ctx.place[STAMP]:
+        cell = first_use(ctx, i)
+    fast = cell & 0xFFFF
+    slow = cell >> 16 & 0xFFFF
+    uses = cell >> 32 & 0xFFFF
     fast_step = _FAST_STEP[uses]
     slow_step = _SLOW_STEP[uses]
-    if uses < USES_MAX:
-        ctx[i, 2] = uses + 1
     bound = (coder[RANGE] >> 16) * ((fast + slow) >> 1)
     if coder[DECODING]:
         bit = 0 if coder[LOW] < bound else 1
@@ -151,12 +158,13 @@ def code_bit(coder, buffer, ctx, i, bit):
         coder[LOW] += bound
     if bit == 0:
         coder[RANGE] = bound
-        ctx[i, 0] = min(fast + ((65536 - fast) >> fast_step), HIGHEST)
-        ctx[i, 1] = min(slow + ((65536 - slow) >> slow_step), HIGHEST)
+        fast = min(fast + ((65536 - fast) >> fast_step), HIGHEST)
+        slow = min(slow + ((65536 - slow) >> slow_step), HIGHEST)
     else:
         coder[RANGE] -= bound
-        ctx[i, 0] = max(fast - (fast >> fast_step), LOWEST)
-        ctx[i, 1] = max(slow - (slow >> slow_step), LOWEST)
+        fast = max(fast - (fast >> fast_step), LOWEST)
+        slow = max(slow - (slow >> slow_step), LOWEST)
+    ctx.cells[i] = fast | slow << 16 | min(uses + 1, USES_MAX) << 32 | cell >> STAMP_AT << STAMP_AT
     while coder[RANGE] < _TOP:
         coder[RANGE] = (coder[RANGE] << 8) & _MASK
         if coder[DECODING]:

@@ -6,25 +6,24 @@ Rules
 - A keyframe resets all state; a block that is none builds on the one before it. Nothing else may come between.
 - Every block proves itself: one byte of a digest over stream, seq, header, ticks, availability, counts and predictor
   state; the keyframe that follows carries four bytes of the digest of the whole group before it.
-- A block that cannot be decoded changes nothing: the decoder works on copies and assigns them at the end.
+- A block that cannot be decoded changes nothing: what a stream remembers is replaced at the end, never written to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from codec.block import AS_BEFORE, BLOCK_VERSION, Header, Keyframe, parse_header, render_header, with_digest
-from codec.columns import code_columns, reset_state
-from codec.digest import Digest
+from codec.columns import decode_columns, encode_columns
+from codec.digest import after_block, group_start
 from codec.errors import DamagedBlock, UnknownBlock
 from codec.guards import GuardSet, schema_intervals
 from codec.layout import (
     BODY_BYTES_MIN,
     BODY_BYTES_PER_VALUE,
-    CONTEXTS,
     ERROR_MAX,
     FORCED,
     GRID,
@@ -37,14 +36,17 @@ from codec.layout import (
     SCALED,
     STEP,
     TURN,
-    new_workspace,
+    column_states,
+    contexts_of,
+    give_back,
+    take_workspace,
 )
 from codec.patterns import mark_changes
 from codec.priors import Prior, built_in
-from codec.range_coder import POSITION, SLACK_BYTES, STATUS, finish_encoding, start_decoding, start_encoding
+from codec.range_coder import SIZE, STATUS_TOO_LARGE
 from codec.records import Availability, Records
-from codec.residuals import LAST, MODEL, ORDER, STATE_SIZE, WEIGHTS
-from codec.schema import Kind, Schema, physical
+from codec.residuals import LAST, MODEL
+from codec.schema import SCALED_BITS_MAX, Kind, Schema, physical
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +105,9 @@ def block_records_max(signal_count: int) -> int:
     return max(1, min(BLOCK_RECORDS_MAX, BLOCK_VALUES_MAX // max(signal_count, 1)))
 
 
+_NOTHING = np.empty(0, np.int64)  # what a stream remembers before a keyframe
+
+
 def is_keyframe(content: bytes) -> bool:
     """Whether a block can be decoded with no state before it. False for what is no block."""
     return bool(content) and content[0] & 0x1F == (BLOCK_VERSION | 0x10)
@@ -124,42 +129,20 @@ def model_parameters(schema: Schema, models: Mapping[str, str] | None = None) ->
 class _Coding:
     """What encoder and decoder have in common: the state that goes from block to block."""
 
+    __slots__ = ("digest", "end_tick", "facts", "group_values", "last_count", "memory", "parameters", "prior",
+                 "record_count", "schema")  # fmt: skip
+
     def __init__(self, schema: Schema, facts: StreamFacts, parameters: np.ndarray) -> None:
         self.schema = schema
         self.facts = facts
         self.parameters = parameters
-        signals = len(schema.signals)
-        self.contexts = np.zeros((signals, CONTEXTS, 3), np.uint16)
-        self.states = np.zeros((signals, STATE_SIZE), np.int64)
-        self.workspace = new_workspace(512)
-        self.column_digests = np.zeros((signals, 2), np.uint64)
-        self.digest = Digest(facts.stream_id, 0)
+        self.prior = built_in()  # that the group starts from
+        self.memory = _NOTHING  # see columns.py
+        self.digest = 0  # u32 over everything since the last keyframe, that included
         self.end_tick = facts.origin_tick
         self.last_count = 0
         self.record_count = 0
         self.group_values = 0  # since the last keyframe, that included
-
-    @property
-    def group_digest(self) -> int:
-        """u32 over everything since the last keyframe, that included."""
-        return self.digest.value
-
-    def restart(self, prior: Prior) -> None:
-        self.contexts[:] = prior.contexts
-        for state in self.states:
-            reset_state(state)
-        self.states[:, WEIGHTS : WEIGHTS + ORDER] = prior.weights
-
-    def run(
-        self, coder: np.ndarray, buffer: np.ndarray, records: Records, guards: np.ndarray, changes: np.ndarray
-    ) -> None:
-        if len(records) > self.workspace.records:
-            self.workspace = new_workspace(len(records))
-        space = self.workspace
-        code_columns(
-            coder, buffer, self.contexts, self.states, self.parameters, guards,
-            records.counts, records.states, changes, len(records), space, self.column_digests,
-        )  # fmt: skip
 
 
 class StreamEncoder:
@@ -173,7 +156,7 @@ class StreamEncoder:
         self._prior = prior or built_in()
         self._coding = _Coding(schema, facts, model_parameters(schema, models))
         self._coding.record_count = record_count
-        self._coding.digest.value = previous_digest  # of the group before, which an earlier run encoded
+        self._coding.digest = previous_digest  # of the group before, which an earlier run encoded
         self._clock = facts.clock
         self._keyframe_due = True
         self.next_seq = next_seq
@@ -193,17 +176,17 @@ class StreamEncoder:
 
     @property
     def group_digest(self) -> int:
-        return self._coding.group_digest
+        return self._coding.digest
 
     @property
     def contexts(self) -> np.ndarray:
         """uint16[m, CONTEXTS, 3] as they are after the last block; for training."""
-        return self._coding.contexts
+        return contexts_of(self._coding.memory, self._coding.prior.cells, len(self.schema.signals))
 
     @property
     def column_states(self) -> np.ndarray:
         """int64[m, STATE_SIZE] as they are after the last block; for training."""
-        return self._coding.states
+        return column_states(self._coding.memory, len(self.schema.signals))
 
     def set_guards(self, guards: GuardSet) -> None:
         """In force from the next block, which becomes a keyframe that names them."""
@@ -231,30 +214,43 @@ class StreamEncoder:
         group_is_full = coding.group_values + records.counts.size > GROUP_VALUES_MAX
         keyframe = keyframe or self._keyframe_due or group_is_full
         header = self._header(records, keyframe=keyframe)
-        if keyframe:
-            coding.restart(self._prior)
-            coding.digest = Digest(self.facts.stream_id, self.next_seq)
-            coding.group_values = 0
-        copy = Records(records.first_tick, records.counts.astype(np.int64, order="C"), records.states.copy())
-        buffer = np.zeros(BODY_BYTES_MIN + BODY_BYTES_PER_VALUE * records.counts.size, np.uint8)
-        coder = coding.workspace.coder
-        start_encoding(coder)
-        coding.run(coder, buffer, copy, self._intervals, self._changes(copy))
-        size = int(finish_encoding(coder, buffer))
-        assert coder[STATUS] == 0, int(coder[STATUS])
         head = render_header(header, 0)
-        coding.digest.add(self.next_seq, records.first_tick, count, head, coding.column_digests)
-        content = with_digest(head, coding.digest.byte) + buffer[:size].tobytes()
+        prior = self._prior if keyframe else coding.prior
+        counts, states = records.counts.T.astype(np.int64, order="C"), records.states.T.copy()
+        space = take_workspace(count, len(counts), BODY_BYTES_MIN + BODY_BYTES_PER_VALUE * counts.size)
+        filled = encode_columns(
+            prior.cells, prior.weights, _NOTHING if keyframe else coding.memory, coding.parameters, self._intervals,
+            counts, states, self._changes(counts, states), space,
+        )  # fmt: skip
+        if filled < 0:
+            self._refuse(records, -filled)
+        before = group_start(self.facts.stream_id, self.next_seq) if keyframe else coding.digest
+        digests = space.digests[: len(counts)]
+        coding.digest = after_block(before, self.next_seq, records.first_tick, count, head, digests)
+        content = with_digest(head, coding.digest & 0xFF) + space.buffer[: space.coder[SIZE]].tobytes()
+        coding.prior = prior
+        coding.memory = space.memory[:filled].copy()
+        give_back(space)
         coding.end_tick = records.end_tick
-        coding.last_count = len(records)
+        coding.last_count = count
         coding.record_count += count
-        coding.group_values += copy.counts.size
+        coding.group_values = counts.size + (0 if keyframe else coding.group_values)
         self._keyframe_due = False
         self.next_seq += 1
-        models = tuple(MODEL_NAMES[k] for k in coding.states[:, MODEL].tolist())
+        models = tuple(MODEL_NAMES[k] for k in self.column_states[:, MODEL].tolist())
         return EncodedBlock(
             self.next_seq - 1, content, keyframe, records.first_tick, count, coding.record_count, models
         )
+
+    def _refuse(self, records: Records, status: int) -> NoReturn:
+        assert status == STATUS_TOO_LARGE, status
+        limit = 1 << SCALED_BITS_MAX
+        for signal, counts in zip(self.schema.signals, records.counts.T, strict=True):
+            if signal.kind is Kind.SCALED and (counts.max() > limit or counts.min() < -limit):
+                raise ValueError(
+                    f"signal {signal.name}: counts of more than {SCALED_BITS_MAX} bits; give it a wide kind, or clip them"
+                )
+        raise AssertionError(status)
 
     def _header(self, records: Records, *, keyframe: bool) -> Header:
         coding, facts = self._coding, self.facts
@@ -271,7 +267,7 @@ class StreamEncoder:
                 guards_hash=self.guards.hash,
                 prior_hash=self._prior_hash,
                 first_record=coding.record_count,
-                previous_digest=coding.group_digest if self.next_seq else 0,
+                previous_digest=coding.digest if self.next_seq else 0,
                 named=named,
                 facts_offset_ns=facts.clock.offset_ns,
             ),
@@ -295,20 +291,20 @@ class StreamEncoder:
             parameters[column, GUARD_STOP] = len(rows)
         self._intervals = np.array(rows, np.int64).reshape(-1, 2)
 
-    def _changes(self, records: Records) -> np.ndarray:
-        """uint8[n, m]: which values of pattern columns have to be sent."""
-        changes = np.zeros(records.counts.shape, np.uint8)
+    def _changes(self, counts: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """uint8[m, n]: which values of pattern columns have to be sent."""
+        changes = np.zeros(counts.shape, np.uint8)
         for column, intervals in self._physical_intervals.items():
             signal = self.schema.signals[column]
-            rows = np.flatnonzero(records.states[:, column] == Availability.AVAILABLE)
-            values = records.counts[rows, column]
-            last = self._coding.states[column, LAST]
+            rows = np.flatnonzero(states[column] == Availability.AVAILABLE)
+            values = counts[column, rows]
+            last = self.column_states[column, LAST]
             marks = np.zeros(len(rows), np.uint8)
             mark_changes(
                 values, physical(signal, values), len(rows), signal.threshold, intervals, 0, len(intervals),
                 last, physical(signal, np.array([last]))[0], marks,
             )  # fmt: skip
-            changes[rows, column] = marks
+            changes[column, rows] = marks
         return changes
 
 
@@ -321,11 +317,10 @@ class StreamDecoder:
         self._coding = _Coding(schema, facts, model_parameters(schema))
         self._priors = priors or {}
         self._next_seq: int | None = None
-        self._no_guards = np.zeros((0, 2), np.int64)
 
     @property
     def group_digest(self) -> int:
-        return self._coding.group_digest
+        return self._coding.digest
 
     @property
     def end_tick(self) -> int:
@@ -349,48 +344,42 @@ class StreamDecoder:
             raise DamagedBlock(
                 f"block {seq} claims {count} records of {signals} signals, more than are allowed"
             )
-        prior = None
         if keyframe is None:
             if self._next_seq != seq:
                 raise DamagedBlock(f"block {seq} builds on block {seq - 1}, which was not decoded before it")
+            prior = coding.prior
             first_tick = coding.end_tick + header.start
         else:
-            prior = built_in() if keyframe.prior_hash == b"" else self._priors.get(keyframe.prior_hash)
-            if prior is None or prior.contexts.shape[0] not in (1, signals):
+            named = built_in() if keyframe.prior_hash == b"" else self._priors.get(keyframe.prior_hash)
+            if named is None or named.contexts.shape[0] not in (1, signals):
                 raise UnknownBlock(
                     f"block {seq} starts from a prior that is not here", ("prior", keyframe.prior_hash)
                 )
+            prior = named
             first_tick = facts.origin_tick + header.start
         if not -TICK_MAX <= first_tick < TICK_MAX:
             raise DamagedBlock(f"block {seq} begins at tick {first_tick}, which no clock reaches")
-        before = (coding.contexts.copy(), coding.states.copy(), coding.digest.copy())
-        if prior is not None:
-            coding.restart(prior)
-            coding.digest = Digest(facts.stream_id, seq)
-        try:
-            records = self._body(content, body_at, first_tick, count)
-            coding.digest.add(
-                seq, first_tick, count, with_digest(content[:body_at], 0), coding.column_digests
-            )
-            if coding.digest.byte != digest_byte:
-                raise DamagedBlock(f"block {seq} does not match its digest")
-        except DamagedBlock:
-            coding.contexts, coding.states, coding.digest = before
-            raise
-        coding.end_tick = records.end_tick
-        coding.last_count = len(records)
+        counts, states = np.empty((signals, count), np.int64), np.empty((signals, count), np.uint8)
+        size = len(content) - body_at
+        space = take_workspace(count, signals, size)
+        space.buffer[:size] = np.frombuffer(content, np.uint8)[body_at:]
+        memory = coding.memory if keyframe is None else _NOTHING
+        filled = decode_columns(
+            prior.cells, prior.weights, memory, coding.parameters, counts, states, size, space
+        )
+        if filled < 0:
+            raise DamagedBlock(f"block {seq} ends before its records do, or holds what no encoder writes")
+        before = coding.digest if keyframe is None else group_start(facts.stream_id, seq)
+        head = with_digest(content[:body_at], 0)
+        digest = after_block(before, seq, first_tick, count, head, space.digests[:signals])
+        if digest & 0xFF != digest_byte:
+            raise DamagedBlock(f"block {seq} does not match its digest")
+        coding.prior = prior
+        coding.memory = space.memory[:filled].copy()
+        give_back(space)
+        coding.digest = digest
+        coding.end_tick = first_tick + count
+        coding.last_count = count
         coding.group_values = group_values
         self._next_seq = seq + 1
-        return DecodedBlock(seq, records, keyframe)
-
-    def _body(self, content: bytes, body_at: int, first_tick: int, count: int) -> Records:
-        coding = self._coding
-        shape = (count, len(coding.schema.signals))
-        records = Records(first_tick, np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
-        body = np.frombuffer(content, np.uint8)[body_at:].copy()
-        coder = coding.workspace.coder
-        start_decoding(coder, body)
-        coding.run(coder, body, records, self._no_guards, records.states)
-        if coder[STATUS] or coder[POSITION] > len(body) + SLACK_BYTES:
-            raise DamagedBlock("a block that ends before its records do, or holds what no encoder writes")
-        return records
+        return DecodedBlock(seq, Records(first_tick, counts.T, states.T), keyframe)

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
+from codec.contexts import Contexts, new_cells, next_stamp, packed
 from codec.range_coder import (
     CODER_SIZE,
     INT_CONTEXTS,
     POSITION,
+    SIZE,
     SLACK_BYTES,
     STATUS,
     USES_MAX,
@@ -25,6 +27,13 @@ from codec.range_coder import (
 NUMBERS = st.one_of(st.integers(-3, 3), st.integers(-1000, 1000), st.integers(-(2**61), 2**61))
 
 
+def opened(contexts):
+    """A column's contexts that begin as these: uint16[k, 3]."""
+    cells, used, place = new_cells(len(contexts))
+    next_stamp(cells, place)
+    return Contexts(cells, used, place, cells, place, packed(contexts))
+
+
 @njit
 def _code(coder, buffer, ctx, numbers):
     for i in range(numbers.size):
@@ -36,13 +45,14 @@ def _code(coder, buffer, ctx, numbers):
 
 def there_and_back(numbers, start):
     buffer, coder = np.zeros(64 + 40 * len(numbers), np.uint8), np.zeros(CODER_SIZE, np.int64)
-    start_encoding(coder)
-    _code(coder, buffer, start.copy(), np.array(numbers, np.int64))
-    written = buffer[: finish_encoding(coder, buffer)].copy()
+    start_encoding(coder, buffer)
+    _code(coder, buffer, opened(start), np.array(numbers, np.int64))
+    finish_encoding(coder, buffer)
+    written = buffer[: coder[SIZE]].copy()
     assert coder[STATUS] == 0
-    start_decoding(coder, written)
+    start_decoding(coder, written, len(written))
     found = np.zeros(len(numbers), np.int64)
-    _code(coder, written, start.copy(), found)
+    _code(coder, written, opened(start), found)
     return found.tolist(), len(written)
 
 
@@ -71,12 +81,13 @@ def test_a_reader_gets_so_far_past_the_end_and_no_further():
     longest = 0
     for _ in range(50_000):
         bits = rng.integers(0, 2, rng.integers(1, 60))
-        start_encoding(coder)
-        _code_bits(coder, buffer, new_contexts((1,)), bits)
-        written = buffer[: finish_encoding(coder, buffer)].copy()
-        start_decoding(coder, written)
+        start_encoding(coder, buffer)
+        _code_bits(coder, buffer, opened(new_contexts((1,))), bits)
+        finish_encoding(coder, buffer)
+        written = buffer[: coder[SIZE]].copy()
+        start_decoding(coder, written, len(written))
         found = np.zeros_like(bits)
-        _code_bits(coder, written, new_contexts((1,)), found)
+        _code_bits(coder, written, opened(new_contexts((1,))), found)
         assert np.array_equal(found, bits)
         longest = max(longest, int(coder[POSITION]) - len(written))
     assert longest == SLACK_BYTES
