@@ -215,12 +215,12 @@ class StreamEncoder:
         keyframe = keyframe or self._keyframe_due or group_is_full
         header = self._header(records, keyframe=keyframe)
         head = render_header(header, 0)
-        prior = self._prior if keyframe else coding.prior
+        prior, memory = (self._prior, _NOTHING) if keyframe else (coding.prior, coding.memory)
         counts, states = records.counts.T.astype(np.int64, order="C"), records.states.T.copy()
         space = take_workspace(count, len(counts), BODY_BYTES_MIN + BODY_BYTES_PER_VALUE * counts.size)
         filled = encode_columns(
-            prior.cells, prior.weights, _NOTHING if keyframe else coding.memory, coding.parameters, self._intervals,
-            counts, states, self._changes(counts, states), space,
+            prior.cells, prior.weights, memory, coding.parameters, self._intervals,
+            counts, states, self._changes(counts, states, memory), space,
         )  # fmt: skip
         if filled < 0:
             self._refuse(records, -filled)
@@ -291,14 +291,15 @@ class StreamEncoder:
             parameters[column, GUARD_STOP] = len(rows)
         self._intervals = np.array(rows, np.int64).reshape(-1, 2)
 
-    def _changes(self, counts: np.ndarray, states: np.ndarray) -> np.ndarray:
+    def _changes(self, counts: np.ndarray, states: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """uint8[m, n]: which values of pattern columns have to be sent."""
+        held = column_states(memory, len(counts))[:, LAST]
         changes = np.zeros(counts.shape, np.uint8)
         for column, intervals in self._physical_intervals.items():
             signal = self.schema.signals[column]
             rows = np.flatnonzero(states[column] == Availability.AVAILABLE)
             values = counts[column, rows]
-            last = self.column_states[column, LAST]
+            last = held[column]
             marks = np.zeros(len(rows), np.uint8)
             mark_changes(
                 values, physical(signal, values), len(rows), signal.threshold, intervals, 0, len(intervals),

@@ -278,6 +278,31 @@ def test_a_stream_that_another_run_began_can_be_finished() -> None:
     assert decoded.keyframe.first_record == 50
 
 
+def test_a_keyframe_holds_no_float_from_before_it() -> None:
+    schema = Schema(
+        50, (Signal("pressure", kind=Kind.FLOAT64, threshold=0.5), Signal("serial", kind=Kind.WIDE_SIGNED))
+    )
+    counts = np.stack([np.full(40, 7.25).view(np.int64), np.full(40, 1 << 60)], axis=1)
+    records = Records(1000, counts, np.zeros(counts.shape, np.uint8))
+    encoder, decoder = StreamEncoder(schema, FACTS), StreamDecoder(schema, FACTS)
+    for first in (0, 10, 20, 30):
+        block = encoder.encode(records.slice(first, first + 10), keyframe=first == 20)
+        assert decoder.decode(block.seq, block.content).records.equals(records.slice(first, first + 10))
+
+
+def test_counts_too_large_for_their_kind_are_refused_by_name_and_change_nothing() -> None:
+    schema = Schema(50, (Signal("small"), Signal("odometer")))
+    encoder, decoder = StreamEncoder(schema, FACTS), StreamDecoder(schema, FACTS)
+    states = np.zeros((2, 2), np.uint8)
+    limit = 1 << 47
+    for count in (limit + 1, -limit - 1, -(1 << 63)):
+        with pytest.raises(ValueError, match="signal odometer: counts of more than 47 bits"):
+            encoder.encode(Records(1000, np.array([[1, 2], [3, count]]), states))
+    fits = Records(1000, np.array([[1, limit], [3, -limit]]), states)
+    block = encoder.encode(fits)
+    assert decoder.decode(block.seq, block.content).records.equals(fits)
+
+
 def test_the_longest_block_of_any_schema_stays_below_4_mib_at_its_worst() -> None:
     rng = np.random.default_rng(1)
     schema = Schema(50, tuple(Signal(f"signal{k}", kind=Kind.WIDE_UNSIGNED) for k in range(800)))
