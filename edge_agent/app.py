@@ -30,6 +30,7 @@ from protos import telemetry_pb2 as pb
 if TYPE_CHECKING:
     from decoder.plan import Plan
     from edge_agent.config import Config
+    from edge_agent.rows import StreamRow
 
 STATUS_S = 2.0
 GOODBYE_S = 2.5  # of the 5 s that ending may take: sending what there is and being acknowledged
@@ -57,10 +58,11 @@ class Agent:
             for index, bus in enumerate(config.buses)
         ]
         self._sampler = Sampler(plan, park_after_s=config.sampling.park_after_s)
+        self._settings = settings_of(config)
         self._capture = CaptureThread(
             plan.schema,
             self._sampler,
-            settings_of(config),
+            self._settings,
             self._inbox,
             len(config.buses),
             own_clock=own_clock,
@@ -204,18 +206,21 @@ class Agent:
                 oldest = reader.oldest_unacked(wanted)
                 age_s = 0.0
                 if oldest is not None and (found := reader.stream(oldest[0])) is not None:
-                    begun_ns = oldest[1] * self._plan.schema.period_ns + found[0].facts.clock.offset_ns
-                    age_s = max(0.0, (self._now_wall_ns() - begun_ns) / NS)
+                    age_s = max(0.0, self._age_ns(found[0], oldest[1]) / NS)
                 return reader.used_bytes(), reader.unacked(wanted), age_s
         except AgentError:
             return 0, 0, 0.0
 
-    def _now_wall_ns(self) -> int:
-        """On the vehicle's clock: for a replayed log that of its frames."""
+    def _age_ns(self, stream: StreamRow, tick: int) -> int:
+        """How long ago a tick of a stream was: for a replayed log on its own clock."""
+        tick_ns = tick * self._plan.schema.period_ns
         capture = self._capture.capture
         if self._config.replayed and capture is not None:
-            return (capture.pipeline.end_tick or 0) * self._plan.schema.period_ns
-        return clock.now().wall_ns
+            return (capture.pipeline.end_tick or 0) * self._plan.schema.period_ns - tick_ns
+        now = clock.now()
+        if stream.boot_id == self._settings.boot_id:
+            return now.boot_ns - tick_ns
+        return now.wall_ns - (tick_ns + stream.facts.clock.offset_ns)
 
     def _heartbeat(self, snapped: commands.Snapped) -> pb.Heartbeat:
         machine = self._health.ask()

@@ -118,6 +118,7 @@ class BusReader:
         self._filters = [{"can_id": id_, "can_mask": mask, "extended": long} for id_, mask, long in filters]
         self._inbox = inbox
         self._own_clock = own_clock
+        self._door = clock.Door()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"bus-{config.name}", daemon=True)
 
@@ -195,7 +196,7 @@ class BusReader:
             stamp_ns = (
                 round(message.timestamp * NS)
                 if self._own_clock
-                else clock.to_boottime(message.timestamp, read)
+                else self._door.to_boottime(round(message.timestamp * NS), read)
             )
             id_ = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
             until_ns = until_ns or read.boot_ns + GATHER_NS

@@ -1,7 +1,7 @@
 """Time at the door: every stamp becomes CLOCK_BOOTTIME once, and nothing behind it reads a clock.
 
 Drivers stamp frames with the wall clock, which steps. A stamp is used for what it is good for, the frame's age when it
-was read; where that makes no sense (a step came in between, a driver with a clock of its own) the reading counts.
+was read; where that makes no sense (a driver with a clock of its own) the reading counts.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from codec.schema import NS
 from codec.stream import Clock
 
 AGE_MAX_NS = NS  # no frame waits longer in a driver that is read all the time
+STEP_NS = 1_000_000  # readings of both clocks are closer together than this, and steps are larger
+OFFSETS_MAX = 8  # a clock that is set more often within AGE_MAX is worth no more memory
+READINGS_MAX = 5  # of two clocks, until nothing came between
 YEAR_2020_NS = 1_577_836_800 * NS  # a clock that shows less was never set
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 FRAMES_BOOT_ID = bytes(16)  # ticks that count from Unix time belong to no boot
@@ -33,13 +37,42 @@ class Instant:
 
 
 def now() -> Instant:
-    return Instant(time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
+    """Both at once: tried again where something came between the readings."""
+    for _ in range(READINGS_MAX):
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        wall = time.time_ns()
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if after - before < STEP_NS:
+            break
+    return Instant(after, wall)
 
 
-def to_boottime(stamp_s: float, read: Instant) -> int:
-    """Boot time in ns of a frame that python-can stamped `stamp_s` and that was read at `read`."""
-    age_ns = read.wall_ns - round(stamp_s * NS)
-    return read.boot_ns - age_ns if 0 <= age_ns <= AGE_MAX_NS else read.boot_ns
+class Door:
+    """Stamps of one driver on their way in. Pure: both clocks are arguments.
+
+    A frame may have been stamped before the wall clock was set and be read after it. So the offsets between the clocks
+    that held within the last AGE_MAX are kept, and a stamp means the time that makes the frame youngest without being from
+    the future. That is never before it was stamped and never after it was read, and exact where no step came between.
+    """
+
+    def __init__(self) -> None:
+        self._offsets: deque[tuple[int, int]] = deque(
+            maxlen=OFFSETS_MAX
+        )  # (wall - boot, last seen at), newest last
+
+    def to_boottime(self, stamp_ns: int, read: Instant) -> int:
+        """Boot time in ns of a frame that was stamped `stamp_ns` on the wall clock and read at `read`."""
+        self._see(read)
+        ages = (read.boot_ns - (stamp_ns - offset) for offset, _ in self._offsets)
+        return read.boot_ns - min((age for age in ages if 0 <= age <= AGE_MAX_NS), default=0)
+
+    def _see(self, read: Instant) -> None:
+        offset = read.wall_ns - read.boot_ns
+        if self._offsets and abs(offset - self._offsets[-1][0]) < STEP_NS:
+            self._offsets.pop()  # the same, as far as two readings can tell
+        self._offsets.append((offset, read.boot_ns))
+        while read.boot_ns - self._offsets[0][1] > AGE_MAX_NS:
+            self._offsets.popleft()
 
 
 def wall_clock() -> Clock:

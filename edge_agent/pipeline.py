@@ -159,6 +159,8 @@ class Pipeline:
         """Take consecutive records, later than all before. `clock` is what a keyframe would say of the time."""
         if len(records) == 0:
             return Commit()
+        # What was stored before the clock was set gets its times from the first keyframe that knows better.
+        self._keyframe_asked |= clock.synchronised and not self.clock.synchronised
         self.clock = clock
         commit = Commit()
         begins = self._encoder is None

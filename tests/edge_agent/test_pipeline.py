@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codec.journal import unpack_records
 from codec.records import concatenate
-from codec.stream import StreamDecoder
+from codec.stream import Clock, StreamDecoder
 from edge_agent.pipeline import BlockTicks, Mode
 from edge_agent.rows import Commit
 from tests.edge_agent.samples import CLOCK, HOT, SCHEMA, START, TICKS, pipeline, records, ticks_of
@@ -155,3 +155,16 @@ def test_blocks_and_loss_do_not_depend_on_how_records_are_cut(data):
     for found, sampled in zip(back, concatenate(runs), strict=True):
         assert int(np.abs(found.counts - sampled.counts).max()) <= 2
         assert ((found.counts[:, 0] > 90) == (sampled.counts[:, 0] > 90)).all()
+
+
+def test_the_first_block_after_the_clock_was_set_is_a_keyframe_that_says_so():
+    unset, source = Clock(7_000_000, synchronised=False), pipeline()
+    commit = Commit()
+    for start in range(0, 2000, 50):
+        clock = CLOCK if start >= 700 else unset
+        commit = commit.then(source.add(records(50, first=START + start), clock))
+    assert [row.seq for row in commit.batches if row.group_seq == row.seq] == [0, 1]
+    decoder = StreamDecoder(SCHEMA, commit.stream.facts)
+    first, second = (decoder.decode(row.seq, row.content).keyframe for row in commit.batches[:2])
+    assert not first.clock_synchronised
+    assert (second.clock_offset_ns, second.clock_synchronised) == (CLOCK.offset_ns, True)
