@@ -113,13 +113,6 @@ class ActiveStream:
             self.guards_hash, self.guards_known = name, stored is not None
             self.exact = self.bound.exact_under(GuardSet.from_bytes(stored) if stored is not None else None)
 
-    def synchronise(self, offset_ns: int, *, synchronised: bool) -> bool:
-        """Take a keyframe's clock if it is the first one that was set. True if readers' times change with it."""
-        if self.synchronised or not synchronised:
-            return False
-        self.offset_ns, self.synchronised = offset_ns, True
-        return True
-
     @property
     def stream_no(self) -> int:
         return self.description.facts.stream_no

@@ -148,9 +148,7 @@ class Blocks:
                     pb.GAP_REASON_QUARANTINE,
                 )
             resend = self._review(outbox, keyframe.previous_digest, digest)
-            if stream.synchronise(keyframe.clock_offset_ns, synchronised=keyframe.clock_synchronised):
-                row = rows.stream_label(outbox.id, item.stream_no, stream.offset_ns)
-                changes.stream_labels[outbox.id, item.stream_no] = row
+            outbox.place_in_time(stream, item.seq, keyframe, self._ledger)
         changes = self._ledger.changes
         skip = self._skip(outbox, records)
         changes.batches.append(rows.batch(outbox.id, item, decoded, skip))
@@ -176,7 +174,7 @@ class Blocks:
         """What is made of records that are new: rows for readers, and faults. `continues`: see `Readable.seconds`."""
         changes = self._ledger.changes
         changes.telemetry += rows.telemetry(
-            outbox.key.vehicle, stream, records, item.late, continues=continues
+            outbox.key.vehicle, outbox.id, stream, records, item.late, continues=continues
         )
         spans, outbox.rule_state = evaluate(
             stream.bound, outbox.rule_state, item.stream_no, records, stream.exact
@@ -189,6 +187,7 @@ class Blocks:
                 span,
                 item.late,
                 lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
+                certain=outbox.is_certain(span.stream_no, self._ledger),
             )
             changes.faults[outbox.id, span.stream_no, span.first_tick, span.code] = row
 
@@ -323,7 +322,7 @@ class Blocks:
             row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])
             changes.batches_replaced.append(row)
             changes.telemetry_replaced += rows.telemetry(
-                outbox.key.vehicle, stream, block.records, late=True, continues=True
+                outbox.key.vehicle, outbox.id, stream, block.records, late=True, continues=True
             )
             changes.faults_approximate.append(
                 {

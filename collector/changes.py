@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collector.items import Description, OutboxKey
+    from collector.labels import Label
     from collector.progress import Progress
     from collector.rules import RuleState
     from collector.twins import Elsewhere
@@ -48,6 +49,9 @@ class Changes:
     faults_approximate: list[Row] = field(default_factory=list)  # in a stretch that came out wrong
     telemetry: list[Row] = field(default_factory=list)
     telemetry_replaced: list[Row] = field(default_factory=list)
+    times: list[Row] = field(
+        default_factory=list
+    )  # of stored streams whose label changed; after everything else
 
 
 class Ledger(Protocol):
@@ -69,6 +73,10 @@ class Ledger(Protocol):
 
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
         """The stream's wall-clock offset in ns that readers' times are made with, and whether it was synchronised."""
+        ...
+
+    def labels(self, outbox: int, stream_no: int) -> list[Label]:
+        """Of the streams up to this one, from after the last stream of another boot that was synchronised."""
         ...
 
     def blob(self, kind: int, content_hash: bytes) -> bytes | None: ...

@@ -46,7 +46,7 @@ class Readable:
         return [None if state else written.value(count) for count, state in zip(counts, states, strict=True)]
 
     def seconds(self, records: Records, offset_ns: int, *, continues: bool) -> Iterator[tuple[int, str, str]]:
-        """(second of Unix time, timestamp, JSON) of the first record in each second.
+        """(tick, timestamp, JSON) of the first record in each second.
 
         `continues`: the record before the first stands right before it in this stream, so that its second may have begun
         in the block before. After ROWS_CHARACTERS_MAX no more rows are made: a block of a few hundred bytes can hold an hour
@@ -59,7 +59,7 @@ class Readable:
                 break
             data = to_json(self.values(records, index))
             written += len(data)
-            yield wall_ns // NS, times.to_text(wall_ns), data
+            yield records.first_tick + index, times.to_text(wall_ns), data
 
 
 def first_of_seconds(records: Records, period_ns: int, offset_ns: int, *, continues: bool) -> list[int]:

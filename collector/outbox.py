@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codec.schema import Schema
+from collector import rows
 from collector.active import ActiveStream
+from collector.labels import relabelled
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
+    from codec.stream import Keyframe
     from collector.changes import Ledger, SavedOutbox
     from collector.items import Description, OutboxKey
     from collector.progress import Repair
@@ -85,6 +88,23 @@ class Outbox:
         return ActiveStream(
             description, Schema.from_bytes(content), self._rules, ledger.label(self.id, stream_no)
         )
+
+    def place_in_time(self, stream: ActiveStream, seq: int, keyframe: Keyframe, ledger: Ledger) -> None:
+        """At each keyframe: put the times of a boot right, and of those before it that had none, once they are known."""
+        offset_ns = keyframe.clock_offset_ns if keyframe.clock_synchronised else None
+        if stream.synchronised or (offset_ns is None and seq > 0):
+            return
+        for label in relabelled(ledger.labels(self.id, stream.stream_no), stream.stream_no, offset_ns):
+            ledger.changes.stream_labels[self.id, label.stream_no] = rows.stream_label(self.id, label)
+            if label.end_tick is not None:
+                ledger.changes.times.append(rows.times_of(self.id, label))
+            if label.stream_no == stream.stream_no:
+                stream.offset_ns, stream.synchronised = label.offset_ns, label.synchronised
+
+    def is_certain(self, stream_no: int, ledger: Ledger) -> bool:
+        """Whether the wall times of a stored stream are."""
+        active = self.any_stream(stream_no, ledger)
+        return active is not None and active.synchronised
 
     def wall_ns(self, stream_no: int, tick: int, ledger: Ledger) -> int:
         """Wall time of a tick of a stored stream."""

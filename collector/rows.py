@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collector.active import ActiveStream
     from collector.changes import Row
     from collector.items import BatchItem, Beat, Description, Greeting
+    from collector.labels import Label
     from collector.rules import FaultSpan, Rule
     from collector.rules.evaluate import Episode
 
@@ -47,15 +48,31 @@ def stream(outbox: int, item: Description) -> Row:
         "guards_hash": facts.guards_hash,
         "prior_hash": facts.prior_hash,
         "offset_ns": facts.clock.offset_ns,
-        "synchronised": facts.clock.synchronised,
+        "synchronised": False,  # its first keyframe will say: see `labels`
         "prev_last_seq": item.prev_last_seq,
         "prev_digest": item.prev_digest,
         "prev_stream_id": item.prev_stream_id,
     }
 
 
-def stream_label(outbox: int, stream_no: int, offset_ns: int) -> Row:
-    return {"of_outbox": outbox, "of_stream_no": stream_no, "offset_ns": offset_ns, "synchronised": True}
+def stream_label(outbox: int, label: Label) -> Row:
+    return {
+        "of_outbox": outbox,
+        "of_stream_no": label.stream_no,
+        "offset_ns": label.offset_ns,
+        "synchronised": label.synchronised,
+    }
+
+
+def times_of(outbox: int, label: Label) -> Row:
+    """What readers' times of a stream that is stored already are made with now."""
+    return {
+        "of_outbox": outbox,
+        "of_stream_no": label.stream_no,
+        "of_period_ns": label.period_ns,
+        "of_offset_ns": label.offset_ns,
+        "uncertain": not label.synchronised,
+    }
 
 
 def batch(outbox: int, item: BatchItem, decoded: DecodedBlock, skip: int) -> Row:
@@ -87,12 +104,21 @@ def batch_replaced(outbox: int, stream_no: int, decoded: DecodedBlock, content: 
 
 
 def telemetry(
-    vehicle_id: str, active: ActiveStream, records: Records, late: bool, *, continues: bool
+    vehicle_id: str, outbox: int, active: ActiveStream, records: Records, late: bool, *, continues: bool
 ) -> list[Row]:
     """One row for each second that begins in these records."""
     return [
-        {"vin": vehicle_id, "second": second, "timestamp": timestamp, "data": data, "late": late}
-        for second, timestamp, data in active.readable.seconds(records, active.offset_ns, continues=continues)
+        {
+            "vin": vehicle_id,
+            "timestamp": timestamp,
+            "data": data,
+            "outbox": outbox,
+            "stream_no": active.stream_no,
+            "tick": tick,
+            "late": late,
+            "time_uncertain": not active.synchronised,
+        }
+        for tick, timestamp, data in active.readable.seconds(records, active.offset_ns, continues=continues)
     ]
 
 
@@ -132,9 +158,16 @@ def quarantined(outbox: int, item: BatchItem, why: str, now: str) -> Row:
 
 
 def fault(
-    outbox: int, vehicle_id: str, rule: Rule, span: FaultSpan, late: bool, wall_ns: Callable[[int, int], int]
+    outbox: int,
+    vehicle_id: str,
+    rule: Rule,
+    span: FaultSpan,
+    late: bool,
+    wall_ns: Callable[[int, int], int],
+    *,
+    certain: bool,
 ) -> Row:
-    """`wall_ns(stream_no, tick)` labels its ticks."""
+    """`wall_ns(stream_no, tick)` labels its ticks; whether these times are `certain`."""
     ended_at = None
     if span.last_stream_no is not None and span.last_tick is not None:
         ended_at = times.to_text(wall_ns(span.last_stream_no, span.last_tick))
@@ -153,6 +186,7 @@ def fault(
         "evidence": to_json({"when": rule.when, "at_detection": dict(span.evidence)}),
         "approximate": span.approximate,
         "late": late,
+        "time_uncertain": not certain,
         "outbox": outbox,
         "stream_no": span.stream_no,
         "first_tick": span.first_tick,

@@ -13,21 +13,25 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Table, create_engine, event, func, inspect, text
+from sqlalchemy import BigInteger, Table, Text, cast, create_engine, event, func, inspect, text
 from sqlalchemy.dialects.sqlite import insert as upsert_statement
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from collector.store.tables import SCHEMA_VERSION, metadata
+from collector.times import NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
     from sqlalchemy.sql.dml import Insert
 
 LOCK_WAIT_S = 0.25  # short: a stop must not wait for somebody else's lock; whoever needs longer tries again
+
+
+WALL_NS_MAX = 9_200_000_000 * NS
 
 
 class StoreError(Exception):
@@ -112,6 +116,14 @@ def _remedy(message: str) -> str:
         "locked": "; another process holds a transaction",
     }
     return next((remedy for word, remedy in remedies.items() if word in message), "")
+
+
+def wall_text(ns: ColumnElement[Any]) -> ColumnElement[Any]:
+    """`times.to_text` of integers in the database, as far as its integers go: the years 1678 to 2261."""
+    within = cast(func.min(func.max(ns, -WALL_NS_MAX), WALL_NS_MAX), BigInteger)
+    rest = (within % NS + NS) % NS  # SQLite's remainder has the sign of what is divided
+    second = func.strftime("%Y-%m-%dT%H:%M:%S", (within - rest) // NS, "unixepoch", type_=Text)
+    return second + func.printf(".%03dZ", rest // 1_000_000, type_=Text)
 
 
 def insert_new(table: Table) -> Insert:

@@ -11,15 +11,17 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from codec.schema import Schema
 from codec.stream import Clock, StreamFacts
 from collector.changes import Changes, SavedOutbox
 from collector.items import Description, OutboxKey, Position
+from collector.labels import Label
 from collector.progress import Progress
 from collector.rules import RuleState
-from collector.store.engine import StoreUnavailable, explained, insert_new, open_engine, upsert
+from collector.store.engine import StoreUnavailable, explained, insert_new, open_engine, upsert, wall_text
 from collector.store.tables import (
     batches,
     blobs,
@@ -32,12 +34,13 @@ from collector.store.tables import (
     vehicles,
 )
 from collector.twins import Elsewhere
+from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, ColumnElement, Connection
 
 
 class StoreLedger:
@@ -143,6 +146,33 @@ class Transaction:
         ).one()
         return row.offset_ns, row.synchronised
 
+    def labels(self, outbox: int, stream_no: int) -> list[Label]:
+        self._write("streams", "stream_labels", "batches", "batches_replaced")
+        here = and_(streams.c.outbox == outbox, streams.c.stream_no <= stream_no)
+        boot_id = select(streams.c.boot_id).where(here, streams.c.stream_no == stream_no).scalar_subquery()
+        known = select(func.max(streams.c.stream_no)).where(
+            here, streams.c.synchronised, streams.c.boot_id != boot_id
+        )
+        last = (
+            select(batches.c.first_tick + batches.c.record_count)
+            .where(batches.c.outbox == outbox, batches.c.stream_no == streams.c.stream_no)
+            .order_by(batches.c.seq.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        wanted = (
+            select(streams, last.label("end_tick"))
+            .where(here, streams.c.stream_no > func.coalesce(known.scalar_subquery(), -1))
+            .order_by(streams.c.stream_no)
+        )
+        return [self._label(row) for row in self._connection.execute(wanted)]
+
+    def _label(self, row: Any) -> Label:
+        content = self.blob(pb.BLOB_KIND_SCHEMA, row.schema_hash)
+        assert content is not None, "a stream is stored after its schema"
+        period_ns = Schema.from_bytes(content).period_ns
+        return Label(row.stream_no, row.boot_id, period_ns, row.end_tick, row.offset_ns, row.synchronised)
+
     def blob(self, kind: int, content_hash: bytes) -> bytes | None:
         self._write("blobs")
         wanted = select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash)
@@ -177,7 +207,9 @@ class Transaction:
             collected = getattr(self.changes, name)
             if collected:
                 rows = list(collected.values()) if isinstance(collected, dict) else list(collected)
-                self._connection.execute(_STATEMENTS[name], rows)
+                statements = _STATEMENTS[name]
+                for statement in statements if isinstance(statements, tuple) else (statements,):
+                    self._connection.execute(statement, rows)
                 collected.clear()
 
     def _write_outboxes(self, changes: Changes, now: str) -> None:
@@ -242,7 +274,7 @@ _PUT_FAULT = upsert(
     ["ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick"],
 )
 _ADD_SECOND = insert_new(telemetry_logs)
-_REPLACE_SECOND = upsert(telemetry_logs, ["vin", "second"], ["timestamp", "data"])
+_REPLACE_SECOND = upsert(telemetry_logs, ["outbox", "stream_no", "tick"], ["timestamp", "data"])
 _OUTBOX_KEYS = (
     "revision", "stream_no", "next_seq", "stored_stream_no", "stored_seq", "record_count", "end_tick", "group_seq",
     "open_gap_seq", "rule_state", "received_at",
@@ -279,6 +311,31 @@ _SET_LABEL = (
     update(streams)
     .where(streams.c.outbox == bindparam("of_outbox"), streams.c.stream_no == bindparam("of_stream_no"))
     .values(offset_ns=bindparam("offset_ns"), synchronised=bindparam("synchronised"))
+)
+
+
+def _time_of(tick: Column[int]) -> ColumnElement[Any]:
+    return wall_text(tick * bindparam("of_period_ns") + bindparam("of_offset_ns"))
+
+
+def _of_stream(outbox: Column[int], stream_no: Column[int]) -> ColumnElement[bool]:
+    return and_(outbox == bindparam("of_outbox"), stream_no == bindparam("of_stream_no"))
+
+
+_SET_TIMES = (
+    update(telemetry_logs)
+    .where(_of_stream(telemetry_logs.c.outbox, telemetry_logs.c.stream_no))
+    .values(timestamp=_time_of(telemetry_logs.c.tick), time_uncertain=bindparam("uncertain")),
+    update(faults)
+    .where(_of_stream(faults.c.outbox, faults.c.stream_no))
+    .values(
+        started_at=_time_of(faults.c.first_tick),
+        detected_at=_time_of(faults.c.detected_tick),
+        time_uncertain=bindparam("uncertain"),
+    ),
+    update(faults)
+    .where(_of_stream(faults.c.outbox, faults.c.last_stream_no), faults.c.ended_at.is_not(None))
+    .values(ended_at=_time_of(faults.c.last_tick)),
 )
 _OF_BATCH = (
     batches.c.outbox == bindparam("of_outbox"),
@@ -321,4 +378,5 @@ _STATEMENTS: dict[str, Any] = {
     "faults_approximate": _APPROXIMATE,
     "telemetry": _ADD_SECOND,
     "telemetry_replaced": _REPLACE_SECOND,
+    "times": _SET_TIMES,
 }

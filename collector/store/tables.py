@@ -77,7 +77,7 @@ streams = Table(
     Column("facts_synchronised", Boolean, nullable=False),
     Column("guards_hash", LargeBinary(16), nullable=False),
     Column("prior_hash", LargeBinary(16), nullable=False),
-    # The first synchronised offset known: what readers' times are made with.
+    # The first synchronised offset of its boot, or the best that is known: what readers' times are made with.
     Column("offset_ns", BigInteger, nullable=False),
     Column("synchronised", Boolean, nullable=False),
     Column("prev_last_seq", BigInteger),
@@ -153,6 +153,7 @@ faults = Table(
     Column("evidence", Text, nullable=False),  # JSON
     Column("approximate", Boolean, nullable=False),
     Column("late", Boolean, nullable=False),  # a backlog brought it
+    Column("time_uncertain", Boolean, nullable=False),  # the vehicle's clock was not set, as far as is known
     Column("outbox", Integer, nullable=False),
     Column("stream_no", BigInteger, nullable=False),
     Column("first_tick", BigInteger, nullable=False),
@@ -171,8 +172,11 @@ telemetry_logs = Table(
     Column("vin", Text, nullable=False),
     Column("timestamp", Text, nullable=False),
     Column("data", Text, nullable=False),  # JSON, {signal: number, word, or null where it is not available}
-    Column("second", BigInteger, nullable=False),  # of Unix time; with vin, one row each
     Column("late", Boolean, nullable=False),
-    UniqueConstraint("vin", "second"),
+    Column("time_uncertain", Boolean, nullable=False),
+    Column("outbox", Integer, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("tick", BigInteger, nullable=False),  # of the first record of its second
+    UniqueConstraint("outbox", "stream_no", "tick"),
     Index("telemetry_logs_timestamp", "timestamp"),
 )
