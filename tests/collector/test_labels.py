@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codec.stream import Clock
 from collector.labels import OFFSET_NS_MAX, Label, relabelled
+from collector.store import open_store
+from collector.times import NS, to_text
+from tests.collector.vehicle import SCHEMA, START_TICK
 
-PERIOD_NS = 20_000_000
+PERIOD_NS = SCHEMA.period_ns
 A, B, C = (bytes([name]) * 16 for name in (1, 2, 3))
 NOON_NS = 1_700_000_000 * 10**9
 
@@ -54,7 +60,10 @@ def test_a_clock_gone_mad_stays_within_what_a_store_can_hold():
         assert all(abs(one.offset_ns) <= OFFSET_NS_MAX for one in relabelled(labels, 1, said))
 
 
-@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 10**6)), min_size=1, max_size=8), st.integers(0, 2**61))
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 10**6)), min_size=1, max_size=8),
+    st.integers(0, 2**61),
+)
 def test_what_is_read_is_in_the_order_of_ticks_and_said_twice_changes_nothing(boots, offset_ns):
     labels = []
     for number, (streams, end_s) in enumerate(boots):
@@ -63,9 +72,87 @@ def test_what_is_read_is_in_the_order_of_ticks_and_said_twice_changes_nothing(bo
     last = labels[-1].stream_no
     changed = {one.stream_no: one for one in relabelled(labels, last, offset_ns)}
     after = [changed[one.stream_no] for one in labels]
-    for one, other in zip(after, after[1:], strict=False):
+    for one, other in pairwise(after):
         if one.boot_id != other.boot_id:
-            assert one.end_tick * PERIOD_NS + one.offset_ns <= max(other.offset_ns, one.end_tick * PERIOD_NS - OFFSET_NS_MAX)
+            assert one.end_tick * PERIOD_NS + one.offset_ns <= max(
+                other.offset_ns, one.end_tick * PERIOD_NS - OFFSET_NS_MAX
+            )
         else:
             assert (one.offset_ns, one.synchronised) == (other.offset_ns, other.synchronised)
     assert relabelled([replace(one) for one in after], last, offset_ns + 1) == []
+
+
+# In the store
+
+
+UNSET = Clock(
+    -START_TICK * PERIOD_NS + 20 * NS, synchronised=False
+)  # 1970: the machine was switched on 20 s ago
+
+
+def boot(vehicle, number: int, clock: Clock, **run):
+    return replace(vehicle.run(clock=clock, **run), boot_id=bytes([number]) * 16)
+
+
+def read_times(bench):
+    """What readers see of time: rows, and faults with their ends."""
+    store = open_store(bench.path)
+    rows = [(row["tick"], row["timestamp"], row["time_uncertain"]) for row in store.latest(0)]
+    found = [(f["started_at"], f["detected_at"], f["ended_at"], f["time_uncertain"]) for f in store.faults()]
+    return rows, found
+
+
+def test_a_boot_that_learns_its_time_gets_it_for_everything_it_stored(bench, vehicle):
+    """Also what an earlier run of the agent stored in the same boot, and what began in one and ended in the other."""
+    clock = Clock(3_600 * NS, synchronised=True)
+    bench.take(vehicle.greeting, vehicle.schema, boot(vehicle, 7, UNSET))
+    bench.take(vehicle.drive(25, temp=20.0), vehicle.drive(10, temp=50.0))
+    bench.take(boot(vehicle, 7, UNSET), vehicle.drive(20, temp=50.0), vehicle.drive(10, temp=20.0))
+    rows, found = read_times(bench)
+    assert {uncertain for *_, uncertain in (*rows, *found)} == {True}
+    assert {text[:4] for _, text, _ in rows} == {"1970"}
+    vehicle._encoder._clock = clock
+    bench.take(vehicle.drive(20, keyframe=True))
+    rows, found = read_times(bench)
+    assert [(text, uncertain) for _, text, uncertain in rows] == [
+        (to_text(tick * PERIOD_NS + clock.offset_ns), False) for tick, _, _ in rows
+    ]
+    (hot,) = found
+    begin = (START_TICK + 25) * PERIOD_NS + clock.offset_ns
+    assert hot == (to_text(begin), to_text(begin), to_text(begin + 29 * PERIOD_NS), False)
+
+
+def test_a_boot_that_never_got_its_time_goes_right_before_the_next(bench, vehicle):
+    known = Clock(0, synchronised=True)
+    bench.take(vehicle.greeting, vehicle.schema, boot(vehicle, 1, known), vehicle.drive(30))
+    bench.take(boot(vehicle, 2, UNSET), vehicle.drive(30, temp=50.0), vehicle.drive(30))
+    bench.take(boot(vehicle, 3, known), vehicle.drive(30))
+    rows, found = read_times(bench)
+    end = START_TICK + 90
+    expected = [(text, tick >= START_TICK + 30 and tick < end) for tick, text, _ in rows]
+    assert [(text, uncertain) for _, text, uncertain in rows] == expected
+    placed = Clock(-end * PERIOD_NS)  # it ended at the next one's zero
+    middle = [(tick, text) for tick, text, uncertain in rows if uncertain]
+    assert middle == [(tick, to_text(tick * PERIOD_NS + placed.offset_ns)) for tick, _ in middle]
+    assert [fault[3] for fault in found] == [True]
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {
+        (0, True),
+        (placed.offset_ns, False),
+    }
+
+
+def test_two_boots_in_1970_do_not_take_each_others_rows(bench, vehicle):
+    bench.take(vehicle.greeting, vehicle.schema)
+    for number in (1, 2):
+        clock = Clock(-vehicle.tick * PERIOD_NS, synchronised=False)
+        bench.take(boot(vehicle, number, clock), vehicle.drive(30))
+    assert len(read_times(bench)[0]) == 6
+
+
+@pytest.mark.parametrize("offset_ns", [-(1 << 60), -(10**18), -1, 0, 999_999_999, 10**18 + 7, 1 << 62])
+def test_times_that_are_put_right_read_as_if_they_had_been_right_at_once(bench, vehicle, offset_ns):
+    bench.take(vehicle.greeting, vehicle.schema, boot(vehicle, 7, UNSET), vehicle.drive(20, temp=50.0))
+    bench.take(boot(vehicle, 7, Clock(offset_ns, synchronised=True)), vehicle.drive(20))
+    rows, _ = read_times(bench)
+    (label,) = {s.offset_ns for s in open_store(bench.path).streams()}
+    assert [text for _, text, _ in rows] == [to_text(tick * PERIOD_NS + label) for tick, _, _ in rows]
