@@ -14,7 +14,7 @@ from decoder import dbc_text
 if TYPE_CHECKING:
     from cantools.database.can import Message
 
-FILE_BYTES_MAX = 64 << 20  # the largest in the wild have 1 MB; anything like this is a log given by mistake
+FILE_BYTES_MAX = 8 << 20  # the largest in the wild have 1 MB; anything like this is a log given by mistake
 
 
 class DbcError(ValueError):
@@ -51,6 +51,8 @@ def parse(content: bytes, path: str) -> Dbc:
         raise DbcError(f"{path}: has no message that can be used; give a DBC file, with BO_ and SG_ lines")
     try:
         messages = dbc_format.load_string(repaired, strict=False).messages
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as error:  # noqa: BLE001  whatever cantools' parser stumbles over
         reason = " ".join(str(error).split())[:200]
         raise DbcError(

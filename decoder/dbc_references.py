@@ -8,27 +8,30 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from decoder.dbc_draft import FRAME_FORMATS, Draft, excerpt, plain_string, unique
+from decoder.dbc_draft import FRAME_FORMATS, Draft, excerpt, plain_string, unique, word
 from decoder.dbc_statements import STRING, Statement
 from decoder.frames import EXTENDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+# Possessive: a number of a million digits is read once, not tried at every length.
+NUMBER = r"([-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?)"
 MUX_VALUES_MAX = 4096  # of one multiplexed signal; cantools holds a table for each
 CYCLE_MS_MAX = 3_600_000
-_CHOICES = re.compile(r"VAL_\s+(\d+)\s+([^\s;]+)\s")
-_CHOICE = re.compile(rf"{NUMBER}\s*{STRING}")
-_FLOAT = re.compile(r"SIG_VALTYPE_\s+(\d+)\s+([^\s:;]+)\s*:?\s*(\d+)")
-_MUX = re.compile(r"SG_MUL_VAL_\s+(\d+)\s+(\S+)\s+(\S+)\s+(.*)", re.DOTALL)
-_MUX_RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
+INT64_END = 1 << 63
+_ID = r"(\d{1,10})"
+_CHOICES = re.compile(rf"VAL_\s+{_ID}\s+([^\s;]+)\s")
+_CHOICE = re.compile(rf"(?<!\d){NUMBER}\s*{STRING}")
+_FLOAT = re.compile(rf"SIG_VALTYPE_\s+{_ID}\s+([^\s:;]+)\s*:?\s*(\d+)")
+_MUX = re.compile(rf"SG_MUL_VAL_\s+{_ID}\s+(\S+)\s+(\S+)\s+(.*)", re.DOTALL)
+_MUX_RANGE = re.compile(r"\b(\d{1,20})\s*-\s*(\d{1,20})\b")
 _DEFINITION = re.compile(rf"BA_DEF_\s+(?:\w+_\s+)?{STRING}\s*\w+\s*(.*)", re.DOTALL)
 _DEFAULT = re.compile(rf"BA_DEF_DEF_\s+{STRING}\s*(?:{STRING}|{NUMBER})")
 _ATTRIBUTE = re.compile(
-    rf"BA_\s+{STRING}\s*(?:(BO_|SG_)\s+(\d+)\s+(?:([^\s\"]+)\s+)?)?(?:{STRING}|{NUMBER})\s*;?\s*$"
+    rf"BA_\s+{STRING}\s*(?:(BO_|SG_)\s+{_ID}\s+(?:([^\s\"]+)\s+)?)?(?:{STRING}|{NUMBER})\s*;?\s*$"
 )
-_COMMENT = re.compile(rf"CM_\s+(?:(BO_|SG_)\s+(\d+)\s+(?:([^\s\"]+)\s+)?)?{STRING}", re.DOTALL)
+_COMMENT = re.compile(rf"CM_\s+(?:(BO_|SG_)\s+{_ID}\s+(?:([^\s\"]+)\s+)?)?{STRING}", re.DOTALL)
 _OTHER_COMMENT = re.compile(r'CM_\s+(?:"|BU_|EV_)')
 
 
@@ -41,12 +44,24 @@ def read_choices(statement: Statement, draft: Draft) -> list[str]:
         return []
     message, names = referred
     rest = statement.text[match.end() :]
-    pairs = [(int(float(number)), plain_string(label)) for number, label in _CHOICE.findall(rest)]
-    unread = _CHOICE.sub("", rest).strip(" ;\r\n\t")
+    found = [(_whole(number), number, plain_string(label)) for number, label in _CHOICE.findall(rest)]
+    pairs = [(count, label) for count, _, label in found if count is not None]
+    unread = _CHOICE.sub("", rest).strip(" ;\r\n\t") or " ".join(
+        f'{number} "{label}"' for count, number, label in found if count is None
+    )
     if unread:
         draft.warn(statement.line, f"value table of {match[2]}, not read: {excerpt(unread)}")
     table = " ".join(f'{number} "{label}"' for number, label in pairs)
     return [f"VAL_ {message.frame_id} {name} {table} ;" for name in names] if table else []
+
+
+def _whole(number: str) -> int | None:
+    """A raw value of at most 64 bits; None for what is none."""
+    digits = number.lstrip("+-")
+    if digits.isdigit() and len(digits) < 20:
+        return int(number)
+    near = float(number)
+    return int(near) if -INT64_END <= near < 2 * INT64_END else None
 
 
 def read_float(statement: Statement, draft: Draft) -> list[str]:
@@ -126,7 +141,7 @@ def read_long_names(found: Sequence[Statement], draft: Draft) -> None:
         message = draft.message(int(match[3] or -1))
         if message is None or not match[5]:
             continue
-        long_name = re.sub(r"\W", "_", match[5], flags=re.ASCII)
+        long_name = word(match[5])
         if match[2] == "BO_":
             others = {other.name for other in draft.messages.values() if other is not message}
             message.name = unique(long_name, others)
@@ -161,11 +176,10 @@ def read_attributes(found: Sequence[Statement], draft: Draft) -> None:
                 defaults["ProtocolType"] = match[5] or ""
     for frame_id, message in draft.messages.items():
         cycle = given["GenMsgCycleTime"].get(frame_id, defaults["GenMsgCycleTime"])
-        message.cycle_ms = (
-            min(CYCLE_MS_MAX, max(0, round(float(cycle)))) if re.fullmatch(NUMBER, cycle) else 0
-        )
+        given_ms = float(cycle) if re.fullmatch(NUMBER, cycle) else 0.0
+        message.cycle_ms = round(min(CYCLE_MS_MAX, max(0.0, given_ms)))
         name = given["VFrameFormat"].get(frame_id, defaults["VFrameFormat"])
-        if name.isdigit():
+        if re.fullmatch(r"[0-9]{1,4}", name):
             name = formats[int(name)] if int(name) < len(formats) else ""
         if not name and frame_id & EXTENDED and defaults["ProtocolType"].upper() == "J1939":
             name = "J1939PG"

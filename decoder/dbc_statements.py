@@ -25,7 +25,7 @@ _ANY_KEYWORD = "|".join(KEYWORDS)
 _START = re.compile(rf"\s*({_ANY_KEYWORD})(?=[\s:\";]|$)")
 # Beyond doubt a statement, though a string seems to be open: somebody forgot a quote.
 _SURE_START = re.compile(
-    r'\s*(BO_\s+\d+\s+\w+\s*:|SG_\s+\S+.*:\s*\d+\|\d+@|CM_\s+[SB][GO]_\s+\d+|VAL_\s+\d+\s+\w+\s+-?\d+\s+")'
+    r'\s*(BO_\s+\d+\s+\w+\s*:|SG_\s+\S[^:]*:\s*\d+\|\d+@|CM_\s+[SB][GO]_\s+\d+|VAL_\s+\d+\s+\w+\s+-?\d+\s+")'
 )
 _END = re.compile(rf"{STRING}|;(?=\s*(?:{_ANY_KEYWORD})\s)")
 

@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import TYPE_CHECKING, TypeAlias
 
 from decoder import dbc_references as references
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 
 STANDARD_ID_MAX = 0x7FF
 EXTENDED_ID_MAX = 0x1FFFFFFF
+J1939_BYTES = 1785  # the longest message of J1939, in several frames; every other is one frame
+SIGNALS_MAX = 2048  # of one message; cantools takes time by their square
+MUX_DIGITS_MAX = 18  # of a multiplexor's value, which fits into an int64
 _NUMBER = references.NUMBER
-_MESSAGE = re.compile(r"BO_\s+(\d+)\s+([^\s:]+)\s*:\s*(\d+)")
+_MESSAGE = re.compile(r"BO_\s+(\d{1,10})\s+([^\s:]+)\s*:\s*(\d{1,20})(?!\d)")
 _SIGNAL = re.compile(
-    r"SG_\s+([^\s:]+)(?:\s+(M|m\d*M?))?\s*:\s*(\d+)\s*\|\s*(\d+)\s*@\s*([01])\s*([-+])\s*"
+    r"SG_\s+([^\s:]+)(?:\s+(M|m\d*M?))?\s*:\s*(\d{1,9})\s*\|\s*(\d{1,9})\s*@\s*([01])\s*([-+])\s*"
     rf"\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)(?:\s*\[\s*{_NUMBER}\s*\|\s*{_NUMBER}\s*\])?(?:\s*{STRING})?"
 )
 _Readers: TypeAlias = "Mapping[str, Callable[[Statement, Draft], list[str]]]"
@@ -105,8 +109,15 @@ def _read_message(statement: Statement, draft: Draft) -> DraftMessage | None:
         return None
     if word(name) != name:
         draft.warn(statement.line, f"message {name} is no name; called {word(name)}")
+    length = int(match[3])
+    if length > (J1939_BYTES if frame_id & EXTENDED else FD_BYTES):
+        draft.warn(
+            statement.line,
+            f"message {name}: {length} bytes are more than any message has; taken as {FD_BYTES}",
+        )
     draft.left_out.discard(number)
-    draft.messages[frame_id] = DraftMessage(frame_id, word(name), int(match[3]))
+    # Of a message that takes several frames only what the first one carries is of use.
+    draft.messages[frame_id] = DraftMessage(frame_id, word(name), min(length, FD_BYTES))
     return draft.messages[frame_id]
 
 
@@ -117,11 +128,24 @@ def _read_signal(statement: Statement, message: DraftMessage, draft: Draft) -> N
         return
     label, start, length = f"signal {message.name}.{match[1]}", int(match[3]), int(match[4])
     end = (start // 8 * 8 + 7 - start % 8 if match[5] == "0" else start) + length
-    if length == 0 or end > FD_BYTES * 8:
-        why = "has no bits" if length == 0 else f"lies beyond the {FD_BYTES} bytes of a frame"
-        draft.warn(statement.line, f"{label} left out: it {why}")
-        return
     given = [match[index] or "0" for index in (7, 8, 9, 10)]
+    why = ""
+    if length == 0:
+        why = "it has no bits"
+    elif end > FD_BYTES * 8:
+        why = f"it lies beyond the {FD_BYTES} bytes of a frame"
+    elif len((match[2] or "").strip("mM")) > MUX_DIGITS_MAX:
+        why = "no multiplexor has its value"
+    elif not (isfinite(float(given[0])) and isfinite(float(given[1]))):
+        why = "its factor or offset is larger than any number"
+    elif len(message.signals) >= SIGNALS_MAX:
+        why = f"its message has {SIGNALS_MAX} signals already"
+    if why:
+        draft.warn(statement.line, f"{label} left out: {why}")
+        return
+    if not (isfinite(float(given[2])) and isfinite(float(given[3]))):
+        draft.warn(statement.line, f"{label}: its range is larger than any number; taken as none")
+        given[2:] = "0", "0"
     # cantools wants a digit before the point.
     factor, offset, low, high = (re.sub(r"^([-+]?)\.", r"\g<1>0.", number) for number in given)
     if [factor, offset, low, high] != given:

@@ -20,6 +20,7 @@ from decoder.tables import (
     ARITHMETIC,
     AS_IT_IS,
     BIG_ENDIAN,
+    CASE_MAX,
     CODES_END,
     CODES_FIRST,
     COLUMN,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from decoder.frames import Frames
-
-CASE_MAX = 1 << 62  # beyond every value that a multiplexor's case can have
 
 _U32 = np.uint64(32)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)

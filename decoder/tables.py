@@ -41,6 +41,7 @@ FLOOR, CODES_FIRST, CODES_END, LIMIT_COLUMNS = range(4)
 BUSES_MAX = 256
 PGN_KEY = 1 << 30  # bit 30 is free in IDs: it marks a PGN
 EXACT_FLOAT = 1 << 53
+CASE_MAX = 1 << 62  # a multiplexor's value is less; a page beyond is never sent
 INT64_MAX = (1 << 63) - 1
 
 
@@ -254,6 +255,7 @@ class _Compiler:
             for child in children[signal.name]:
                 for value in child.multiplexer_ids or ():
                     by_value.setdefault(int(value), []).append(child)
+            by_value = {value: below for value, below in by_value.items() if abs(value) < CASE_MAX}
             if not by_value:
                 continue  # switches nothing, so any value will do
             below = {

@@ -139,6 +139,6 @@ def _by_cantools(other: _Other, data: bytes) -> dict[str, float]:
     """Values by signal name; none if the frame cannot be decoded."""
     try:
         decoded = other.message.decode_simple(data, decode_choices=False, allow_truncated=True)
+        return {name: float(value) for name, value in decoded.items() if name in other.signals}  # type: ignore[arg-type]
     except (cantools_errors.Error, ValueError, OverflowError):
         return {}
-    return {name: float(value) for name, value in decoded.items() if name in other.signals}  # type: ignore[arg-type]

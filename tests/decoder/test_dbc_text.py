@@ -57,6 +57,12 @@ def test_what_follows_the_grammar_is_not_commented_on():
         ([MESSAGE, SIGNAL, "BO_ 4294967295 Odd: 8 X"], "message Odd left out: 4294967295 is no 11-bit or 29-bit ID"),
         ([MESSAGE, SIGNAL, "BO_ 256 Again: 8 X"], "message Again left out: its ID 0x100 belongs to Engine already"),
         ([MESSAGE, SIGNAL, 'VAL_ 256 Speed 1 "x" what 2 "y" ;'], "value table of Speed, not read: what"),
+        ([MESSAGE, SIGNAL, 'VAL_ 256 Speed 1 "x" 1e400 "y" ;'], 'value table of Speed, not read: 1e400 "y"'),
+        ([MESSAGE, SIGNAL, ' SG_ Inf : 0|8@1+ (1e400,0) [0|0] "" X'], "signal Engine.Inf left out: its factor or offset"),
+        ([MESSAGE, SIGNAL, ' SG_ Inf : 0|8@1+ (1,-1e400) [0|0] "" X'], "signal Engine.Inf left out: its factor or offset"),
+        ([MESSAGE, SIGNAL, ' SG_ Far m99999999999999999999 : 0|8@1+ (1,0) [0|0] "" X'], "no multiplexor has its value"),
+        ([MESSAGE, SIGNAL, f"BO_ {'9' * 5000} Odd: 8 X"], "not a message, left out"),
+        ([MESSAGE, SIGNAL, f' SG_ Far : 0|{"9" * 5000}@1+ (1,0) [0|0] "" X'], "not a signal, left out of Engine"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_left_out_and_named(lines, warning):
@@ -64,6 +70,50 @@ def test_what_cannot_be_used_is_left_out_and_named(lines, warning):
     assert [signal.name for signal in messages["Engine"].signals] == ["Speed"]
     assert len(warnings) == 1
     assert warning in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "length", "said"),
+    [
+        (256, 2147483648, True),
+        (256, 65, True),
+        (256, 64, False),
+        (0x80000100, 1785, False),
+        (0x80000100, 1786, True),
+    ],
+)
+def test_a_message_is_no_longer_than_a_frame(number, length, said):
+    messages, warnings = repaired(f"BO_ {number} Huge: {length} X", SIGNAL, f'VAL_ {number} Speed 1 "x" ;')
+    assert messages["Huge"].length == 64
+    assert messages["Huge"].signals[0].choices
+    warning = f"line 1: message Huge: {length} bytes are more than any message has; taken as 64"
+    assert warnings == ([warning] if said else [])
+
+
+def test_ranges_and_cycles_beyond_every_number_are_taken_as_none():
+    messages, warnings = repaired(
+        MESSAGE, SIGNAL.replace("250", "1e400"), 'BA_ "GenMsgCycleTime" BO_ 256 1e400;', 'BA_ "VFrameFormat" BO_ 256 "²";'
+    )  # fmt: skip
+    assert (messages["Engine"].signals[0].minimum, messages["Engine"].signals[0].maximum) == (None, None)
+    assert messages["Engine"].cycle_time == 3_600_000
+    assert len(warnings) == 1
+
+
+def test_raw_values_of_64_bits_are_kept_to_the_last_digit():
+    messages, _ = repaired(MESSAGE, SIGNAL, 'VAL_ 256 Speed 9223372036854775807 "SNA" ;')
+    assert list(messages["Engine"].signals[0].choices) == [9223372036854775807]
+
+
+def test_a_message_has_no_end_of_signals(monkeypatch):
+    monkeypatch.setattr("decoder.dbc_text.SIGNALS_MAX", 2)
+    messages, warnings = repaired(MESSAGE, SIGNAL, SIGNAL, SIGNAL)
+    assert len(messages["Engine"].signals) == 2
+    assert warnings[-1] == "line 4: signal Engine.Speed left out: its message has 2 signals already"
+
+
+def test_a_number_of_a_hundred_thousand_digits_is_read_in_no_time():
+    _, warnings = repaired(MESSAGE, SIGNAL, f'VAL_ 256 Speed {"9" * 100_000} 1 "x" ;')
+    assert len(warnings) == 1
 
 
 def test_a_29_bit_id_without_its_flag_is_taken_as_one():
