@@ -10,13 +10,14 @@ PYTHON ?=
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint bench protos prior lock vectors aarch64
+.PHONY: help setup demo test check lint bench soak protos prior lock vectors aarch64
 
 help:
 	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
 	@echo "make test    the tests"
 	@echo "make check   lint, types, arrows, tests: what CI runs"
 	@echo "make bench   the figures of README and docs/performance.md"
+	@echo "make soak    whether memory or descriptors grow, four minutes (a week: ARGS=\"--minutes 60\")"
 	@echo "make setup   only .venv with everything; the others do it themselves"
 	@echo "make vectors write tests/vectors again          make aarch64  the codec's bits on aarch64, under qemu"
 	@echo "make protos  generate protos/*_pb2* again        make lock   resolve requirements/*.lock again"
@@ -54,6 +55,9 @@ check: lint test
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 # From the root, so that the generated code says `from protos import ...`.
 protos: $(READY)

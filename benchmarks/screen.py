@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from benchmarks.backlog import Backlog
     from benchmarks.codec import Measured, Row
     from benchmarks.decoder import Decoded
     from benchmarks.kernels import KernelRow
@@ -173,6 +174,33 @@ def print_outbox(rows: Sequence[OutboxRow], start: StartRow, note: str | None) -
     console.print("whole device: what its file system and everybody else wrote meanwhile, too", style="dim")
     if note:
         console.print(note, style="dim", highlight=False)
+
+
+def print_backlog(found: Backlog) -> None:
+    megabytes = 1e6
+    rows = [
+        (
+            "stored without a network",
+            f"{found.hours:g} h, {found.records:,} records of {found.signals} signals",
+        ),
+        (
+            "outbox",
+            f"{found.outbox_bytes / megabytes:,.1f} of {found.quota_bytes / megabytes:,.0f} MB, {found.blocks:,} blocks",
+        ),
+        ("drained in", f"{found.drain_s:,.1f} s, {found.times_real_time:,.0f} times real time"),
+        ("taken meanwhile", f"{found.live_records:,} records"),
+        ("gaps", f"{found.gaps}"),
+        (
+            "agent",
+            f"at most {found.agent_rss_bytes_max / megabytes:,.0f} MB, {found.agent_rss_bytes_growth / megabytes:+,.1f} MB while draining; {found.agent_cpu_s:,.1f} s of a core",
+        ),
+        (
+            "collector",
+            f"at most {found.collector_rss_bytes_max / megabytes:,.0f} MB, {found.collector_rss_bytes_growth / megabytes:+,.1f} MB while draining; {found.collector_cpu_s:,.1f} s of a core, {found.batches_per_collector_cpu_s:,.0f} batches per second of it",
+        ),
+    ]
+    for name, text in rows:
+        print(f"{name:<27}{text}")
 
 
 def _short(number: float) -> str:

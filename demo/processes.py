@@ -51,6 +51,11 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """Exit status; None while it runs or before it ran."""
         return None if self._process is None else self._process.poll()
