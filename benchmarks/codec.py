@@ -171,7 +171,7 @@ def _schemes(drive: SampledDrive, other: SampledDrive | None) -> list[Scheme]:
 
 def _prior(drive: SampledDrive) -> Prior:
     blocks = [round(seconds * RATE_HZ) for seconds in TRAINED_AT_S]
-    return train([(drive.schema, run) for run in drive.runs], blocks=blocks, pooled=False)
+    return train([(drive.schema, run) for run in drive.runs], blocks=blocks)
 
 
 def _row(drive: SampledDrive, expected: Values, scheme: Scheme, block_s: float) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.sampled import our_drives
-from codec.training import train
+from codec.training import train_built_in
 
 OUTPUT = Path(__file__).resolve().parent.parent / "codec" / "built_in.prior"
 SHARES = (1.0, 0.1, 0.0)
@@ -23,9 +23,9 @@ def main() -> None:
         for share in SHARES
         for run in drive.runs
     ]
-    prior = train(drives, blocks=BLOCKS, pooled=True)
-    OUTPUT.write_bytes(prior.to_bytes())
-    print(f"{OUTPUT.name}: {len(prior.to_bytes())} bytes, {prior.hash.hex()}, from {len(drives)} drives")
+    prior = train_built_in(drives, blocks=BLOCKS)
+    OUTPUT.write_bytes(prior.content)
+    print(f"{OUTPUT.name}: {len(prior.content)} bytes, {prior.hash.hex()}, from {len(drives)} drives")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ from codec.residuals import LAST, MODEL
 from codec.schema import SCALED_BITS_MAX, Kind, Schema, physical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 BLOCK_RECORDS_MAX = 4096  # 80 s at 50 Hz
 BLOCK_VALUES_MAX = (
@@ -177,6 +177,11 @@ class StreamEncoder:
     @property
     def group_digest(self) -> int:
         return self._coding.digest
+
+    @property
+    def prior(self) -> Prior:
+        """What the last keyframe started from; for training."""
+        return self._coding.prior
 
     @property
     def contexts(self) -> np.ndarray:
@@ -309,14 +314,19 @@ class StreamEncoder:
         return changes
 
 
+def _none(_name: bytes) -> None:
+    """No prior but the built-in one."""
+
+
 class StreamDecoder:
     """Decodes one stream, from any of its keyframes on."""
 
     def __init__(
-        self, schema: Schema, facts: StreamFacts, *, priors: Mapping[bytes, Prior] | None = None
+        self, schema: Schema, facts: StreamFacts, *, find_prior: Callable[[bytes], Prior | None] = _none
     ) -> None:
+        """`find_prior` finds the prior of a name, None where it is not here; it may raise DamagedBlock."""
         self._coding = _Coding(schema, facts, model_parameters(schema))
-        self._priors = priors or {}
+        self._find_prior = find_prior
         self._next_seq: int | None = None
 
     @property
@@ -326,6 +336,19 @@ class StreamDecoder:
     @property
     def end_tick(self) -> int:
         return self._coding.end_tick
+
+    @property
+    def prior(self) -> Prior:
+        """What the last keyframe started from; for training, as the next two."""
+        return self._coding.prior
+
+    @property
+    def contexts(self) -> np.ndarray:
+        return contexts_of(self._coding.memory, self._coding.prior.cells, len(self._coding.schema.signals))
+
+    @property
+    def column_states(self) -> np.ndarray:
+        return column_states(self._coding.memory, len(self._coding.schema.signals))
 
     def decode(self, seq: int, content: bytes) -> DecodedBlock:
         """The records of block `seq`: the one after the last decoded, or a keyframe.
@@ -351,8 +374,10 @@ class StreamDecoder:
             prior = coding.prior
             first_tick = coding.end_tick + header.start
         else:
-            named = built_in() if keyframe.prior_hash == b"" else self._priors.get(keyframe.prior_hash)
-            if named is None or named.contexts.shape[0] not in (1, signals):
+            named = built_in() if keyframe.prior_hash == b"" else self._find_prior(keyframe.prior_hash)
+            if named is not None and named.contexts.shape[0] not in (1, signals):
+                raise DamagedBlock(f"block {seq} starts from a prior of another schema")
+            if named is None:
                 raise UnknownBlock(
                     f"block {seq} starts from a prior that is not here", ("prior", keyframe.prior_hash)
                 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codec.errors import CodecError, DamagedBlock, UnknownBlock
+from codec.errors import CodecError, DamagedBlock
 from codec.guards import GuardSet
 from codec.priors import Prior
 from codec.stream import DecodedBlock, StreamDecoder
@@ -40,11 +40,16 @@ class ActiveStream:
             None
         )  # codes of the rules whose verdicts are exact under these guards
         self.next_seq = 0  # after the last block that was decoded
-        self._priors: dict[bytes, Prior] = {}
+        self._ledger: Ledger | None = None  # of the call under way
         self._decoder = self.fresh_decoder()
 
     def fresh_decoder(self) -> StreamDecoder:
-        return StreamDecoder(self.schema, self.description.facts, priors=self._priors)
+        return StreamDecoder(self.schema, self.description.facts, find_prior=self._prior)
+
+    def _prior(self, name: bytes) -> Prior | None:
+        assert self._ledger is not None
+        content = self._ledger.blob(pb.BLOB_KIND_PRIOR, name)
+        return None if content is None else Prior.from_bytes(content, len(self.schema.signals))
 
     def rebuild(self, progress: Progress, ledger: Ledger, outbox: int) -> None:
         """Decode the stored blocks of the last keyframe group. Where one is bad, the rest waits for a repair."""
@@ -69,18 +74,8 @@ class ActiveStream:
 
         `end_tick`: the tick after the last record so far; a block that begins before it is damaged.
         """
-        one = decoder or self._decoder
-        try:
-            decoded = one.decode(seq, content)
-        except UnknownBlock as error:
-            kind, name = error.missing
-            stored = (
-                ledger.blob(pb.BLOB_KIND_PRIOR, name) if kind == "prior" and isinstance(name, bytes) else None
-            )
-            if stored is None or not isinstance(name, bytes):
-                raise
-            self._priors[name] = Prior.from_bytes(stored)
-            decoded = one.decode(seq, content)
+        self._ledger = ledger
+        decoded = (decoder or self._decoder).decode(seq, content)
         if not -TICK_MAX <= decoded.records.first_tick <= TICK_MAX:
             raise DamagedBlock(f"block {seq} begins at the impossible tick {decoded.records.first_tick}")
         if end_tick is not None and decoded.records.first_tick < end_tick:

@@ -9,7 +9,7 @@ import zstandard
 from codec.errors import CodecError
 from codec.guards import GuardSet
 from codec.identity import check_vehicle
-from codec.priors import Prior
+from codec.priors import PRIOR_BYTES_MAX, prior_hash
 from codec.schema import HASH_BYTES, SCHEMA_BYTES_MAX, Schema
 from codec.stream import Clock, StreamFacts
 from collector.active import TICK_MAX
@@ -125,8 +125,9 @@ def beat(key: OutboxKey, message: pb.Heartbeat) -> Beat:
 
 def blob(key: OutboxKey, message: pb.Blob) -> BlobItem:
     """A blob whose content is what its hash says, unpacked."""
-    if len(message.content) > BLOB_BYTES_MAX:
-        raise Malformed(f"a blob of {len(message.content)} bytes; at most {BLOB_BYTES_MAX}")
+    size_max = PRIOR_BYTES_MAX if message.kind == pb.BLOB_KIND_PRIOR else BLOB_BYTES_MAX
+    if len(message.content) > size_max:
+        raise Malformed(f"a blob of {len(message.content)} bytes; at most {size_max}")
     try:
         match message.kind:
             case pb.BLOB_KIND_SCHEMA:
@@ -136,7 +137,7 @@ def blob(key: OutboxKey, message: pb.Blob) -> BlobItem:
                 guards = GuardSet.from_bytes(message.content)
                 found, content = guards.hash, guards.to_bytes()
             case pb.BLOB_KIND_PRIOR:
-                found, content = Prior.from_bytes(message.content).hash, message.content
+                found, content = prior_hash(message.content), message.content
             case _:
                 raise Malformed(f"a blob of the unknown kind {message.kind}")
     except CodecError as error:

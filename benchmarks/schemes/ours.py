@@ -37,7 +37,7 @@ def deadreckon(origin_tick: int, prior: Prior | None = None) -> Scheme:
         return contents
 
     def decode(schema: Schema, contents: Sequence[bytes]) -> Values:
-        decoder = StreamDecoder(schema, facts, priors=priors)
+        decoder = StreamDecoder(schema, facts, find_prior=priors.get)
         return values_of(
             schema, [decoder.decode(seq, content).records for seq, content in enumerate(contents)]
         )

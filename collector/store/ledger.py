@@ -6,6 +6,7 @@ to it, and then nothing of the transaction stands.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from codec.schema import Schema
+from codec.schema import HASH_BYTES, Schema
 from codec.stream import Clock, StreamFacts
 from collector.changes import Changes, SavedOutbox
 from collector.items import Description, OutboxKey, Position
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Column, ColumnElement, Connection
+    from sqlalchemy import Column, ColumnElement, Connection, Select
 
 
 class StoreLedger:
@@ -175,9 +176,8 @@ class Transaction:
 
     def blob(self, kind: int, content_hash: bytes) -> bytes | None:
         self._write("blobs")
-        wanted = select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash)
-        content = self._connection.execute(wanted).scalar_one_or_none()
-        return None if content is None else bytes(content)
+        content = self._connection.execute(wanted_blob(kind, content_hash)).scalar_one_or_none()
+        return None if content is None else sound_blob(content, content_hash)
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         self._write("batches", "batches_replaced")
@@ -247,6 +247,15 @@ def _description(row: Any, key: OutboxKey) -> Description:
     )
 
 
+def wanted_blob(kind: int, content_hash: bytes) -> Select[Any]:
+    return select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash)
+
+
+def sound_blob(content: bytes, content_hash: bytes) -> bytes | None:
+    """The content as it was stored; None where it is damaged, which counts as not here: whoever has it is asked again."""
+    return bytes(content) if hashlib.sha256(content).digest()[:HASH_BYTES] == content_hash else None
+
+
 def facts_of(row: Any) -> StreamFacts:
     """What decodes the blocks of a row of `streams`."""
     return StreamFacts(
@@ -267,7 +276,7 @@ _ADD_STREAM = insert_new(streams)
 _ADD_BATCH = insert(batches)
 _PUT_GAP = upsert(gaps, ["outbox", "stream_no", "first_seq"], ["last_seq", "records", "end_tick", "reason"])
 _ADD_QUARANTINED = insert_new(quarantine)
-_ADD_BLOB = insert_new(blobs)
+_PUT_BLOB = upsert(blobs, ["kind", "hash"], ["content"])  # what is here may be damaged
 _PUT_FAULT = upsert(
     faults,
     ["outbox", "stream_no", "first_tick", "code"],
@@ -372,7 +381,7 @@ _STATEMENTS: dict[str, Any] = {
     "batches_doubtful": _DOUBT,
     "gaps": _PUT_GAP,
     "quarantine": _ADD_QUARANTINED,
-    "blobs": _ADD_BLOB,
+    "blobs": _PUT_BLOB,
     "faults": _PUT_FAULT,
     "faults_ended": _END_FAULT,
     "faults_approximate": _APPROXIMATE,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ from codec.priors import Prior
 from codec.schema import NS, Schema
 from codec.stream import StreamDecoder, StreamFacts
 from collector.store.engine import explained, open_engine
-from collector.store.ledger import facts_of
-from collector.store.tables import batches, blobs, faults, gaps, outboxes, streams, telemetry_logs, vehicles
+from collector.store.ledger import facts_of, sound_blob, wanted_blob
+from collector.store.tables import batches, faults, gaps, outboxes, streams, telemetry_logs, vehicles
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -225,14 +226,18 @@ class Store:
     def schema(self, schema_hash: bytes) -> Schema:
         """A schema that some stored stream has."""
         if schema_hash not in self._schemas:
-            self._schemas[schema_hash] = Schema.from_bytes(self._blob(pb.BLOB_KIND_SCHEMA, schema_hash))
+            self._schemas[schema_hash] = Schema.from_bytes(
+                self._fetch(wanted_blob(pb.BLOB_KIND_SCHEMA, schema_hash))[0].content
+            )
         return self._schemas[schema_hash]
 
     def _decoded(
         self, stream: Any, schema: Schema, low: int | None, high: int | None
     ) -> Iterator[tuple[Any, Records]]:
         """(row, records) of the stream's sound blocks from the keyframe at or before tick `low` on."""
-        decoder = StreamDecoder(schema, facts_of(stream), priors=self._priors())
+        decoder = StreamDecoder(
+            schema, facts_of(stream), find_prior=partial(self._prior, len(schema.signals))
+        )
         of_stream = and_(batches.c.outbox == stream.outbox, batches.c.stream_no == stream.stream_no)
         seq = 0
         if low is not None:
@@ -258,16 +263,10 @@ class Store:
                 return
             seq = rows[-1].seq + 1
 
-    def _priors(self) -> dict[bytes, Prior]:
-        found = self._fetch(select(blobs).where(blobs.c.kind == pb.BLOB_KIND_PRIOR))
-        return {bytes(row.hash): Prior.from_bytes(row.content) for row in found}
-
-    def _blob(self, kind: int, content_hash: bytes) -> bytes:
-        return bytes(
-            self._fetch(select(blobs.c.content).where(blobs.c.kind == kind, blobs.c.hash == content_hash))[
-                0
-            ].content
-        )
+    def _prior(self, signals: int, name: bytes) -> Prior | None:
+        found = self._fetch(wanted_blob(pb.BLOB_KIND_PRIOR, name))
+        content = sound_blob(found[0].content, name) if found else None
+        return None if content is None else Prior.from_bytes(content, signals)
 
     def _fetch(self, statement: Select[Any]) -> list[Any]:
         with explained(self.path), self._engine.begin() as connection:

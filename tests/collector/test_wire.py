@@ -53,8 +53,15 @@ def test_ticks_become_absolute_at_the_door():
         (lambda: wire.gap(KEY, pb.Gap(first_seq=3, last_seq=2), FACTS), "a gap from 3 to 2"),
         (lambda: wire.beat(KEY, pb.Heartbeat(record=bytes(1 << 17))), "a heartbeat with a record of"),
         (lambda: wire.blob(KEY, pb.Blob(kind=9)), "unknown kind 9"),
-        (lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_GUARDS, content=b"{")), "not a guard set"),
-        (lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_PRIOR, content=b"x")), "not what it says"),
+        (
+            lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_GUARDS, content=b"{")),
+            "not what it says: not a guard set",
+        ),
+        (
+            lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_PRIOR, content=b"x")),
+            "named  whose content is 2d71",
+        ),
+        (lambda: wire.blob(KEY, pb.Blob(kind=pb.BLOB_KIND_PRIOR, content=bytes(1 << 19))), "at most 262144"),
         (
             lambda: wire.blob(
                 KEY, pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=b"x" * 16, content=RULES.guards().to_bytes())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import NamedTuple
 
 from tests.plain_decoder import models
@@ -27,17 +26,33 @@ class Prior(NamedTuple):
     weights: list[list[int]]
 
     @classmethod
-    def parse(cls, body: bytes) -> Prior:
+    def parse(cls, name: bytes, body: bytes, known: dict[bytes, Prior]) -> Prior:
         """Section 11, of the uncompressed bytes."""
-        magic, rows, contexts = struct.unpack_from("<4sII", body)
+        magic, base, rows, contexts, n, w = struct.unpack_from("<4s16sIIII", body)
         assert (magic, contexts) == (b"DRP1", CONTEXTS)
-        numbers = struct.unpack_from(f"<{rows * contexts * 3}H", body, 12)
-        triples = [list(numbers[k : k + 3]) for k in range(0, len(numbers), 3)]
-        weights = struct.unpack(f"<{rows * 16}q", body[12 + 6 * rows * contexts :])
+        if base == bytes(16):
+            triples, weights = [[32768, 32768, 0]] * (rows * contexts), [0] * (rows * 16)
+        else:
+            triples, weights = known[base].contexts[0] * rows, known[base].weights[0] * rows
+        at = 36
+        arrays = []
+        for count, size in ((n, 4), (n, 2), (n, 1), (w, 4), (w, 4)):
+            planes = body[at : at + count * size]
+            arrays.append([int.from_bytes(planes[k::count], "little") for k in range(count)])
+            at += count * size
+        assert at == len(body)
+        place = -1
+        for gap, estimate, uses in zip(*arrays[:3], strict=True):
+            place += gap + 1
+            triples[place] = [estimate, estimate, uses]
+        place = -1
+        for gap, weight in zip(*arrays[3:], strict=True):
+            place += gap + 1
+            weights[place] = weight - (weight >> 31 << 32)
         return cls(
-            sha256(body).digest()[:16],
+            name,
             [triples[k : k + contexts] for k in range(0, len(triples), contexts)],
-            [list(weights[k : k + 16]) for k in range(0, len(weights), 16)],
+            [weights[k : k + 16] for k in range(0, len(weights), 16)],
         )
 
 

@@ -54,7 +54,7 @@ class Pair:
 
     def __init__(self, schema: Schema, facts: StreamFacts = FACTS, *priors: Prior) -> None:
         self.plain = plain_decoder(schema, facts, *priors)
-        self.codec = StreamDecoder(schema, facts, priors={prior.hash: prior for prior in priors})
+        self.codec = StreamDecoder(schema, facts, find_prior={prior.hash: prior for prior in priors}.get)
 
     def decode(self, seq: int, content: bytes) -> Records:
         wanted = self.codec.decode(seq, content)
@@ -156,7 +156,7 @@ def test_a_prior_of_ones_own_with_a_row_for_each_signal():
     t = np.arange(600)
     schema = Schema(50, (Signal("a", threshold=3), Signal("b")))
     records = Records(1000, np.stack([t * 7 // 3, (t * t) % 97], axis=1), np.zeros((600, 2), np.uint8))
-    prior = train([(schema, records)], pooled=False)
+    prior = train([(schema, records)])
     encoder, pair = StreamEncoder(schema, FACTS, prior=prior), Pair(schema, FACTS, prior)
     for at in (0, 300):
         block = encoder.encode(records.slice(at, at + 300))

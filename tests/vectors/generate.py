@@ -148,8 +148,8 @@ def keyframes() -> Vector:
     columns = [walk(rng, 200, 20), walk(rng, 200, 2)]
     schema = Schema(100, (Signal("a", factor=0.05, threshold=1.0), Signal("b", factor=0.01, threshold=0.02)))
     records = Records(0, np.stack(columns, axis=1), np.zeros((200, 2), np.uint8))
-    prior = train([(schema, records)], blocks=(50,), group=100, pooled=False)
-    (HERE / "keyframes.prior").write_bytes(prior.to_bytes())
+    prior = train([(schema, records)], blocks=(50,), group=100)
+    (HERE / "keyframes.prior").write_bytes(prior.content)
     inputs = cut(columns, 50, 50, 50, 50)
     later = Clock(FACTS.clock.offset_ns + 1_234_567_000, synchronised=False)
     inputs[1] = replace(inputs[1], keyframe=True, clock=later)

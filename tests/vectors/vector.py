@@ -61,7 +61,7 @@ class Vector:
         return (
             built_in()
             if self.prior_file == "built_in"
-            else Prior.from_bytes((HERE / self.prior_file).read_bytes())
+            else Prior.from_bytes((HERE / self.prior_file).read_bytes(), len(self.schema.signals))
         )
 
 
@@ -69,7 +69,7 @@ def run(vector: Vector) -> tuple[dict[str, Any], ...]:
     """Encodes the inputs and decodes what comes of them, with new coders: the outputs as a file holds them."""
     prior = vector.prior
     encoder = StreamEncoder(vector.schema, vector.facts, prior=prior, models=vector.models)
-    decoder = StreamDecoder(vector.schema, vector.facts, priors={prior.hash: prior})
+    decoder = StreamDecoder(vector.schema, vector.facts, find_prior={prior.hash: prior}.get)
     outputs = []
     for given in vector.inputs:
         if given.guards is not None:

@@ -16,7 +16,7 @@ from tests.benchmarks.drives import TICK, runs, schema
 @pytest.mark.parametrize("trained", [False, True])
 def test_every_value_is_within_its_bound(share, trained):
     other = [(schema(share), run) for run in runs(seed=2)]
-    scheme = deadreckon(TICK, train(other, pooled=False) if trained else None)
+    scheme = deadreckon(TICK, train(other) if trained else None)
     blocks = cut(runs(), 500)
     found = scheme.decode(schema(share), scheme.encode(schema(share), blocks))
     assert judge(schema(share), values_of(schema(share), blocks), found).records_out == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from hashlib import sha256
 
 import pytest
 
@@ -11,6 +12,11 @@ from collector.store import StoreUnavailable, open_store
 from collector.store.ledger import StoreLedger
 
 KEY = OutboxKey("asset:one", b"o" * 16)
+NAME = sha256(b"c").digest()[:16]
+
+
+def keep_blob(transaction, content):
+    transaction.changes.blobs[1, NAME] = {"kind": 1, "hash": NAME, "content": content}
 
 
 @pytest.fixture
@@ -50,9 +56,17 @@ def test_a_transaction_that_does_not_end_well_changes_nothing(ledger):
 
 def test_reads_see_what_was_collected_before_them(ledger):
     with ledger.transaction() as transaction:
-        transaction.changes.blobs[1, b"h"] = {"kind": 1, "hash": b"h", "content": b"c"}
-        assert transaction.blob(1, b"h") == b"c"
-        assert transaction.blob(2, b"h") is None
+        keep_blob(transaction, b"c")
+        assert transaction.blob(1, NAME) == b"c"
+        assert transaction.blob(2, NAME) is None
+
+
+def test_a_damaged_blob_counts_as_missing_and_is_written_over(ledger):
+    with ledger.transaction() as transaction:
+        keep_blob(transaction, b"damaged")
+        assert transaction.blob(1, NAME) is None
+        keep_blob(transaction, b"c")
+        assert transaction.blob(1, NAME) == b"c"
 
 
 def test_two_writers_of_one_outbox_see_each_other(bench, connected):
