@@ -21,6 +21,7 @@ from edge_agent.capture import FileReplaced, Settings, Trouble, Written
 from edge_agent.capture_thread import Begun, CaptureThread, Ended, ParkedChanged, Told
 from edge_agent.errors import AgentError
 from edge_agent.health import HealthProbe
+from edge_agent.network import NetworkNews
 from edge_agent.notify import Notifier
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import BlockTicks
@@ -93,11 +94,13 @@ class Agent:
         self._capture.start()
         for reader in self._readers:
             reader.start()
-        linking = asyncio.create_task(self._uplink.run())
+        linking = asyncio.create_task(self._keep_linked())
+        news = NetworkNews(loop, self._uplink.network_changed)
         reporting = asyncio.create_task(self._report())
         try:
             await self._until_over(linking)
         finally:
+            news.close()
             reporting.cancel()
             linking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -111,6 +114,17 @@ class Agent:
             if reader.state.state == "ended" and reader.state.trouble:
                 raise AgentError(reader.state.trouble)
         return 0
+
+    async def _keep_linked(self) -> None:
+        """The uplink, until it has left. A bug of ours that ends it costs a conversation, not the link."""
+        while True:
+            try:
+                await self._uplink.run()
+            except Exception:
+                log.exception("the uplink failed; starting it again")
+                await asyncio.sleep(self._config.uplink.retry_max_s)
+            else:
+                return
 
     async def _until_over(self, linking: asyncio.Task[None]) -> None:
         """Until everything is stored, and sent as far as there is time for it."""

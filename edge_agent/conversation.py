@@ -132,7 +132,8 @@ class Conversation:
         if not self._items and self._written is None:
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):  # not wait_for, which may swallow a cancellation
+                    await self._wake.wait()
 
     async def _read(self) -> None:
         """Everything the collector says, and how it ends."""
@@ -146,19 +147,15 @@ class Conversation:
             self.put(LinkDownError(f"{type(error).__name__}: {error}"))
 
     async def _send(self, message: pb.Up) -> None:
-        try:
+        # Why a call ended is what reading says, after all that the collector said before; writing only notices.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._call.write(message)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            # Why it ended is what reading says; writing only notices.
-            while not any(isinstance(item, LinkDownError) for item in self._items):
-                self._wake.clear()
-                await self._wake.wait()
-            raise next(item for item in self._items if isinstance(item, LinkDownError)) from error
 
     async def _part(self, reading: asyncio.Task[None]) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-            await self._call.done_writing()
-            await asyncio.wait_for(asyncio.shield(reading), PARTING_S)
+            async with asyncio.timeout(PARTING_S):
+                await self._call.done_writing()
+                await asyncio.shield(reading)
 
     async def _happened(self, event: events.Event) -> None:
         """Let the session decide, and do as it says, until nothing is left to do."""

@@ -89,13 +89,20 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkChanged:
+    """A link, an address or a route came: perhaps instead of the one that this conversation goes over."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """Send what there is, say goodbye, be acknowledged."""
 
     parked: bool = False
 
 
-Event = Opened | Received | Stored | FetchDone | Mended | BlobFound | StreamFound | Ticked | Ending
+Event = (
+    Opened | Received | Stored | FetchDone | Mended | BlobFound | StreamFound | Ticked | NetworkChanged | Ending
+)  # fmt: skip
 
 
 # Actions

@@ -39,6 +39,7 @@ from edge_agent.events import (
     FindStream,
     Mend,
     Mended,
+    NetworkChanged,
     Opened,
     Received,
     Send,
@@ -122,6 +123,9 @@ class Session:
                 return self._check(event)
             case Ticked():
                 return self._ticked(event.now_ns)
+            case NetworkChanged():
+                # A byte that nobody acknowledges is what shows a dead link.
+                return [Beat()] if self.phase is Phase.STREAMING else []
             case Ending():
                 self._ending = event
                 return self._go_on() if self.phase is Phase.STREAMING else []
@@ -240,6 +244,8 @@ class Session:
         self._cursor = wanted
         self._in_flight.clear()
         self._in_flight_bytes = 0
+        if self.phase is Phase.LEAVING:  # after Goodbye nothing can be sent any more
+            return [SetWanted(self._wanted), *self._close("rewound after goodbye")]
         return [SetWanted(self._wanted), *self._go_on()]
 
     def _resend(self, resend: pb.Resend) -> list[Action]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import random
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from codec.schema import NS
 from edge_agent import commands, events
@@ -24,6 +24,7 @@ from edge_agent.conversation import Conversation, Item, LinkDownError, LinkState
 from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
+from edge_agent.retry import Retry
 from edge_agent.session import Session
 from protos import telemetry_pb2_grpc
 
@@ -91,6 +92,7 @@ class Uplink:
         self._conversation: Conversation | None = None
         self._leaving: Leaving | None = None
         self._changed = asyncio.Event()  # something that a wait between conversations has to see
+        self._retry = Retry(waits.retry_min_s, waits.retry_max_s, random.random)
 
     @property
     def current_wanted(self) -> int:
@@ -105,7 +107,7 @@ class Uplink:
         if self._conversation is not None:
             self._conversation.wanted, self._conversation.forked = wanted, False
             self._conversation.put(LinkDownError("the outbox was exchanged"))
-        self._changed.set()
+        self._try_at_once()
 
     def written(self, news: Written) -> None:
         self._written = news
@@ -122,9 +124,19 @@ class Uplink:
         if leaving is self._leaving:
             return
         self._leaving = leaving
-        self._changed.set()
+        self._try_at_once()
         if leaving is not None:
             self.put(events.Ending(parked=leaving is Leaving.PARK))
+
+    def network_changed(self) -> None:
+        """There may be a way now where there was none, and none any more where there was one."""
+        self._retry.network_changed(time.monotonic())
+        self._changed.set()
+        self.put(events.NetworkChanged())
+
+    def _try_at_once(self) -> None:
+        self._retry.at_once()
+        self._changed.set()
 
     # Connecting
 
@@ -137,44 +149,34 @@ class Uplink:
             left = await self._connect()
             if left and self._leaving in (Leaving.STOP, Leaving.DRAIN):
                 return
-            while self._leaving is Leaving.PARK:
+            while left and self._leaving is Leaving.PARK:
                 self.link.state = "parked"
                 await self._pause(NS)
-            await self._pause(self._waits.retry_min_s)
+            while (wait_s := self._retry.due_s - time.monotonic()) > 0:
+                await self._pause(wait_s)
 
     async def _connect(self) -> bool:
-        """One conversation, after as many tries as it takes. Whether it ended with Goodbye."""
-        waits = wait_random_exponential(
-            multiplier=2 * self._waits.retry_min_s, min=self._waits.retry_min_s, max=self._waits.retry_max_s
-        )
-        async for attempt in AsyncRetrying(
-            wait=waits,
-            retry=retry_if_exception_type(LinkDownError),
-            stop=lambda _: self._leaving is Leaving.STOP,
-            retry_error_callback=lambda _: None,
-            sleep=self._pause,
-            before_sleep=self._log_retry,
-        ):
-            with attempt:
-                return await self._converse()
-        return False
-
-    def _log_retry(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if str(error) != self.link.trouble:  # once, not at every try
-            log.warning("collector cannot be reached", address=self._address, trouble=str(error))
-        self.link.trouble = str(error)
+        """One conversation, or a try at one. Whether it ended with Goodbye."""
+        try:
+            await self._converse()
+        except LinkDownError as error:
+            self._retry.failed(time.monotonic())
+            if str(error) != self.link.trouble:  # once, not at every try
+                log.warning("uplink offline", address=self._address, trouble=str(error))
+            self.link.trouble = str(error)
+            return False
+        return True
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but no longer than until something changes."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
-    async def _converse(self) -> bool:
-        """One conversation; False where it broke after a Welcome. Raises LinkDownError where there was none."""
-        if self._identity is None:
-            raise LinkDownError("the outbox is being exchanged")
+    async def _converse(self) -> None:
+        """One conversation, to its Goodbye. Raises LinkDownError."""
+        assert self._identity is not None
         waits = self._waits
         deciding = Session(
             rate_hz=self._rate_hz,
@@ -194,12 +196,8 @@ class Uplink:
                     if self._leaving is not None:
                         conversation.put(events.Ending(parked=self._leaving is Leaving.PARK))
                     await conversation.run(self._identity)
-                    return True
-        except LinkDownError as error:
-            if conversation.welcomed:
-                log.warning("uplink offline", trouble=str(error))
-                return False
-            raise
+            if conversation.forked:
+                raise LinkDownError("the outbox had a twin; it goes on under a name of its own")
         except OutboxBusy as error:
             raise LinkDownError(str(error)) from error
         except OutboxDamaged as error:
@@ -212,6 +210,8 @@ class Uplink:
     def _part(self) -> None:
         if self._conversation is not None:
             self.wanted = self._conversation.wanted
+            if self._conversation.welcomed:
+                self._retry.succeeded()
             if self._conversation.forked:
                 self._identity = None
             if self._conversation.guards_hash is not None and self._identity is not None:

@@ -20,6 +20,7 @@ from edge_agent.errors import OutboxError
 from edge_agent.outbox import lock_outbox
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.status import read_status
+from edge_agent.uplink import Uplink
 from tests.edge_agent.peer import peer
 from tests.edge_agent.samples import everything
 
@@ -101,6 +102,24 @@ async def test_a_log_is_sampled_stored_sent_and_acknowledged(tmp_path):
         sum(len(decoder.decode(batch.seq, batch.block).records) for batch in sent)
         == state["records"]["count"]
     )
+
+
+async def test_an_uplink_that_met_a_bug_is_started_again(tmp_path, monkeypatch):
+    written_log(tmp_path, 20)
+    connect, tries = Uplink._connect, []
+
+    async def broken_at_first(uplink):
+        tries.append(uplink)
+        if len(tries) < 3:
+            raise ZeroDivisionError
+        return await connect(uplink)
+
+    monkeypatch.setattr(Uplink, "_connect", broken_at_first)
+    async with peer() as (collector, port):
+        config, plan = configured(tmp_path, port)
+        assert await asyncio.wait_for(Agent(config, plan).run(), 20) == 0
+    assert collector.kinds()[-1] == "goodbye"
+    assert read_status(config.outbox.path)["outbox"]["batches"] == 0
 
 
 async def test_a_signal_ends_it_in_time_with_everything_stored_and_sent(tmp_path):

@@ -329,6 +329,22 @@ def test_goodbye_comes_after_the_last_batch_and_the_end_after_the_last_ack(side)
     assert side.of(Close) == [Close()]
 
 
+def test_a_rewind_after_goodbye_ends_it_so_that_the_next_conversation_sends_again(side):
+    side.hear(events.Ending(parked=True))
+    side.welcome()
+    side.hear(pb.Down(rewind=pb.Rewind(stream_no=0, seq=1)))
+    assert side.of(Close) == [Close("rewound after goodbye")]
+    assert side.wanted == 0
+
+
+def test_news_of_the_network_puts_a_byte_on_the_link(side):
+    side.hear(events.NetworkChanged())
+    assert not side.of(events.Beat)
+    side.welcome()
+    side.hear(events.NetworkChanged())
+    assert side.of(events.Beat)
+
+
 def test_what_makes_no_sense_is_reported_or_ends_it_but_never_raises(side):
     side.hear(pb.Down(ack=pb.Ack()))
     assert side.of(Close) == [Close("ack before Welcome")]

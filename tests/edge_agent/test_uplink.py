@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -26,11 +27,11 @@ WAITS = Waits(heartbeat_s=60, backlog_heartbeat_s=60, retry_min_s=0.01, retry_ma
 class Agent:
     """An uplink, and a capture that does at once what it is asked."""
 
-    def __init__(self, outbox, port: int) -> None:
+    def __init__(self, outbox, port: int, waits: Waits = WAITS) -> None:
         self.outbox = outbox
         self.asked: list[commands.Command] = []
         self.uplink = Uplink(
-            f"127.0.0.1:{port}", outbox.path, WAITS, rate_hz=RATE_HZ, post=self.post,
+            f"127.0.0.1:{port}", outbox.path, waits, rate_hz=RATE_HZ, post=self.post,
             compose_heartbeat=lambda snapped: pb.Heartbeat(tick=1 if snapped.snapshot is None else 2),
         )  # fmt: skip
         self.begin()
@@ -211,3 +212,28 @@ async def test_stopping_does_not_wait_for_a_collector_that_is_not_there(outbox):
             await until(lambda: agent.uplink.link.trouble != "")
             agent.uplink.leave(Leaving.STOP)
             await asyncio.wait_for(task, 2)
+
+
+async def test_a_vehicle_that_parks_where_there_is_no_link_sleeps_only_once_everything_is_sent(outbox):
+    async with peer() as (collector, port):
+        await collector.stop()
+        agent = Agent(outbox, port)
+        async with agent.running():
+            agent.uplink.leave(Leaving.PARK)
+            await until(lambda: agent.uplink.link.trouble != "")
+            await collector.start(port)
+            await until(lambda: agent.uplink.link.state == "parked")
+        assert outbox.wanted == position_of(0, 5)
+
+
+async def test_a_network_that_comes_back_is_tried_at_once(outbox):
+    async with peer() as (collector, port):
+        await collector.stop()
+        agent = Agent(outbox, port, replace(WAITS, retry_max_s=3600))
+        agent.uplink._retry._chance = lambda: 1.0
+        agent.uplink._retry._failures = 16
+        async with agent.running():
+            await until(lambda: agent.uplink.link.trouble != "")
+            await collector.start(port)
+            agent.uplink.network_changed()
+            await until(lambda: outbox.wanted == position_of(0, 5))
