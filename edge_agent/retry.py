@@ -10,28 +10,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tenacity import RetryCallState, Retrying, wait_random_exponential
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOUBLINGS_MAX = 16  # beyond, every longest wait is reached
+FAILURES_MAX = 32  # beyond, the longest wait is long reached
+
+
+def full_jitter(min_s: float, max_s: float) -> Callable[[int], float]:
+    """Seconds to wait after so many failures: anything from `min_s` to a ceiling that doubles up to `max_s`."""
+    wait = wait_random_exponential(multiplier=2 * min_s, min=min_s, max=max_s)
+    state = RetryCallState(Retrying(), None, (), {})
+
+    def seconds(failures: int) -> float:
+        state.attempt_number = failures
+        return wait(state)
+
+    return seconds
 
 
 class Retry:
-    """`chance` draws from [0, 1). All times are monotonic seconds."""
+    """`wait_s` draws the wait after so many failures in a row. All times are monotonic seconds."""
 
-    def __init__(self, min_s: float, max_s: float, chance: Callable[[], float]) -> None:
+    def __init__(self, min_s: float, wait_s: Callable[[int], float]) -> None:
         self.due_s = 0.0  # not before
         self._min_s = min_s
-        self._max_s = max_s
-        self._chance = chance
+        self._wait_s = wait_s
         self._failures = 0
         self._failed_at_s: float | None = None
 
     def failed(self, now_s: float) -> None:
         """A conversation ended otherwise than it should, or did not come about."""
-        self._failures = min(self._failures + 1, DOUBLINGS_MAX)
-        ceiling_s = min(self._max_s, self._min_s * 2**self._failures)
-        self.due_s = now_s + self._min_s + self._chance() * (ceiling_s - self._min_s)
+        self._failures = min(self._failures + 1, FAILURES_MAX)
+        self.due_s = now_s + self._wait_s(self._failures)
         self._failed_at_s = now_s
 
     def succeeded(self) -> None:

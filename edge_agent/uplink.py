@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import random
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +23,7 @@ from edge_agent.conversation import Conversation, Item, LinkDownError, LinkState
 from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
-from edge_agent.retry import Retry
+from edge_agent.retry import Retry, full_jitter
 from edge_agent.session import Session
 from protos import telemetry_pb2_grpc
 
@@ -92,7 +91,7 @@ class Uplink:
         self._conversation: Conversation | None = None
         self._leaving: Leaving | None = None
         self._changed = asyncio.Event()  # something that a wait between conversations has to see
-        self._retry = Retry(waits.retry_min_s, waits.retry_max_s, random.random)
+        self._retry = Retry(waits.retry_min_s, full_jitter(waits.retry_min_s, waits.retry_max_s))
 
     @property
     def current_wanted(self) -> int:

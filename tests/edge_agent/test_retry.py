@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.retry import Retry
+from edge_agent.retry import Retry, full_jitter
 
 
 def longest() -> Retry:
-    return Retry(0.5, 60, lambda: 1.0)
+    return Retry(0.5, lambda failures: min(60, 0.5 * 2**failures))
 
 
 def test_waits_double_from_the_shortest_to_the_longest():
@@ -23,12 +21,12 @@ def test_waits_double_from_the_shortest_to_the_longest():
     assert set(waits[6:]) == {60}
 
 
-@given(st.integers(1, 40), st.integers(0, 1000))
-def test_they_are_spread_over_all_that_is_allowed(failures, seed):
-    retry = Retry(0.5, 60, random.Random(seed).random)
-    for _ in range(failures):
-        retry.failed(7.0)
-    assert 0.5 <= retry.due_s - 7 <= min(60, 0.5 * 2**failures)
+@given(st.integers(1, 40))
+def test_jitter_takes_all_of_what_is_allowed(failures):
+    draw, ceiling = full_jitter(0.5, 60), min(60, 0.5 * 2**failures)
+    waits = [draw(failures) for _ in range(300)]
+    assert 0.5 <= min(waits) <= 0.5 + (ceiling - 0.5) / 5
+    assert ceiling - (ceiling - 0.5) / 5 <= max(waits) <= ceiling
 
 
 def test_after_a_welcome_the_next_failure_is_the_first():
