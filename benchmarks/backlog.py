@@ -29,7 +29,8 @@ from edge_agent.capture import pack_schema
 from edge_agent.choices import make_plan
 from edge_agent.clock import FRAMES_BOOT_ID
 from edge_agent.config_file import load_config
-from edge_agent.outbox import NOWHERE, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks, Pipeline, StreamName
 
 if TYPE_CHECKING:

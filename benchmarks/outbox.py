@@ -29,7 +29,8 @@ from codec.guards import GuardSet
 from codec.stream import Clock
 from collector.materialise import Readable, to_json
 from edge_agent.capture import Settings, open_outbox, pack_schema
-from edge_agent.outbox import NOWHERE, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
 from edge_agent.rows import Commit, position_of
 

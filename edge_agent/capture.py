@@ -4,7 +4,8 @@ Rules
 - It takes at most `loss_max` records from the sampler before it writes, however many frames wait.
 - A disk that cannot be written stops nothing: what has to be written is kept, encoded, and written first when it can.
   UNWRITTEN_BYTES_MAX of it are months; beyond that nothing more is taken.
-- A damaged file is set aside; capture goes on in a fresh one, which says whose place it takes.
+- A damaged file is set aside; capture goes on in a fresh one, which says whose place it takes, and in memory until
+  the disk takes that one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import zstandard
 from codec.errors import SchemaError
 from codec.guards import GuardSet
 from codec.schema import SCHEMA_BYTES_MAX, Schema
-from edge_agent.errors import OutboxBusy, OutboxDamaged
-from edge_agent.outbox import Outbox, salvaged_id, set_aside
+from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_file import salvaged_id, set_aside
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
 from edge_agent.recovery import finish_stream
 from edge_agent.rows import BlobKind, Commit, position_of
@@ -85,20 +87,24 @@ def open_outbox(settings: Settings, new_id: Callable[[int], bytes]) -> tuple[Out
 
     Raises OutboxError, or OutboxBusy where another try may help.
     """
-    aside = ""
     try:
-        outbox = Outbox(settings.path, new_id, synchronous=settings.synchronous, side_log=settings.side_log)
+        return _opened(settings, new_id), ""
     except OutboxDamaged:
         replaced = salvaged_id(settings.path)
         aside = set_aside(settings.path)
-        outbox = Outbox(settings.path, new_id, synchronous=settings.synchronous, side_log=settings.side_log)
-        outbox.replace(replaced)
+        return _opened(settings, new_id, replaced), aside
+
+
+def _opened(settings: Settings, new_id: Callable[[int], bytes], replaces: bytes = b"") -> Outbox:
+    outbox = Outbox(settings.path, new_id, synchronous=settings.synchronous, side_log=settings.side_log)
     try:
+        if replaces:
+            outbox.replace(replaces)
         _finish(outbox)
     except BaseException:
         outbox.close()
         raise
-    return outbox, aside
+    return outbox
 
 
 def _finish(outbox: Outbox) -> None:
@@ -109,6 +115,8 @@ def _finish(outbox: Outbox) -> None:
     packed = outbox.blob(BlobKind.SCHEMA, stream.schema_hash)
     try:
         schema = unpack_schema(packed or b"")
+        if schema.hash != stream.schema_hash:
+            raise SchemaError("a schema that does not match its hash")
         guards = stored_guards(outbox, end.guards_hash)
     except SchemaError:
         # Without its schema nothing can be made of the journal: its records become a gap.
@@ -165,10 +173,17 @@ class Capture:
         self._tell = tell
         self._unwritten = Commit()
         self._trouble = ""
+        self._lost = b""  # id of an outbox whose file is damaged, while there is no other file yet
+        self._aside = ""
         self._cursor_ns: int | None = None  # ticks up to here were taken
         self._last_frame_ns = 0
         self._sampled = _Sampled(settings.path) if settings.side_log else None
         self.pipeline = self._new_pipeline()
+
+    @property
+    def outbox_id(self) -> bytes:
+        """Which outbox is written; empty while there is none."""
+        return b"" if self._lost else self.outbox.outbox_id
 
     @property
     def full(self) -> bool:
@@ -178,7 +193,7 @@ class Capture:
     @property
     def waiting(self) -> bool:
         """Whether something waits for the disk."""
-        return bool(self._unwritten)
+        return bool(self._unwritten or self._lost)
 
     # Frames and time
 
@@ -241,11 +256,13 @@ class Capture:
 
     def retry(self) -> None:
         """Try again what could not be written."""
-        if self._unwritten:
+        if self.waiting:
             self._write(Commit())
 
     def _write(self, commit: Commit) -> None:
         self._unwritten = self._unwritten.then(commit)
+        if self._lost and not self._begin_file(self._lost):
+            return
         if not self._unwritten:
             return
         batches = self._unwritten.batches
@@ -280,23 +297,46 @@ class Capture:
             self._tell(Trouble(trouble))
 
     def replace_file(self, why: str) -> None:
-        """Go on in a fresh file. That something is missing, the fresh one says by whose place it takes."""
+        """Go on in a fresh file. That something is missing, the fresh one says by whose place it takes.
+
+        What is unwritten goes with its stream. Where the disk takes no fresh file yet, everything waits in memory.
+        """
         self._tell(Trouble(why))
-        replaced = self.outbox.outbox_id
+        self._lost = self.outbox.outbox_id
         self.outbox.close()
-        aside = set_aside(self._settings.path)
+        self._aside = ""
+        filling, clock = self.pipeline.filling, self.pipeline.clock
+        self.pipeline = self._pipeline(0, self.pipeline.guards)
+        self._unwritten = Commit() if filling is None else self.pipeline.add(filling, clock)
+        self._write(Commit())
+
+    def _begin_file(self, replaces: bytes) -> bool:
+        """Whether there is a fresh file now in the place of the one that is lost."""
         guards = self.pipeline.guards
-        filling = self.pipeline.filling
-        self.outbox, _ = open_outbox(self._settings, self._new_id)
-        self.outbox.replace(replaced)
-        if guards.hash:
-            self.outbox.keep_guards(guards.hash, guards.to_bytes())
-        self._unwritten = Commit()
-        clock = self.pipeline.clock
-        self.pipeline = self._new_pipeline()
-        self._tell(FileReplaced(aside))  # and what is unwritten went with its stream
-        if filling is not None:
-            self._write(self.pipeline.add(filling, clock))
+        try:
+            self._aside = self._aside or set_aside(self._settings.path)
+            fresh = _opened(self._settings, self._new_id, replaces)
+        except OSError as error:
+            self._say(f"{error.filename}: {error.strerror}; make the folder and the disk writable")
+            return False
+        except OutboxDamaged as error:
+            self._aside = ""  # that one, too
+            self._say(str(error))
+            return False
+        except (OutboxBusy, OutboxError) as error:
+            self._say(str(error))
+            return False
+        try:
+            fresh.keep_schema(self._schema.hash, pack_schema(self._schema))
+            if guards.hash:
+                fresh.keep_guards(guards.hash, guards.to_bytes())
+        except OutboxBusy as error:
+            fresh.close()
+            self._say(str(error))
+            return False
+        self.outbox, self._lost = fresh, b""
+        self._tell(FileReplaced(self._aside))
+        return True
 
     def _new_pipeline(self) -> Pipeline:
         """A stream of its own. Raises OutboxBusy where its schema cannot be kept."""
@@ -312,7 +352,10 @@ class Capture:
         except SchemaError:
             guards = GuardSet()  # Hello names none then, and the collector sends them again
             self.outbox.keep_guards(b"", b"")
-        name = StreamName(self.outbox.next_stream_no(), self._new_id(16), self._settings.boot_id)
+        return self._pipeline(self.outbox.next_stream_no(), guards)
+
+    def _pipeline(self, stream_no: int, guards: GuardSet) -> Pipeline:
+        name = StreamName(stream_no, self._new_id(16), self._settings.boot_id)
         return Pipeline(
             self._schema,
             name,
@@ -334,6 +377,8 @@ class Capture:
     def set_guards(self, guards_hash: bytes, content: bytes) -> None:
         """In force from the next block. Raises OutboxBusy: to be done again."""
         guards = GuardSet.from_bytes(content) if guards_hash else GuardSet()
+        if self._lost:
+            raise OutboxBusy(self._trouble)
         self.outbox.keep_guards(guards_hash, content)
         self.pipeline.set_guards(guards)
 
@@ -357,7 +402,8 @@ class Capture:
         return Written(end, self.pipeline.name.stream_no, self.pipeline.end_tick or 0)
 
     def close(self) -> None:
-        self.outbox.close()
+        if not self._lost:
+            self.outbox.close()
         if self._sampled is not None:
             self._sampled.close()
 

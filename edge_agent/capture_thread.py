@@ -234,26 +234,38 @@ class CaptureThread:
 
     def _perform(self, capture: Capture, command: commands.Command) -> None:
         match command:
-            case events.SetWanted():
-                capture.set_wanted(command.wanted)
+            case commands.ToOutbox():
+                if command.outbox_id == capture.outbox_id:
+                    self._perform_on(capture, command.command)
             case events.SetGuards():
                 try:
                     capture.set_guards(command.hash, command.content)
                 except SchemaError as error:
                     log.warning("guards that make no sense", trouble=str(error))
-            case events.Mend():
-                log.error("a row of the outbox is damaged; it becomes a gap", position=command.position)
-                capture.mend(command.position)
-                self._tell(events.Mended())
             case events.AskKeyframe():
                 capture.pipeline.ask_keyframe()
-            case events.BecomeFork():
-                capture.fork(self._wall())
-                self._tell(_begun(capture))
             case commands.SetMode():
                 capture.set_mode(command.mode)
             case commands.AskSnapshot():
                 self._tell(commands.Snapped(capture.pipeline.snapshot()))
+            case _:
+                assert_never(command)
+
+    def _perform_on(
+        self,
+        capture: Capture,
+        command: events.SetWanted | events.Mend | events.BecomeFork | commands.ReplaceFile,
+    ) -> None:
+        match command:
+            case events.SetWanted():
+                capture.set_wanted(command.wanted)
+            case events.Mend():
+                log.error("a row of the outbox is damaged; it becomes a gap", position=command.position)
+                capture.mend(command.position)
+                self._tell(events.Mended())
+            case events.BecomeFork():
+                capture.fork(self._wall())
+                self._tell(_begun(capture))
             case commands.ReplaceFile():
                 capture.replace_file(command.text)
             case _:

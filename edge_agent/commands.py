@@ -28,7 +28,15 @@ class ReplaceFile:
     text: str
 
 
-Command = SetWanted | SetGuards | Mend | AskKeyframe | BecomeFork | SetMode | AskSnapshot | ReplaceFile
+@dataclass(frozen=True, slots=True)
+class ToOutbox:
+    """For this outbox alone: where another has taken its place meanwhile, positions mean something else."""
+
+    outbox_id: bytes
+    command: SetWanted | Mend | BecomeFork | ReplaceFile
+
+
+Command = SetGuards | AskKeyframe | SetMode | AskSnapshot | ToOutbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class Conversation:
         self._written: Written | None = None
         self._watched_until_ns = 0
         self._over: events.Close | None = None
+        self._outbox_id = b""
 
     def put(self, item: Item) -> None:
         """An event from outside, in the event loop."""
@@ -92,6 +93,7 @@ class Conversation:
 
     async def run(self, identity: events.Identity) -> None:
         """Until it is over. Raises LinkDownError."""
+        self._outbox_id = identity.outbox_id
         reading = asyncio.create_task(self._read())
         try:
             async with asyncio.timeout(WELCOME_S) as self._patience:
@@ -190,16 +192,18 @@ class Conversation:
             case events.SetWanted():
                 self.wanted = action.wanted
                 self._link.acked_at_ns = time.time_ns()
-                self._post(action)
+                self._post(commands.ToOutbox(self._outbox_id, action))
             case events.SetGuards():
                 self.guards_hash = action.hash
                 log.info("guards in force", hash=action.hash.hex())
                 self._post(action)
-            case events.Mend() | events.AskKeyframe():
+            case events.Mend():
+                self._post(commands.ToOutbox(self._outbox_id, action))
+            case events.AskKeyframe():
                 self._post(action)
             case events.BecomeFork():
                 self.forked = True
-                self._post(action)
+                self._post(commands.ToOutbox(self._outbox_id, action))
             case events.SetWatch():
                 self._watched_until_ns = time.monotonic_ns() + action.lease_s * NS
                 self._post(commands.SetMode(Mode.WATCHED))

@@ -14,22 +14,32 @@ Rules
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import importlib.resources
 import os
-import re
 import secrets
 import sqlite3
-import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from codec.stream import Clock, StreamFacts
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
+from edge_agent.outbox_file import lock_outbox
+from edge_agent.outbox_rows import (
+    NOWHERE,
+    SQL,
+    batch_crc,
+    damaged_stream,
+    end_crc,
+    explain,
+    gap_crc,
+    gap_of,
+    journal_crc,
+    stream_crc,
+    stream_of,
+)
 from edge_agent.rows import (
     BatchRow,
     BlobKind,
     Commit,
+    GapRow,
     JournalRow,
     Reason,
     StreamEnd,
@@ -48,53 +58,6 @@ JOURNAL_STEP_BYTES = (
 )
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
 OUTBOX_ID_BYTES = 16
-NOWHERE = (1 << 63) - 1  # larger than every position
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_REMEDIES = {
-    sqlite3.SQLITE_FULL: "free some disk space",
-    sqlite3.SQLITE_READONLY: "make the file, its folder and the disk writable",
-    sqlite3.SQLITE_PERM: "make the file, its folder and the disk writable",
-    sqlite3.SQLITE_CANTOPEN: "make the folder writable",
-    sqlite3.SQLITE_BUSY: "end the other program that holds it",
-    sqlite3.SQLITE_LOCKED: "end the other program that holds it",
-    sqlite3.SQLITE_PROTOCOL: "end the other program that holds it",
-    sqlite3.SQLITE_IOERR: "look at the disk",
-    sqlite3.SQLITE_NOMEM: "free some memory",
-}
-
-
-def _queries() -> dict[str, str]:
-    text = importlib.resources.files("edge_agent").joinpath("outbox.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
-
-
-SQL = _queries()
-
-
-def row_crc(*parts: int | bytes) -> int:
-    """CRC-32 over integers and bytes, as rows carry it."""
-    crc = 0
-    for part in parts:
-        crc = zlib.crc32(part if isinstance(part, bytes) else part.to_bytes(8, "little", signed=True), crc)
-    return crc
-
-
-def batch_crc(row: BatchRow) -> int:
-    """Without stream_no, which a fork changes."""
-    return row_crc(row.seq, row.group_seq, row.first_tick, row.record_count, row.end_record, row.content)
-
-
-def _journal_crc(row: JournalRow) -> bytes:
-    return row_crc(row.stream_no, row.first_tick, row.record_count, row.content).to_bytes(4, "little")
-
-
-def explain(error: sqlite3.Error, path: str) -> Exception:
-    """Ours for SQLite's: damaged, or to be tried again. A mistake of ours in using SQLite stays what it is."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in _DAMAGED:
-        return OutboxDamaged(f"{path}: {error}")
-    return OutboxBusy(f"{path}: {error}; {_REMEDIES[code]}") if code in _REMEDIES else error
 
 
 class Outbox:
@@ -118,8 +81,8 @@ class Outbox:
         self._journal_bytes = 0  # how long its rows are
         self._lock = lock_outbox(path)
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             with self._explained():
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 self._open(synchronous, side_log=side_log)
         except BaseException:
             self.close()
@@ -181,7 +144,7 @@ class Outbox:
             for batch in commit.batches:
                 self._insert_batch(batch)
             for gap in commit.gaps:
-                self._insert_gap(gap.position, gap.end - 1, gap.end_record, gap.end_tick, gap.reason)
+                self._insert_gap(gap)
             for at, row in enumerate(commit.journal, slot):
                 self._put_journal(at, row)
             if commit.side_log:
@@ -197,9 +160,11 @@ class Outbox:
 
     def _insert_stream(self, row: StreamRow) -> None:
         facts, clock = row.facts, row.facts.clock
+        end = StreamEnd(row.stream_no, 0, 0, facts.origin_tick, 0, facts.guards_hash)
         values = (
             row.stream_no, facts.stream_id, row.boot_id, row.schema_hash, facts.origin_tick, clock.offset_ns,
-            clock.synchronised, facts.guards_hash, facts.prior_hash, facts.origin_tick, facts.guards_hash,
+            clock.synchronised, facts.guards_hash, facts.prior_hash, end.end_tick, end.guards_hash, stream_crc(row),
+            end_crc(end),
         )  # fmt: skip
         self._db.execute(SQL["insert_stream"], values)
 
@@ -221,12 +186,12 @@ class Outbox:
         size = len(row.content)
         self._journal_bytes = max(self._journal_bytes, size + -size % JOURNAL_STEP_BYTES)
         padded = row.content.ljust(self._journal_bytes, b"\0")
-        values = (slot, row.stream_no, row.first_tick, row.record_count, _journal_crc(row), size, padded)
+        values = (slot, row.stream_no, row.first_tick, row.record_count, journal_crc(row), size, padded)
         self._db.execute(SQL["put_journal"], values)
 
     def _update_stream(self, end: StreamEnd) -> None:
-        values = (end.next_seq, end.record_count, end.end_tick, end.digest, end.guards_hash, end.stream_no)
-        self._db.execute(SQL["update_stream"], values)
+        values = (end.next_seq, end.record_count, end.end_tick, end.digest, end.guards_hash, end_crc(end))
+        self._db.execute(SQL["update_stream"], (*values, end.stream_no))
 
     # Room
 
@@ -264,37 +229,41 @@ class Outbox:
         keyframe = self._db.execute(SQL["next_keyframe"], (position, limit)).fetchone()[0]
         if keyframe is not None:
             return int(keyframe)
-        next_seq = self._db.execute(SQL["stream"], (stream_no,)).fetchone()[9]
-        return position_of(stream_no, next_seq)
+        return position_of(stream_no, self._stream(stream_no)[1].next_seq)
 
     def _drop(self, first: int, end: int, reason: Reason) -> bool:
         """Delete [first, end) and say so in a gap. True if the stream's newest block is among them."""
         stream_no, _ = split_position(first)
-        row = self._db.execute(SQL["stream"], (stream_no,)).fetchone()
-        next_seq, record_count, end_tick = row[9], row[10], row[11]
+        stream_end = self._stream(stream_no)[1]
+        record_count, end_tick = stream_end.record_count, stream_end.end_tick
         after = self._db.execute(SQL["batch_place"], (end,)).fetchone()
         if after is not None:
             end_tick, record_count = after[0], after[2] - after[1]
         self._db.execute(SQL["delete_batches"], (first, end))
-        self._insert_gap(first, end - 1, record_count, end_tick, reason)
-        return end == position_of(stream_no, next_seq) and stream_no == self.next_stream_no() - 1
+        first_seq, last_seq = split_position(first)[1], split_position(end - 1)[1]
+        self._insert_gap(GapRow(stream_no, first_seq, last_seq, record_count, end_tick, reason))
+        newest = end == position_of(stream_no, stream_end.next_seq)
+        return newest and stream_no == self.next_stream_no() - 1
 
-    def _insert_gap(self, first: int, last: int, end_record: int, end_tick: int, reason: int) -> None:
-        """A gap takes those in that share a position with it: whoever counts must meet each record once."""
-        for position, last_position, *end in self._db.execute(SQL["gaps_between"], (last, first)).fetchall():
-            self._db.execute(SQL["delete_gaps"], (position, position + 1))
-            first = min(first, position)
-            if last_position > last:
-                last, (end_record, end_tick) = last_position, end
-        before = self._db.execute(SQL["gap_ending_at"], (first - 1, reason)).fetchone()
-        after = self._db.execute(SQL["gap_beginning_at"], (last + 1, reason)).fetchone()
-        if after is not None and split_position(last + 1)[1] != 0:
-            self._db.execute(SQL["delete_gaps"], (last + 1, last + 2))
-            last, end_record, end_tick = after
-        if before is not None and split_position(first)[1] != 0:
-            self._db.execute(SQL["delete_gaps"], (before[0], before[0] + 1))
-            first = before[0]
-        self._db.execute(SQL["insert_gap"], (first, last, end_record, end_tick, int(reason)))
+    def _insert_gap(self, new: GapRow) -> None:
+        """It takes those in that share a position with it, since whoever counts must meet each record once, and those of
+        the same reason that touch it.
+        """
+        near = self._db.execute(SQL["gaps_between"], (new.end, new.position - 1)).fetchall()
+        for row in near:
+            gap = gap_of(row)
+            touches = gap is not None and (gap.end == new.position or gap.position == new.end)
+            if gap is not None and touches and gap.reason != new.reason:
+                continue
+            self._delete_gaps(row[0], row[0] + 1)
+            if gap is not None:  # else damaged: what it covered beyond is found missing, and mended
+                last = gap if gap.last_seq > new.last_seq else new
+                new = replace(last, first_seq=min(gap.first_seq, new.first_seq), reason=new.reason)
+        values = (new.position, new.end - 1, new.end_record, new.end_tick, int(new.reason), gap_crc(new))
+        self._db.execute(SQL["insert_gap"], values)
+
+    def _delete_gaps(self, first: int, end: int) -> None:
+        self._db.execute(SQL["delete_gaps"], (first, end))
 
     def mend(self, position: int) -> bool:
         """A row that is damaged or not there: it and what builds on it become a gap up to the next keyframe.
@@ -312,17 +281,25 @@ class Outbox:
     def unfinished(self) -> tuple[StreamRow, StreamEnd, list[tuple[JournalRow, bool]]] | None:
         """The stream whose last block a crash cut short, and its journal rows, each with whether it is sound."""
         with self._explained():
-            found = self._db.execute(SQL["stream"], (self.next_stream_no() - 1,)).fetchone()
-            if found is None:
+            newest = self.next_stream_no() - 1
+            if newest < 0:
                 return None
-            stream, end = stream_of(found)
+            stream, end = self._stream(newest)
             rows = self._db.execute(SQL["journal"], (end.stream_no, end.end_tick)).fetchall()
         judged: list[tuple[JournalRow, bool]] = []
         for stream_no, first_tick, record_count, crc, size, padded in rows:
             row = JournalRow(stream_no, first_tick, record_count, padded[:size])
-            judged.append((row, _journal_crc(row) == crc))
+            judged.append((row, journal_crc(row) == crc))
         live = [(row, sound) for row, sound in judged if not sound or row.first_tick >= end.end_tick]
         return (stream, end, live) if live else None
+
+    def _stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd]:
+        """A stream that there is. Raises OutboxDamaged."""
+        row = self._db.execute(SQL["stream"], (stream_no,)).fetchone()
+        found = stream_of(row) if row else None
+        if found is None:
+            raise damaged_stream(self.path, stream_no)
+        return found
 
     # Blobs and guards
 
@@ -359,6 +336,9 @@ class Outbox:
         stream_id.
         """
         with self._explained(), self._transaction():
+            for row in self._db.execute(SQL["gaps"]).fetchall():
+                if gap_of(row) is None:  # what it covered is found missing, and mended
+                    self._delete_gaps(row[0], row[0] + 1)
             batch = self._db.execute(SQL["first_batch"], (self.wanted,)).fetchone()
             gap = self._db.execute(SQL["first_gap"], (self.wanted,)).fetchone()
             nothing = position_of(self.next_stream_no(), 0)
@@ -369,12 +349,11 @@ class Outbox:
             ]
             _, end_tick, end_record = max((row for row in before if row), default=(0, 0, 0))
             self._db.execute(SQL["delete_batches"], (0, start))
-            self._db.execute(SQL["delete_gaps"], (0, start))
+            self._delete_gaps(0, start)
             self._db.execute(SQL["delete_streams"], (stream_no,))
             self._db.execute(SQL["delete_journal"])  # it names streams by numbers that others get now
             if seq:
-                head = position_of(stream_no, 0)
-                self._insert_gap(head, start - 1, end_record, end_tick, Reason.FORKED)
+                self._insert_gap(GapRow(stream_no, 0, seq - 1, end_record, end_tick, Reason.FORKED))
             offset = position_of(stream_no, 0)
             for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
                 self._db.execute(SQL[name], (by,))
@@ -416,64 +395,3 @@ class Outbox:
             yield
         except sqlite3.DatabaseError as error:
             raise explain(error, self.path) from error
-
-
-def stream_of(row: tuple[Any, ...]) -> tuple[StreamRow, StreamEnd]:
-    """The values of query `stream`."""
-    (
-        stream_id,
-        stream_no,
-        origin_tick,
-        offset_ns,
-        synchronised,
-        guards_hash,
-        prior_hash,
-        boot_id,
-        schema_hash,
-    ) = row[:9]
-    clock = Clock(offset_ns, bool(synchronised))
-    facts = StreamFacts(stream_id, stream_no, origin_tick, clock, guards_hash, prior_hash)
-    return StreamRow(facts, boot_id, schema_hash), StreamEnd(stream_no, *row[9:])
-
-
-def lock_outbox(path: str) -> int:
-    """A file descriptor that holds the outbox's lock while it is open. Raises OutboxError."""
-    lock = Path(path + ".lock")
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise OutboxError(
-            f"{path}: {error.strerror}: {error.filename}; make the folder writable for this user, or name another in [outbox] path"
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise OutboxError(
-            f"{path}: another edge-agent is using it; end that one, or give each its own [outbox] path"
-        ) from None
-    return descriptor
-
-
-def set_aside(path: str) -> str:
-    """Move a damaged file away, with its write-ahead log, for somebody to look at. Returns its new name."""
-    number = 0
-    while Path(name := f"{path}.damaged-{number}").exists():
-        number += 1
-    for suffix in ("", "-wal", "-shm"):
-        file = Path(path + suffix)
-        if file.exists():
-            file.rename(name + suffix)
-    return name
-
-
-def salvaged_id(path: str) -> bytes:
-    """The outbox_id of a damaged file, or empty where it cannot be read any more."""
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-            row = db.execute(SQL["fact"], ("outbox_id",)).fetchone()
-        db.close()
-    except sqlite3.Error:
-        return b""
-    return row[0] if row else b""

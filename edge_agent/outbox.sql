@@ -21,7 +21,9 @@ CREATE TABLE streams (
     record_count INTEGER NOT NULL DEFAULT 0,
     end_tick INTEGER NOT NULL,
     digest INTEGER NOT NULL DEFAULT 0,  -- of the last keyframe group
-    guards_now BLOB NOT NULL            -- set in force, for finishing the stream after a crash
+    guards_now BLOB NOT NULL,           -- set in force, for finishing the stream after a crash
+    crc INTEGER NOT NULL,               -- CRC-32 of what a stream begins with, without its number
+    end_crc INTEGER NOT NULL            -- and of what its blocks change
 ) STRICT;
 CREATE TABLE batches (
     position INTEGER PRIMARY KEY,
@@ -48,7 +50,8 @@ CREATE TABLE gaps (
     last_position INTEGER NOT NULL,     -- of the last missing one, in the same stream
     end_record INTEGER NOT NULL,
     end_tick INTEGER NOT NULL,
-    reason INTEGER NOT NULL
+    reason INTEGER NOT NULL,
+    crc INTEGER NOT NULL                -- CRC-32 of the rest, with seqs for positions
 ) STRICT;
 CREATE TABLE blobs (
     kind INTEGER NOT NULL,              -- as BlobKind on the wire: 1 schema (zstd), 2 guards
@@ -69,15 +72,16 @@ INSERT INTO facts (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET val
 
 -- name: insert_stream
 INSERT INTO streams (stream_no, stream_id, boot_id, schema_hash, origin_tick, clock_offset_ns, clock_synchronised,
-    guards_hash, prior_hash, end_tick, guards_now) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    guards_hash, prior_hash, end_tick, guards_now, crc, end_crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_stream
 -- Where the stream's next block goes on.
-UPDATE streams SET next_seq = ?, record_count = ?, end_tick = ?, digest = ?, guards_now = ? WHERE stream_no = ?;
+UPDATE streams SET next_seq = ?, record_count = ?, end_tick = ?, digest = ?, guards_now = ?, end_crc = ?
+WHERE stream_no = ?;
 
 -- name: stream
 SELECT stream_id, stream_no, origin_tick, clock_offset_ns, clock_synchronised, guards_hash, prior_hash, boot_id,
-    schema_hash, next_seq, record_count, end_tick, digest, guards_now FROM streams WHERE stream_no = ?;
+    schema_hash, crc, next_seq, record_count, end_tick, digest, guards_now, end_crc FROM streams WHERE stream_no = ?;
 
 -- name: next_stream_no
 SELECT coalesce(max(stream_no) + 1, 0) FROM streams;
@@ -122,31 +126,28 @@ SELECT min(position) FROM batches WHERE position > ? AND position < ? AND positi
 -- name: delete_batches
 DELETE FROM batches WHERE position >= ? AND position < ?;
 
+-- name: gaps
+SELECT position, last_position, end_record, end_tick, reason, crc FROM gaps;
+
 -- name: gaps_from
 -- Gaps that end at or after a position, in order.
-SELECT position, last_position, end_record, end_tick, reason FROM gaps
+SELECT position, last_position, end_record, end_tick, reason, crc FROM gaps
 WHERE last_position >= ? AND position < ? ORDER BY position LIMIT ?;
 
 -- name: insert_gap
-INSERT INTO gaps (position, last_position, end_record, end_tick, reason) VALUES (?, ?, ?, ?, ?);
+INSERT INTO gaps (position, last_position, end_record, end_tick, reason, crc) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: first_gap
 -- That ends at or after a position.
 SELECT position FROM gaps WHERE last_position >= ? ORDER BY position LIMIT 1;
 
 -- name: gaps_between
--- That share a position with first..last (last, first).
-SELECT position, last_position, end_record, end_tick FROM gaps WHERE position <= ? AND last_position >= ?;
+-- That share a position with first..last, or touch it (last + 1, first - 1).
+SELECT position, last_position, end_record, end_tick, reason, crc FROM gaps
+WHERE position <= ? AND last_position >= ? ORDER BY position;
 
 -- name: gap_before
 SELECT last_position, end_tick, end_record FROM gaps WHERE position < ? ORDER BY position DESC LIMIT 1;
-
--- name: gap_ending_at
--- Two gaps of one reason that touch become one.
-SELECT position FROM gaps WHERE last_position = ? AND reason = ?;
-
--- name: gap_beginning_at
-SELECT last_position, end_record, end_tick FROM gaps WHERE position = ? AND reason = ?;
 
 -- name: delete_gaps
 DELETE FROM gaps WHERE position >= ? AND position < ?;

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_agent.outbox import NOWHERE, SQL, batch_crc, explain, stream_of
+from edge_agent.outbox_rows import NOWHERE, SQL, batch_of, damaged_stream, explain, gap_of, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class OutboxReader:
     def _fetch(self, start: int, bytes_max: int, end: int) -> Fetched:
         batches = self._db.execute(SQL["batches_from"], (start, end, ROWS_MAX + 1))
         gaps = self._db.execute(SQL["gaps_from"], (start, end, ROWS_MAX)).fetchall()
-        gap_rows = iter([_gap(row) for row in gaps])
+        gap_rows = iter([gap for row in gaps if (gap := gap_of(row)) is not None])
         gap, batch = next(gap_rows, None), batches.fetchone()
         streams: dict[int, Described] = {}
         rows: list[BatchRow | GapRow] = []
@@ -97,7 +97,7 @@ class OutboxReader:
                 continue
             if gap and gap.position <= position:
                 row = GapRow(stream_no, seq, gap.last_seq, gap.end_record, gap.end_tick, gap.reason)
-            elif batch and batch[0] == position and (sound := _batch(batch)):
+            elif batch and batch[0] == position and (sound := batch_of(batch)):
                 row, batch = sound, None
             else:
                 return Fetched(tuple(rows), streams, broken=position)
@@ -115,8 +115,12 @@ class OutboxReader:
         return Fetched(tuple(rows), streams)
 
     def stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd] | None:
+        """None: there is no such stream. Raises OutboxDamaged."""
         row = self._one("stream", (stream_no,))
-        return stream_of(row) if row else None
+        found = stream_of(row) if row else None
+        if row and found is None:
+            raise damaged_stream(self.path, stream_no)
+        return found
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
         row = self._one("blob", (int(kind), blob_hash))
@@ -162,26 +166,3 @@ class OutboxReader:
             yield
         except sqlite3.DatabaseError as error:
             raise explain(error, self.path) from error
-
-
-def _batch(row: tuple[int, int, int, int, int, int, int, bytes]) -> BatchRow | None:
-    """A batch, if its row is sound."""
-    position, group, first_tick, record_count, end_record, crossing, crc, content = row
-    stream_no, seq = split_position(position)
-    batch = BatchRow(
-        stream_no,
-        seq,
-        split_position(group)[1],
-        first_tick,
-        record_count,
-        end_record,
-        bool(crossing),
-        content,
-    )
-    return batch if batch_crc(batch) == crc else None
-
-
-def _gap(row: tuple[int, int, int, int, int]) -> GapRow:
-    position, last_position, end_record, end_tick, reason = row
-    stream_no, first_seq = split_position(position)
-    return GapRow(stream_no, first_seq, split_position(last_position)[1], end_record, end_tick, reason)

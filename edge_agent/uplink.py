@@ -200,8 +200,8 @@ class Uplink:
         except OutboxBusy as error:
             raise LinkDownError(str(error)) from error
         except OutboxDamaged as error:
-            self._identity = None
-            self._post(commands.ReplaceFile(str(error)))
+            lost, self._identity = self._identity.outbox_id, None
+            self._post(commands.ToOutbox(lost, commands.ReplaceFile(str(error))))
             raise LinkDownError(str(error)) from error
         finally:
             self._part()

@@ -24,8 +24,8 @@ from collector.store.ledger import StoreLedger
 from collector.writer import commit
 from edge_agent import events
 from edge_agent.capture import Capture, Settings, open_outbox
-from edge_agent.outbox import NOWHERE
 from edge_agent.outbox_reader import OutboxReader
+from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks
 from edge_agent.session import Phase, Session
 from protos import telemetry_pb2 as pb

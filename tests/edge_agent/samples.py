@@ -12,8 +12,9 @@ from codec.schema import Schema, Signal
 from codec.stream import Clock, StreamDecoder
 from edge_agent.capture import Settings, pack_schema
 from edge_agent.events import Identity
-from edge_agent.outbox import NOWHERE, Outbox
+from edge_agent.outbox import Outbox
 from edge_agent.outbox_reader import OutboxReader
+from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
 from edge_agent.rows import BatchRow
 

@@ -17,7 +17,7 @@ from edge_agent.app import Agent
 from edge_agent.choices import make_plan
 from edge_agent.config_file import parse_config
 from edge_agent.errors import OutboxError
-from edge_agent.outbox import lock_outbox
+from edge_agent.outbox_file import lock_outbox
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.status import read_status
 from edge_agent.uplink import Uplink

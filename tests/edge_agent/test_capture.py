@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import struct
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from codec.records import Availability, Records, concatenate
 from codec.schema import SchemaError
 from decoder.frames import Frames
 from edge_agent.capture import Capture, FileReplaced, Trouble, Written, open_outbox, unpack_schema
+from edge_agent.errors import OutboxBusy
 from edge_agent.outbox import PAGE_BYTES, Outbox
+from edge_agent.outbox_file import set_aside
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
 from edge_agent.rows import position_of
@@ -270,6 +273,51 @@ def test_damage_while_it_runs_costs_the_file_but_not_the_block_being_filled(run)
     run.capture.take(frames(START + 601, 100), CLOCK)
     run.capture.flush(CLOCK)
     assert ticks_of(decoded(run.path)) == run.grid.taken[500:]
+
+
+def test_damage_on_a_disk_that_takes_no_fresh_file_costs_no_record_after_it(run, monkeypatch):
+    """A folder in the file's place keeps SQLite from making one."""
+
+    def set_aside_and_block(path: str) -> str:
+        name = set_aside(path)
+        Path(path).mkdir()
+        return name
+
+    monkeypatch.setattr("edge_agent.capture.set_aside", set_aside_and_block)
+    run.capture.take(frames(START, 101), CLOCK)
+    named = run.capture.outbox.outbox_id
+    run.capture.replace_file("somebody read nonsense")
+    assert run.capture.outbox_id == b""
+    run.capture.take(frames(START + 101, 2000), CLOCK)
+    with pytest.raises(OutboxBusy, match="make the folder writable"):
+        run.capture.set_guards(HOT.hash, HOT.to_bytes())
+    run.capture.retry()
+    assert run.capture.waiting
+    assert not run.of(FileReplaced)
+    run.path.rmdir()
+    run.capture.retry()
+    assert not run.capture.waiting
+    assert run.capture.outbox.replaces == named
+    run.capture.flush(CLOCK)
+    assert ticks_of(decoded(run.path)) == run.grid.taken
+    assert [news.text for news in run.of(Trouble)][-1] == ""
+
+
+@pytest.mark.parametrize(
+    "lie", ["stream_id = x'00'", "origin_tick = 7", "next_seq = 7", "guards_now = x'00'"]
+)
+def test_a_stream_whose_row_lies_costs_the_file(tmp_path, lie):
+    run = Run(tmp_path)
+    run.capture.take(frames(START, 101), CLOCK)
+    named = run.capture.outbox.outbox_id
+    run.capture.close()
+    with contextlib.closing(sqlite3.connect(run.path)) as db:
+        db.execute(f"UPDATE streams SET {lie}")
+        db.commit()
+    again = Run(tmp_path, seed=1)
+    assert again.aside
+    assert again.capture.outbox.replaces == named
+    again.capture.close()
 
 
 def test_a_crash_whose_schema_is_gone_leaves_a_gap(tmp_path):

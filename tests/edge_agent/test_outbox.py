@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
-from edge_agent.outbox import NOWHERE, PAGE_BYTES, SQL, Outbox, lock_outbox, salvaged_id, set_aside
+from edge_agent.outbox import PAGE_BYTES, Outbox
+from edge_agent.outbox_file import lock_outbox, salvaged_id, set_aside
 from edge_agent.outbox_reader import OutboxReader
+from edge_agent.outbox_rows import NOWHERE, SQL
 from edge_agent.rows import SEQ_MAX, BatchRow, Commit, GapRow, Reason, position_of
 from tests.edge_agent.samples import CLOCK, START, everything, fill, ids, new_outbox, pipeline, records
 
@@ -321,6 +323,32 @@ def test_a_row_that_is_missing_is_accounted_too(path):
             (0, 3, "batch"),
             (0, (4, 4), "DAMAGED"),
         ]
+
+
+@pytest.mark.parametrize("damage", ["end_record = 7", "last_position = 500", "position = 7", "reason = 4"])
+def test_a_gap_that_lies_is_made_again_from_what_is_beside_it(path, damage):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 9)
+        outbox._drop(0, 3, Reason.QUOTA)
+        with shell(path) as db:
+            db.execute(f"UPDATE gaps SET {damage}")
+        _, broken = everything(path)
+        assert broken == 0
+        outbox.mend(broken)
+        (gap, *others), broken = everything(path)
+        assert gap == GapRow(0, 0, 2, 1500, START + 1500, Reason.DAMAGED)
+        assert [row.seq for row in others] == [3, 4, 5, 6, 7, 8]
+
+
+def test_a_stream_row_that_lies_is_damage_to_whoever_reads_it(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+        with shell(path) as db:
+            db.execute("UPDATE streams SET clock_offset_ns = 1")
+        with pytest.raises(OutboxDamaged, match="stream 0"):
+            everything(path)
+        with pytest.raises(OutboxDamaged, match="stream 0"):
+            outbox.mend(0)
 
 
 def test_damage_in_the_newest_group_asks_for_a_keyframe(path):

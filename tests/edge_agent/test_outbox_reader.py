@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 
 from edge_agent.errors import OutboxBusy, OutboxDamaged
-from edge_agent.outbox import NOWHERE
 from edge_agent.outbox_reader import ROWS_MAX, Extent, OutboxReader
+from edge_agent.outbox_rows import NOWHERE
 from edge_agent.rows import BatchRow, BlobKind, GapRow, Reason, position_of
 from tests.edge_agent.samples import CLOCK, SCHEMA, START, fill, new_outbox, pipeline, records
 

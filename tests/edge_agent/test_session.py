@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from codec.guards import GuardSet
 from edge_agent import events
 from edge_agent.events import Close, Fetch, FetchDone, Received, Send, SetWanted, Stored
-from edge_agent.outbox import NOWHERE, Outbox
+from edge_agent.outbox import Outbox
 from edge_agent.outbox_reader import OutboxReader
+from edge_agent.outbox_rows import NOWHERE
 from edge_agent.rows import BlobKind, Reason, position_of
 from edge_agent.session import Phase, Session
 from protos import telemetry_pb2 as pb

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from edge_agent.outbox import lock_outbox
+from edge_agent.outbox_file import lock_outbox
 from edge_agent.status import is_running, read_status, render_status, status_path, write_status
 
 NS = 10**9
