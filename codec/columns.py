@@ -11,11 +11,13 @@ Rules
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from codec import patterns
 from codec.contexts import Contexts, close_cells, open_cells
-from codec.kernel import kernel
+from codec.kernel import entry, kernel
 from codec.layout import (
     C_AVAILABILITY,
     C_FLAGS,
@@ -31,6 +33,7 @@ from codec.layout import (
     SCALED,
     STEP,
     TURN,
+    Workspace,
 )
 from codec.models import choose_model, run_model, settle
 from codec.range_coder import (
@@ -63,6 +66,7 @@ from codec.residuals import (
     too_large,
 )
 from codec.schema import SCALED_BITS_MAX
+from codec.signature import I64, I64x2, U8x2
 from codec.tube import fill_tube, unwrap
 
 _AVAILABLE = 0
@@ -289,8 +293,11 @@ def _code_columns(prior, weights, memory, parameters, guards, counts, states, ch
     return kept_to
 
 
-@kernel
-def encode_columns(prior, weights, memory, parameters, guards, counts, states, changes, space):
+@entry
+def encode_columns(
+    prior: I64x2, weights: I64x2, memory: I64, parameters: I64x2, guards: I64x2, counts: I64x2, states: U8x2,
+    changes: U8x2, space: Workspace,
+) -> Any:  # fmt: skip
     """Writes the body of a block: space.buffer[:space.coder[SIZE]].
 
     counts int64[m, n] and states uint8[m, n]: sampled in, reconstructed out. `prior` int64[rows, CONTEXTS] and `weights`
@@ -305,8 +312,10 @@ def encode_columns(prior, weights, memory, parameters, guards, counts, states, c
     return filled if coder[STATUS] == 0 else -coder[STATUS]
 
 
-@kernel
-def decode_columns(prior, weights, memory, parameters, counts, states, size, space):
+@entry
+def decode_columns(
+    prior: I64x2, weights: I64x2, memory: I64, parameters: I64x2, counts: I64x2, states: U8x2, size: int, space: Workspace
+) -> Any:  # fmt: skip
     """Reads the body of a block, space.buffer[:size], into counts int64[m, n] and states uint8[m, n].
 
     The rest is as for `encode_columns`. A reader needs neither guards nor changes: arrays of their types stand in.

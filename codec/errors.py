@@ -9,6 +9,10 @@ class SchemaError(CodecError):
     """A schema, guard set or threshold that cannot be; the message names the signal."""
 
 
+class NoKernels(ImportError):
+    """Kernels that are neither compiled ahead for this machine and these sources, nor can be compiled by numba."""
+
+
 class DamagedBlock(CodecError):
     """Bytes that are not a block of this stream: truncated, changed or out of their place."""
 

@@ -10,6 +10,7 @@ from codec import events, patterns, residuals
 from codec.contexts import STAMP_AT, new_cells, unpacked
 from codec.range_coder import CODER_SIZE, INT_CONTEXTS
 from codec.residuals import CORRECTION_CONTEXTS, STATE_SIZE
+from codec.signature import I64, U8, I64x2, U64x2
 
 # Models of a scaled column.
 HOLD, LINE, SMOOTH, CLASSIC, HOLT, FILTER, SPARSE = range(7)
@@ -45,27 +46,27 @@ BODY_BYTES_MIN = 4096
 class Workspace(NamedTuple):
     """Arrays that the kernels need for one block; they allocate nothing themselves."""
 
-    buffer: np.ndarray  # uint8: the body
-    coder: np.ndarray
-    cells: np.ndarray  # see Contexts
-    used: np.ndarray
-    place: np.ndarray
-    values: np.ndarray  # sampled counts of the available records, one after the other
-    low: np.ndarray  # the tube
-    high: np.ndarray
-    column: np.ndarray  # reconstructed counts
-    sent: np.ndarray  # pattern columns: which values are sent
-    events_at: np.ndarray  # [2, records]: events of hold, of line
-    events_value: np.ndarray
-    ends: np.ndarray  # [3, 64]: for the search of lines
-    trial_cells: np.ndarray
-    trial_used: np.ndarray
-    trial_place: np.ndarray
-    trial_state: np.ndarray
-    trial_buffer: np.ndarray
-    trial_coder: np.ndarray
-    memory: np.ndarray  # int64: what the stream remembers after the block
-    digests: np.ndarray  # uint64[signals, 2]
+    buffer: U8  # the body
+    coder: I64
+    cells: I64  # see Contexts
+    used: I64
+    place: I64
+    values: I64  # sampled counts of the available records, one after the other
+    low: I64  # the tube
+    high: I64
+    column: I64  # reconstructed counts
+    sent: I64  # pattern columns: which values are sent
+    events_at: I64x2  # [2, records]: events of hold, of line
+    events_value: I64x2
+    ends: I64x2  # [3, 64]: for the search of lines
+    trial_cells: I64
+    trial_used: I64
+    trial_place: I64
+    trial_state: I64
+    trial_buffer: U8
+    trial_coder: I64
+    memory: I64  # what the stream remembers after the block
+    digests: U64x2  # [signals, 2]
 
 
 def memory_size(signals: int) -> int:

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from codec.kernel import kernel
+from codec.kernel import entry, kernel
 from codec.range_coder import DECODING, STATUS, STATUS_DAMAGED, code_bit, code_raw
+from codec.signature import F64, I64, U8, F64x2
 
 _RUNS = 64
 _SIX_BITS = 64  # contexts of a tree
 PATTERN_CONTEXTS = _RUNS + 2 * _SIX_BITS
 
 
-@kernel
+@entry
 def mark_changes(
-    values, physical, count, threshold, guards, guard_start, guard_stop, last, last_physical, changes
-):
+    values: I64, physical: F64, count: int, threshold: float, guards: F64x2, guard_start: int, guard_stop: int,
+    last: int, last_physical: float, changes: U8,
+) -> None:  # fmt: skip
     """Fills changes[:count] with 1 where a value has to be sent, holding from `last` on."""
     for i in range(count):
         same = values[i] == last

@@ -12,6 +12,8 @@ Reading past the end gives zero bytes: up to SLACK_BYTES trailing zeros are not 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from codec.contexts import STAMP, STAMP_AT, first_use
@@ -37,6 +39,9 @@ _FAST, _SLOW = 4, 7  # steps of a settled estimate: 1/16 and 1/128
 _STEPS = tuple(max(1, (uses + 2).bit_length() - 1) for uses in range(USES_MAX + 1))
 _FAST_STEP = np.array([min(step, _FAST) for step in _STEPS])
 _SLOW_STEP = np.array([min(step, _SLOW) for step in _STEPS])
+_LOG2 = np.array(
+    [round(256 * math.log2(1 + k / 256)) / 256 for k in range(256)]
+)  # of 1 to 2, to the bit everywhere
 LOWEST, HIGHEST = 32, 65536 - 32
 _EVEN = 32768
 _TOP = 1 << 24
@@ -134,8 +139,13 @@ def finish_encoding(coder, buffer):
 
 @kernel
 def bits_written(coder):
-    """What the code word so far costs, in bits, fractions included."""
-    return 8.0 * (coder[POSITION] + coder[PENDING]) - np.log2(np.float64(coder[RANGE]))
+    """What the code word so far costs, in bits, to a hundredth. Not by libm's log2, which may differ by machine."""
+    exponent = 24
+    while coder[RANGE] >> (exponent + 1) > 0:
+        exponent += 1
+    return (
+        8.0 * (coder[POSITION] + coder[PENDING]) - exponent - _LOG2[(coder[RANGE] >> (exponent - 8)) & 0xFF]
+    )
 
 
 @kernel

@@ -103,6 +103,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     import structlog
 
+    from codec.errors import NoKernels
     from collector.app import serve
     from collector.logs import set_up_logs
     from collector.rules import RuleError
@@ -113,7 +114,7 @@ def _serve(options: argparse.Namespace) -> int:
     set_up_logs(verbose=options.verbose)
     try:
         return 0 if asyncio.run(serve(config)) else 1
-    except (RuleError, StoreError, OSError) as error:
+    except (RuleError, StoreError, NoKernels, OSError) as error:
         structlog.get_logger().error("cannot start", trouble=str(error))
         return 1
 

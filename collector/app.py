@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import structlog
 
+import codec
+from codec.kernel import origin
 from codec.records import Records
 from codec.schema import Kind, Schema, Signal
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
@@ -36,7 +38,11 @@ log = structlog.get_logger()
 
 
 async def serve(config: Config) -> bool:
-    """Until SIGTERM or SIGINT. True if it ended as it should. Raises RuleError, StoreError or OSError where it cannot start."""
+    """Until SIGTERM or SIGINT. True if it ended as it should.
+
+    Raises RuleError, StoreError, NoKernels or OSError where it cannot start.
+    """
+    kernels = origin(codec)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,7 +60,13 @@ async def serve(config: Config) -> bool:
     server, port = await start_server(gateway, config.listen)
     writer.start(warm_up, lambda: loop.call_soon_threadsafe(ended.set))
     host, _ = split_address(config.listen)
-    log.info("listening", address=f"{host}:{port}", store=str(config.store), rules=len(rules.rules))
+    log.info(
+        "listening",
+        address=f"{host}:{port}",
+        store=str(config.store),
+        rules=len(rules.rules),
+        kernels=kernels,
+    )
     _notify("READY=1")
     await ended.wait()
 

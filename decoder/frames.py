@@ -47,6 +47,8 @@ class Frames:
         assert self.data.shape[0] == count, self.data.shape
         assert self.data.shape[1:] in ((CLASSIC_BYTES,), (FD_BYTES,)), self.data.shape
         assert count == 0 or int(self.lengths.max()) <= self.data.shape[1]  # kernels trust this
+        for name in ("timestamps_ns", "buses", "ids", "lengths"):  # and take no array with gaps
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     def __len__(self) -> int:
         return int(self.timestamps_ns.shape[0])

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codec.kernel import kernel
+from codec.kernel import entry, kernel
+from codec.signature import F64, I32, U8, U32, U64, F64x2, I32x2, I64x2, U64x2
 from decoder.tables import (
     ARITHMETIC,
     AS_IT_IS,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _U32 = np.uint64(32)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+_FLOAT16_STEPS = 2.0 ** (np.arange(31) - 25)  # of the mantissa, by exponent; numba's `**` can raise
 
 
 @kernel
@@ -119,7 +121,7 @@ def raw_value(bits: Any, form: int, length: int) -> Any:
     elif exponent == 31:
         value = np.inf if mantissa == 0 else np.nan
     else:
-        value = (1024 + mantissa) * 2.0 ** (exponent - 25)
+        value = (1024 + mantissa) * _FLOAT16_STEPS[exponent]
     return -value if bits >> np.uint64(15) else value
 
 
@@ -144,8 +146,8 @@ def outside(bits: Any, raw: float, floor: int, low: float, high: float) -> bool:
     return not low <= raw <= high or (floor != 0 and bits >= np.uint64(floor))
 
 
-@kernel
-def match_frames(buses: Any, ids: Any, standard: Any, keys: Any, found: Any, matched: Any) -> None:
+@entry
+def match_frames(buses: U8, ids: U32, standard: I32, keys: U64, found: I32, matched: I32) -> None:
     """Message of each frame, or -1, into matched int32[n]."""
     for i in range(ids.size):
         frame_id = np.int64(ids[i])
@@ -166,18 +168,18 @@ def match_frames(buses: Any, ids: Any, standard: Any, keys: Any, found: Any, mat
         matched[i] = message
 
 
-@kernel
+@entry
 def find_paths(
-    matched: Any,
-    lengths: Any,
-    words: Any,
-    messages: Any,
-    nodes: Any,
-    switches: Any,
-    cases: Any,
-    rows: Any,
-    scales: Any,
-    paths: Any,
+    matched: I32,
+    lengths: U8,
+    words: U64x2,
+    messages: I64x2,
+    nodes: I64x2,
+    switches: I64x2,
+    cases: I64x2,
+    rows: I64x2,
+    scales: F64x2,
+    paths: I32x2,
 ) -> Any:
     """Nodes that decode each frame into paths int32[n, most nodes of any path]; returns how many rows these have.
 
@@ -226,21 +228,21 @@ def find_paths(
     return row_count
 
 
-@kernel
+@entry
 def decode_frames(
-    paths: Any,
-    lengths: Any,
-    words: Any,
-    nodes: Any,
-    rows: Any,
-    scales: Any,
-    limits: Any,
-    bounds: Any,
-    codes: Any,
+    paths: I32x2,
+    lengths: U8,
+    words: U64x2,
+    nodes: I64x2,
+    rows: I64x2,
+    scales: F64x2,
+    limits: I64x2,
+    bounds: F64x2,
+    codes: U64,
     mask: bool,
-    frame: Any,
-    signal: Any,
-    value: Any,
+    frame: I32,
+    signal: I32,
+    value: F64,
 ) -> Any:
     """Every value of every frame into frame, signal int32[...] and value float64[...]; returns how many.
 

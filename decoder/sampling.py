@@ -11,13 +11,14 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from codec.kernel import kernel
+from codec.kernel import entry, kernel
 from codec.records import Availability
 from codec.schema import NS
+from codec.signature import I32, I64, U8, I32x2, I64x2, U8x2, U64x2
 from decoder.kernels import extended, outside, raw_bits, raw_value
 from decoder.tables import (
     BIG_ENDIAN,
@@ -35,9 +36,6 @@ from decoder.tables import (
     WORD,
     Tables,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 STEP_NS = 10 * NS  # farther behind than any merging of buses or buffering of a driver puts a frame
 STEP_FRAMES = 16
@@ -76,20 +74,20 @@ _NOT_AVAILABLE = int(Availability.NOT_AVAILABLE)
 class State(NamedTuple):
     """What the sampler remembers. All integers are int64 unless said otherwise."""
 
-    clock: NDArray[np.int64]  # [CLOCK_CELLS]
-    signals: NDArray[np.int64]  # [columns, SIGNAL_COLUMNS]
-    latches: NDArray[np.int64]  # [messages, LATCH_COLUMNS]
-    payloads: NDArray[np.uint64]  # [messages, 8]: newest payload of each message
-    pending: NDArray[np.int64]  # [messages + 1]: those whose payload is not decoded yet, as they came
-    paths: NDArray[np.int32]  # [messages, most nodes of any path]: how to decode it
+    clock: I64  # [CLOCK_CELLS]
+    signals: I64x2  # [columns, SIGNAL_COLUMNS]
+    latches: I64x2  # [messages, LATCH_COLUMNS]
+    payloads: U64x2  # [messages, 8]: newest payload of each message
+    pending: I64  # [messages + 1]: those whose payload is not decoded yet, as they came
+    paths: I32x2  # [messages, most nodes of any path]: how to decode it
 
 
 class Ticks(NamedTuple):
     """Room for n closed ticks."""
 
-    ticks: NDArray[np.int64]  # [n]
-    counts: NDArray[np.int64]  # [n, columns]
-    states: NDArray[np.uint8]  # [n, columns]
+    ticks: I64  # [n]
+    counts: I64x2  # [n, columns]
+    states: U8x2  # [n, columns]
 
 
 @kernel
@@ -135,7 +133,7 @@ def decode_latched(first: int, end: int, t: Tables, s: State) -> None:
                     signals[column, COUNT] = np.int64(bits)
 
 
-@kernel
+@entry
 def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> Any:
     """Close all ticks earlier than `before_ns`, into `out` from `at`; returns the next `at`. Stops where `out` is full."""
     clock, signals = s.clock, s.signals
@@ -161,14 +159,14 @@ def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> Any
     return at
 
 
-@kernel
+@entry
 def take_frames(
     first: int,
-    timestamps_ns: Any,
-    lengths: Any,
-    words: Any,
-    matched: Any,
-    paths: Any,
+    timestamps_ns: I64,
+    lengths: U8,
+    words: U64x2,
+    matched: I32,
+    paths: I32x2,
     t: Tables,
     s: State,
     out: Ticks,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from codec.signature import I32, U64, F64x2, I64x2
 from decoder.frames import EXTENDED, FD_BYTES
 
 if TYPE_CHECKING:
@@ -48,20 +49,18 @@ INT64_MAX = (1 << 63) - 1
 class Tables(NamedTuple):
     """What kernels take. All integers are int64 unless said otherwise."""
 
-    standard: NDArray[np.int32]  # [buses * 2048]: message of an 11-bit ID, or -1
-    keys: NDArray[
-        np.uint64
-    ]  # [power of two]: bus << 32 | 29-bit ID with bit 31, or PGN_KEY | PGN; open addressing
-    found: NDArray[np.int32]  # [same]: its message, or -1
-    messages: NDArray[np.int64]  # [messages, 2]: root node, most nodes of any path
-    nodes: NDArray[np.int64]  # [nodes, 4]: first row, end row, first switch, end switch
-    switches: NDArray[np.int64]  # [switches, 3]: row, first case, end case
-    cases: NDArray[np.int64]  # [cases, 2]: value in rising order, node
-    rows: NDArray[np.int64]  # [rows, ROW_COLUMNS]
-    scales: NDArray[np.float64]  # [rows, 2]: factor, offset
-    limits: NDArray[np.int64]  # [columns, LIMIT_COLUMNS]
-    bounds: NDArray[np.float64]  # [columns, 2]: a raw value outside is "not available", and so is NaN
-    codes: NDArray[np.uint64]  # raw codes that mean "not available"
+    standard: I32  # [buses * 2048]: message of an 11-bit ID, or -1
+    keys: U64  # [power of two]: bus << 32 | 29-bit ID with bit 31, or PGN_KEY | PGN; open addressing
+    found: I32  # [same]: its message, or -1
+    messages: I64x2  # [messages, 2]: root node, most nodes of any path
+    nodes: I64x2  # [nodes, 4]: first row, end row, first switch, end switch
+    switches: I64x2  # [switches, 3]: row, first case, end case
+    cases: I64x2  # [cases, 2]: value in rising order, node
+    rows: I64x2  # [rows, ROW_COLUMNS]
+    scales: F64x2  # [rows, 2]: factor, offset
+    limits: I64x2  # [columns, LIMIT_COLUMNS]
+    bounds: F64x2  # [columns, 2]: a raw value outside is "not available", and so is NaN
+    codes: U64  # raw codes that mean "not available"
 
     @property
     def path_nodes(self) -> int:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codec.errors import NoKernels
 from edge_agent.config import settings_table
 from edge_agent.config_file import load_config, read_environment
 from edge_agent.errors import AgentError
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except AgentError as error:
+    except (AgentError, NoKernels) as error:
         print(error, file=sys.stderr)
         return 2 if type(error).__name__ == "ConfigError" else 1
     except BrokenPipeError:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+import codec
+import decoder
+from codec.kernel import origin
 from codec.schema import NS
 from decoder.sampler import Sampler
 from edge_agent import clock, commands, events, status
@@ -41,7 +44,11 @@ log = structlog.get_logger()
 
 
 def run_agent(config: Config, plan: Plan) -> int:
-    """Run until a signal, or until every replayed log has ended and its blocks are acknowledged. The exit status."""
+    """Run until a signal, or until every replayed log has ended and its blocks are acknowledged. The exit status.
+
+    Raises NoKernels before anything is opened.
+    """
+    log.info("kernels", codec=origin(codec), decoder=origin(decoder))
     return asyncio.run(Agent(config, plan).run())
 
 

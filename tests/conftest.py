@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.compiled import Compiled
 
 _SLOW_MACHINES = [HealthCheck.too_slow]
 
@@ -14,3 +19,11 @@ settings.register_profile(
 )
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=_SLOW_MACHINES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The kernels of codec and decoder, compiled ahead of time for this very machine."""
+    from tests.compiled import compile_all
+
+    return compile_all(tmp_path_factory.mktemp("compiled"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -10,6 +13,7 @@ from edge_agent.__main__ import main
 from edge_agent.choices import make_plan
 from edge_agent.config_file import parse_config
 from edge_agent.estimate import ENVELOPE_BYTES, estimate, render_estimate
+from tests.compiled import WITHOUT_NUMBA
 from tests.data_folder import recording
 from tests.edge_agent.test_app import configured, written_log
 
@@ -96,3 +100,27 @@ def test_a_log_of_another_car_is_told(folder, capsys):
     assert main(["estimate", "other.log", "--config", "agent.toml"]) == 1
     assert "is this the DBC of that vehicle?" in capsys.readouterr().err
     assert main(["estimate", "none.log", "--config", "agent.toml"]) == 1
+
+
+def test_it_runs_without_numba_where_kernels_were_compiled_ahead(compiled, folder, tmp_path, capsys):
+    assert main(["init", "--dbc", "car.dbc", "-o", "agent.toml"]) == 0
+    capsys.readouterr()
+    assert main(["estimate", "drive.log", "--config", "agent.toml"]) == 0
+    compiled.install(tmp_path / "installed", "codec", "decoder", "edge_agent", "protos", "replay_logs")
+    command = "from edge_agent import app, uplink; from edge_agent.__main__ import main; sys.exit(main(sys.argv[1:]))"
+
+    def without_numba():
+        return subprocess.run(
+            [sys.executable, "-c", WITHOUT_NUMBA + command, "estimate", "drive.log", "--config", "agent.toml"],
+            capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        )  # fmt: skip
+
+    ran = without_numba()
+    assert (ran.returncode, ran.stdout) == (0, capsys.readouterr().out)
+    for library in (tmp_path / "installed" / "decoder").glob("kernels.*.so"):
+        library.unlink()
+    ran = without_numba()
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1].endswith(
+        "Where numba is installed, none of this is needed: pip install numba"
+    )
