@@ -17,16 +17,19 @@ import sys
 import time
 import tracemalloc
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import codec
 from benchmarks.recordings import our_car, recorded_cars
 from benchmarks.sampled import SampledDrive, sample_drive
 from benchmarks.schemes.ours import KEYFRAME_S, STREAM_ID
 from benchmarks.screen import print_kernels, write_json
+from codec.kernel import kernels_from, library_of
+from codec.library import Library, Unfit
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 
 if TYPE_CHECKING:
@@ -41,12 +44,14 @@ CASES = (("given", 1.0, 1.0), ("given", 1.0, 10.0), ("tenth", 0.1, 10.0), ("loss
 FLEET_CASES = CASES[:2]
 COPY_BYTES = 1 << 28  # beyond every cache
 STREAMS_WEIGHED = 50
+CODEC = Path(codec.__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class KernelRow:
     """One way through the codec. The names are the keys of the JSON."""
 
+    kernels: str  # "numba": compiled by it here, for this processor; "compiled": ahead of time, for any of its kind
     streams: int
     thresholds: str
     block_s: float
@@ -139,26 +144,44 @@ def measure(
     """All rows, and bytes per second that numpy copies."""
     copied = copied_bytes_per_s()
     rows = []
-    for streams, cases in ((1, CASES), (fleet, FLEET_CASES)):
-        for thresholds, share, block_s in cases:
-            said(f"{streams:,} stream{'s' * (streams > 1)}, {thresholds}, blocks of {block_s:g} s")
-            mine = drive.with_thresholds(share)
-            run = one_stream(mine, block_s) if streams == 1 else interleaved(mine, block_s, streams)
-            values, encode_s, decode_s = run
-            rows.append(
-                KernelRow(
-                    streams=streams,
-                    thresholds=thresholds,
-                    block_s=block_s,
-                    values=values,
-                    encode_values_per_s=values / encode_s,
-                    decode_values_per_s=values / decode_s,
-                    encode_share_of_bandwidth=8 * values / encode_s / copied,
-                    decode_share_of_bandwidth=8 * values / decode_s / copied,
-                    state_bytes_per_stream=state_bytes(mine, block_s),
-                )
-            )
+    ways: dict[str, Library | Unfit] = {"numba": Unfit("numba is measured")}
+    library = library_of(CODEC)
+    if isinstance(library, Library):
+        ways["compiled"] = library
+    else:
+        said(f"kernels compiled ahead of time are not measured: {library.reason}")
+    cases = [(1, case) for case in CASES] + [(fleet, case) for case in FLEET_CASES]
+    for (streams, case), kernels in product(cases, ways):
+        said(f"{streams:,} stream{'s' * (streams > 1)}, {case[0]}, blocks of {case[2]:g} s, {kernels}")
+        with kernels_from({CODEC: ways[kernels]}):
+            rows.append(_row(kernels, streams, drive, *case, copied))
     return rows, copied
+
+
+def _row(
+    kernels: str,
+    streams: int,
+    drive: SampledDrive,
+    thresholds: str,
+    share: float,
+    block_s: float,
+    copied: float,
+) -> KernelRow:
+    mine = drive.with_thresholds(share)
+    run = one_stream(mine, block_s) if streams == 1 else interleaved(mine, block_s, streams)
+    values, encode_s, decode_s = run
+    return KernelRow(
+        kernels=kernels,
+        streams=streams,
+        thresholds=thresholds,
+        block_s=block_s,
+        values=values,
+        encode_values_per_s=values / encode_s,
+        decode_values_per_s=values / decode_s,
+        encode_share_of_bandwidth=8 * values / encode_s / copied,
+        decode_share_of_bandwidth=8 * values / decode_s / copied,
+        state_bytes_per_stream=state_bytes(mine, block_s),
+    )
 
 
 def default_drive() -> SampledDrive:

@@ -115,12 +115,13 @@ def print_decoder(found: Sequence[Decoded], note: str | None) -> None:
 
 def print_kernels(rows: Sequence[KernelRow], copied_bytes_per_s: float) -> None:
     table = Table(box=SIMPLE_HEAD, title="values per second on one core, in millions")
-    for heading in ("streams", "thresholds", "block", "values"):
+    for heading in ("kernels", "streams", "thresholds", "block", "values"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("encoded", "share", "decoded", "share", "state of\na stream"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
+            row.kernels,
             f"{row.streams:,}",
             row.thresholds,
             f"{row.block_s:g} s",
