@@ -48,6 +48,11 @@ class Sample:
     cpu_s: float
 
 
+def warm(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """Those after the warm-up."""
+    return samples[round(len(samples) * WARM_SHARE) :]
+
+
 @dataclass(frozen=True, slots=True)
 class Growth:
     """From the first to the last third of the samples, those of the warm-up left out. Medians: one peak is no growth."""
@@ -62,9 +67,9 @@ class Growth:
         """Raises ValueError where there are too few to judge."""
         if len(samples) < SAMPLES_MIN:
             raise ValueError(f"{len(samples)} samples tell nothing; measure for longer")
-        warm = samples[round(len(samples) * WARM_SHARE) :]
-        third = len(warm) // 3
-        first, last = warm[:third], warm[-third:]
+        settled = warm(samples)
+        third = len(settled) // 3
+        first, last = settled[:third], settled[-third:]
         return cls(
             round(
                 statistics.median(s.rss_bytes for s in last) - statistics.median(s.rss_bytes for s in first)
@@ -115,8 +120,11 @@ class Pair:
         path.write_text(toml(whole | dict(document)))
         return path
 
-    def start_agent(self, settings: Path) -> None:
-        self._agent.start([sys.executable, "-m", "edge_agent", "run", "--config", str(settings)])
+    def start_agent(self, settings: Path, python: Sequence[str] = (sys.executable,)) -> None:
+        self._agent.start([*python, "-m", "edge_agent", "run", "--config", str(settings)])
+
+    async def stop_agent(self) -> None:
+        await self._agent.stop()
 
     async def cut(self, *, refused: bool) -> None:
         """Cut the road, or open it again."""

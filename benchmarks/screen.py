@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.backlog import Backlog
     from benchmarks.codec import Measured, Row
     from benchmarks.decoder import Decoded
+    from benchmarks.footprint import Footprint
     from benchmarks.kernels import KernelRow
     from benchmarks.outbox import OutboxRow, StartRow
 
@@ -175,6 +176,24 @@ def print_outbox(rows: Sequence[OutboxRow], start: StartRow, note: str | None) -
     console.print("whole device: what its file system and everybody else wrote meanwhile, too", style="dim")
     if note:
         console.print(note, style="dim", highlight=False)
+
+
+def print_footprint(found: Sequence[Footprint]) -> None:
+    table = Table(box=SIMPLE_HEAD, title="what the agent takes of a vehicle: MB, and a core")
+    for heading in ("kernels", "installed", "import", "memory\nthen", "core until the\nfirst block", "memory\nat work", "at\nmost", "core\nat work"):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        table.add_row(
+            one.kernels,
+            f"{one.installed_bytes / 1e6:,.1f}",
+            f"{one.import_s:.2f} s",
+            f"{one.import_rss_bytes / 1e6:,.1f}",
+            f"{one.first_start_cpu_s:,.1f} s",
+            f"{one.rss_bytes / 1e6:,.1f}",
+            f"{one.rss_bytes_max / 1e6:,.1f}",
+            f"{one.cpu_share:.2%}",
+        )
+    _console().print(table)
 
 
 def print_backlog(found: Backlog) -> None:
