@@ -1,4 +1,4 @@
-"""Command line: collector serve, query, tail, import. Heavy imports stand in the command that needs them."""
+"""Command line: collector serve, query, tail, import, priors. Heavy imports stand in the command that needs them."""
 
 from __future__ import annotations
 
@@ -94,6 +94,26 @@ def build_parser() -> argparse.ArgumentParser:
     take.add_argument("--store", type=Path, default=Path(Config().store), metavar="F")
     take.add_argument("--rules", type=Path, metavar="F", help="rules file; default: the shipped one")
     take.set_defaults(run=_import)
+
+    priors = commands.add_parser("priors", help="train what makes blocks smaller", description=_train.__doc__)
+    actions = priors.add_subparsers(required=True, metavar="action")
+    train = actions.add_parser(
+        "train", help="from what is stored, and offer it to vehicles", description=_train.__doc__
+    )
+    whose = train.add_mutually_exclusive_group()
+    whose.add_argument("--vin", help="the schema of this vehicle's newest stream, from its drives alone")
+    whose.add_argument(
+        "--schema", metavar="HASH", help="or how it begins; default: every schema that is stored"
+    )
+    train.add_argument(
+        "--hours", type=float, default=4.0, metavar="N", help="of the newest records; default 4"
+    )
+    train.add_argument("--store", type=Path, default=Path(Config().store), metavar="F")
+    train.set_defaults(run=_train)
+    offered = actions.add_parser("list", help="what is offered", description=_priors.__doc__)
+    offered.add_argument("--format", choices=FORMATS, default="table")
+    offered.add_argument("--store", type=Path, default=Path(Config().store), metavar="F")
+    offered.set_defaults(run=_priors)
     return parser
 
 
@@ -150,6 +170,23 @@ def _import(options: argparse.Namespace) -> int:
     from collector.store import StoreError
 
     return _told(lambda: run(options), StoreError, RuleError, ImportRefused)
+
+
+def _train(options: argparse.Namespace) -> int:
+    """Trains a prior on stored drives, says what it saves on drives that it was not trained on, and offers it if that pays."""
+    from collector.priors import run_train
+    from collector.query import QueryError
+    from collector.store import StoreError
+
+    return _told(lambda: run_train(options), StoreError, QueryError)
+
+
+def _priors(options: argparse.Namespace) -> int:
+    """Prints the priors that vehicles are offered, and what each saves."""
+    from collector.priors import run_list
+    from collector.store import StoreError
+
+    return _told(lambda: run_list(options), StoreError)
 
 
 def _told(run: object, *errors: type[Exception]) -> int:

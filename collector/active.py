@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codec.errors import CodecError, DamagedBlock
+from codec.errors import DamagedBlock, UnknownBlock
 from codec.guards import GuardSet
 from codec.priors import Prior
 from codec.stream import DecodedBlock, StreamDecoder
@@ -39,6 +39,7 @@ class ActiveStream:
         self.exact = self.bound.exact_under(
             None
         )  # codes of the rules whose verdicts are exact under these guards
+        self.unread: UnknownBlock | None = None  # a stored block that cannot be read now
         self.next_seq = 0  # after the last block that was decoded
         self._ledger: Ledger | None = None  # of the call under way
         self._decoder = self.fresh_decoder()
@@ -58,7 +59,10 @@ class ActiveStream:
         for seq, content in ledger.blocks(outbox, self.description.facts.stream_no, progress.group_seq):
             try:
                 decoded = self.decode(seq, content, ledger)
-            except CodecError:
+            except UnknownBlock as error:
+                self.unread = error
+                return
+            except DamagedBlock:
                 return
             self.note(decoded, ledger)
 

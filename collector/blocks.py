@@ -4,7 +4,8 @@ Rules
 - A batch before the position is a duplicate and changes nothing. Beyond it, nothing is taken: the outcome names what is
   wanted. What is damaged is asked for once more, with its whole group; if it fails again it is quarantined, and the
   hole up to the next keyframe is a gap.
-- Unknown is not damaged: a prior or block version that is not here leaves the position where it is.
+- Unknown is not damaged: a prior or block version that is not here leaves the position where it is. A prior that is lost on
+  both sides is damage.
 - What another outbox of the vehicle has is decoded, and neither shown nor counted again.
 """
 
@@ -106,11 +107,10 @@ class Blocks:
         try:
             decoded = stream.decode(item.seq, item.content, self._ledger, end_tick=outbox.progress.end_tick)
         except UnknownBlock as error:
-            kind, missing = error.missing
-            if kind == "prior" and isinstance(missing, bytes):
-                return Lacking(pb.BLOB_KIND_PRIOR, missing, outbox.progress.wanted)
-            return Unreadable(int(missing) if isinstance(missing, int) else 0)
+            return self._unknown(outbox, item, error)
         except DamagedBlock as error:
+            if stream.unread is not None and not is_keyframe(item.content):
+                return self._unknown(outbox, item, stream.unread)
             return self._damaged(outbox, stream, item, str(error))
         if repair and repair.blocks_the_way:
             outbox.repair, outbox.copies = None, {}
@@ -248,6 +248,15 @@ class Blocks:
         self._ledger.changes.gaps[outbox.id, stream_no, first_seq] = row
 
     # What came out wrong
+
+    def _unknown(self, outbox: Outbox, item: BatchItem, error: UnknownBlock) -> Outcome:
+        kind, missing = error.missing
+        if kind != "prior" or not isinstance(missing, bytes):
+            return Unreadable(int(missing) if isinstance(missing, int) else 0)
+        if missing in outbox.priors_gone:
+            return self._quarantine(outbox, item, f"starts from prior {missing.hex()}, which nobody has")
+        outbox.stream = None  # to be built again once the prior is here
+        return Lacking(pb.BLOB_KIND_PRIOR, missing, outbox.progress.wanted)
 
     def _damaged(self, outbox: Outbox, stream: ActiveStream, item: BatchItem, why: str) -> Outcome:
         """First time: ask for the group once more. Second time: try the group as it was sent again, then quarantine."""

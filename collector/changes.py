@@ -81,6 +81,10 @@ class Ledger(Protocol):
 
     def blob(self, kind: int, content_hash: bytes) -> bytes | None: ...
 
+    def offered_prior(self, schema_hash: bytes) -> bytes:
+        """Name of the prior that was trained for this schema; empty: none."""
+        ...
+
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         """(seq, content) of the stored batches from first_seq on, up to the first whose checksum fails."""
         ...

@@ -132,7 +132,7 @@ class Conversation:
         self._acked: Position | None = None  # on this connection
         self._unacked_bytes = 0
         self._draining = False
-        self._guards_hash = b""  # the agent's
+        self._guards_hash = self._prior_hash = b""  # the agent's
         self._agent_acked: Position | None = None  # as it says in Hello
         self._parting = False  # goodbye is with ingest
 
@@ -206,6 +206,7 @@ class Conversation:
                 return self._refuse(pb.Refuse.CODE_PROTOCOL, "a second Hello")
             item = wire.greeting(up.hello, self._identity)
             self.state, self.key, self._guards_hash = State.GREETED, item.key, up.hello.guards_hash
+            self._prior_hash = up.hello.prior_hash
             acked = up.hello.acked
             self._agent_acked = Position(acked.stream_no, acked.seq) if up.hello.HasField("acked") else None
             return [self._submit(item)]
@@ -330,11 +331,15 @@ class Conversation:
             max_block_version=BLOCK_VERSION,
             window_bytes=self._window_bytes,
             guards_hash=outcome.guards_hash,
+            prior_hash=outcome.prior_hash,
             stored_stream_id=outcome.stored_stream_id,
         )
         actions: list[Action] = [Send(pb.Down(welcome=welcome))]
         if outcome.guards and outcome.guards_hash != self._guards_hash:
             blob = pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=outcome.guards_hash, content=outcome.guards)
+            actions.append(Send(pb.Down(blob=blob)))
+        if outcome.prior and outcome.prior_hash != self._prior_hash:
+            blob = pb.Blob(kind=pb.BLOB_KIND_PRIOR, hash=outcome.prior_hash, content=outcome.prior)
             actions.append(Send(pb.Down(blob=blob)))
         if self._agent_acked is not None and self._agent_acked >= outcome.wanted:
             actions += self._rewind(outcome.wanted)

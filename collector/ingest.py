@@ -112,8 +112,7 @@ class _Group:
             case GapItem():
                 return self._blocks.gap(outbox, item)
             case BlobItem():
-                self._keep(item.kind, item.hash, item.content)
-                return Kept(item.kind, item.hash)
+                return self._blob(outbox, item)
             case Beat():
                 return self._beat(outbox, item)
             case Farewell():
@@ -135,6 +134,15 @@ class _Group:
         self._ingest.outboxes[key] = outbox
         return outbox
 
+    def _blob(self, outbox: Outbox, item: BlobItem) -> Outcome:
+        if item.content:
+            self._keep(item.kind, item.hash, item.content)
+        elif item.kind == pb.BLOB_KIND_PRIOR:
+            outbox.priors_gone.add(item.hash)
+        else:
+            return Noted()  # of a stream without its schema nothing can be said, not even what it lost
+        return Kept(item.kind, item.hash)
+
     def _keep(self, kind: int, name: bytes, content: bytes) -> None:
         self._ledger.changes.blobs[kind, name] = {"kind": kind, "hash": name, "content": content}
 
@@ -147,6 +155,7 @@ class _Group:
             None,
             {},
         )  # what an earlier conversation asked for will not come on this one
+        outbox.priors_gone = set()
         if item.replaces and item.replaces != item.key.outbox_id:
             self._replace(OutboxKey(item.key.vehicle, item.replaces), item.key.outbox_id)
         guards = self._ingest.guards
@@ -156,7 +165,11 @@ class _Group:
         stored = outbox.progress.stored
         described = outbox.description(stored.stream_no, self._ledger) if stored else None
         stream_id = described.facts.stream_id if described else b""
-        return Welcomed(stored, outbox.progress.wanted, content, guards.hash, stream_id)
+        name = self._ledger.offered_prior(item.schema_hash)
+        prior = (name and self._ledger.blob(pb.BLOB_KIND_PRIOR, name)) or b""
+        return Welcomed(
+            stored, outbox.progress.wanted, content, guards.hash, stream_id, name if prior else b"", prior
+        )
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
         """End an outbox with an open-ended gap: nobody knows what else it held."""

@@ -41,6 +41,7 @@ class Greeting:
     firmware_version: str = ""
     agent_version: str = ""
     state: str = "online"  # what the vehicle is shown as; empty: as before
+    schema_hash: bytes = b""  # of what it writes now; empty: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,10 @@ class GapItem:
 
 @dataclass(frozen=True, slots=True)
 class BlobItem:
-    """A schema, guard set or prior, `content` as it stands in the store (uncompressed), already checked."""
+    """A schema, guard set or prior, `content` as it stands in the store (a schema unpacked), already checked.
+
+    Empty: the agent has lost it.
+    """
 
     key: OutboxKey
     kind: int
@@ -124,6 +128,8 @@ class Welcomed:
     guards: bytes  # the guard set that rules want; empty: none
     guards_hash: bytes
     stored_stream_id: bytes = b""  # of the stream that `stored` is in
+    prior_hash: bytes = b""  # the prior trained for its schema; empty: none
+    prior: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Outbox:
         self._elsewhere: Elsewhere | None = None  # what others have of it, once that was asked
         self.repair: Repair | None = None
         self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
+        self.priors_gone: set[bytes] = set()  # that the vehicle, when it was asked, had lost
         self._rules = rules
 
     @classmethod

@@ -87,11 +87,10 @@ def known_vehicle(store: Store, vin: str) -> str:
 
 def stream_rows(store: Store, vin: str | None) -> Iterator[Row]:
     for stream in store.streams(vin):
-        began_ns = stream.facts.origin_tick * stream.schema.period_ns + stream.offset_ns
         yield {
             "vin": stream.vin,
             "stream_no": stream.facts.stream_no,
-            "began_at": times.to_text(began_ns),
+            "began_at": times.to_text(stream.began_ns),
             "rate_hz": stream.schema.rate_hz,
             "signals": len(stream.schema.signals),
             "batches": stream.batches,

@@ -52,12 +52,14 @@ def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
         raise Malformed(f"the certificate names {identity}, the message {vehicle}", pb.Refuse.CODE_IDENTITY)
     _check_bytes("outbox_id", hello.outbox_id, (ID_BYTES,))
     _check_bytes("replaces", hello.replaces, (0, ID_BYTES))
+    _check_bytes("schema_hash", hello.schema_hash, (0, HASH_BYTES))
     return Greeting(
         OutboxKey(vehicle, hello.outbox_id),
         hello.replaces,
         hello.model[:TEXT_MAX],
         hello.firmware_version[:TEXT_MAX],
         hello.agent_version[:TEXT_MAX],
+        schema_hash=hello.schema_hash,
     )
 
 
@@ -124,10 +126,12 @@ def beat(key: OutboxKey, message: pb.Heartbeat) -> Beat:
 
 
 def blob(key: OutboxKey, message: pb.Blob) -> BlobItem:
-    """A blob whose content is what its hash says, unpacked."""
+    """A blob whose content is what its hash says, unpacked; empty where the agent has lost it."""
     size_max = PRIOR_BYTES_MAX if message.kind == pb.BLOB_KIND_PRIOR else BLOB_BYTES_MAX
     if len(message.content) > size_max:
         raise Malformed(f"a blob of {len(message.content)} bytes; at most {size_max}")
+    if not message.content and message.kind in pb.BlobKind.values():
+        return BlobItem(key, message.kind, message.hash, b"")
     try:
         match message.kind:
             case pb.BLOB_KIND_SCHEMA:

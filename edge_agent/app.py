@@ -20,7 +20,7 @@ from codec.schema import NS
 from decoder.sampler import Sampler
 from edge_agent import clock, commands, events, status
 from edge_agent.bus import INBOX_FRAMES_MAX, REPLAY_FRAMES_MAX, BusReader, Inbox
-from edge_agent.capture import FileReplaced, Settings, Trouble, Written
+from edge_agent.capture import FileReplaced, PriorRefused, Settings, Trouble, Written
 from edge_agent.capture_thread import Begun, CaptureThread, Ended, ParkedChanged, Told
 from edge_agent.errors import AgentError
 from edge_agent.health import HealthProbe
@@ -188,6 +188,8 @@ class Agent:
                     log.info("outbox is written again")
             case FileReplaced():
                 log.error("outbox was damaged and is set aside; a fresh one is in use", aside=told.aside)
+            case PriorRefused():
+                log.warning("a prior cannot be used; the built-in one is", trouble=told.text)
             case AgentError():
                 self._failure = told
                 self._asked.set()
@@ -204,6 +206,8 @@ class Agent:
             vehicle.model,
             vehicle.firmware_version,
             agent_version(),
+            self._plan.schema.hash,
+            begun.prior_hash,
         )
         self._uplink.begin(identity, begun.wanted, begun.written)
         self._notifier.send(READY=1)
@@ -319,6 +323,10 @@ class Agent:
                 }
                 for reader in self._readers
             ],
+            "prior": {
+                "hash": capture.prior_hash.hex() if capture else "",
+                "refused": capture.priors_refused if capture else 0,
+            },
             "frames_dropped": self._inbox.dropped,
             "cpu_percent": machine.cpu_percent,
             "rss_bytes": machine.rss_bytes,

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import zstandard
 
-from codec.errors import SchemaError
+from codec.errors import DamagedBlock, SchemaError
 from codec.guards import GuardSet
+from codec.priors import Prior, prior_hash
 from codec.schema import SCHEMA_BYTES_MAX, Schema
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox import Outbox
@@ -79,7 +80,14 @@ class FileReplaced:
     aside: str
 
 
-News = Written | Trouble | FileReplaced
+@dataclass(frozen=True, slots=True)
+class PriorRefused:
+    """News: a prior is not used, and the built-in one instead."""
+
+    text: str
+
+
+News = Written | Trouble | FileReplaced | PriorRefused
 
 
 def open_outbox(settings: Settings, new_id: Callable[[int], bytes]) -> tuple[Outbox, str]:
@@ -118,11 +126,12 @@ def _finish(outbox: Outbox) -> None:
         if schema.hash != stream.schema_hash:
             raise SchemaError("a schema that does not match its hash")
         guards = stored_guards(outbox, end.guards_hash)
+        prior = _prior_or_none(outbox, stream.facts.prior_hash, len(schema.signals))
     except SchemaError:
         # Without its schema nothing can be made of the journal: its records become a gap.
         journal = [(row, False) for row, _ in journal]
-        schema, guards = None, GuardSet()
-    outbox.commit(finish_stream(schema, guards, stream, end, journal), limit_bytes=1 << 62)
+        schema, guards, prior = None, GuardSet(), None
+    outbox.commit(finish_stream(schema, guards, prior, stream, end, journal), limit_bytes=1 << 62)
 
 
 def pack_schema(schema: Schema) -> bytes:
@@ -150,6 +159,23 @@ def stored_guards(outbox: Outbox, guards_hash: bytes) -> GuardSet:
     return guards
 
 
+def stored_prior(outbox: Outbox, name: bytes, signals: int) -> Prior | None:
+    """The prior of that name; None: the built-in one. Raises DamagedBlock where the outbox has no such prior."""
+    if not name:
+        return None
+    content = outbox.blob(BlobKind.PRIOR, name) or b""
+    if prior_hash(content) != name:
+        raise DamagedBlock(f"prior {name.hex()} is damaged, or not here")
+    return Prior.from_bytes(content, signals)
+
+
+def _prior_or_none(outbox: Outbox, name: bytes, signals: int) -> Prior | None:
+    try:
+        return stored_prior(outbox, name, signals)
+    except DamagedBlock:
+        return None
+
+
 class Capture:
     """One agent's records on their way into its outbox."""
 
@@ -166,6 +192,7 @@ class Capture:
         self.outbox = outbox
         self.mode = Mode.OFFLINE
         self.record_count = 0  # of this run
+        self.priors_refused = 0
         self._schema = schema
         self._sampler = sampler
         self._settings = settings
@@ -306,13 +333,13 @@ class Capture:
         self.outbox.close()
         self._aside = ""
         filling, clock = self.pipeline.filling, self.pipeline.clock
-        self.pipeline = self._pipeline(0, self.pipeline.guards)
+        self.pipeline = self._pipeline(0, self.pipeline.guards, self.pipeline.prior)
         self._unwritten = Commit() if filling is None else self.pipeline.add(filling, clock)
         self._write(Commit())
 
     def _begin_file(self, replaces: bytes) -> bool:
         """Whether there is a fresh file now in the place of the one that is lost."""
-        guards = self.pipeline.guards
+        guards, prior = self.pipeline.guards, self.pipeline.prior
         try:
             self._aside = self._aside or set_aside(self._settings.path)
             fresh = _opened(self._settings, self._new_id, replaces)
@@ -330,6 +357,8 @@ class Capture:
             fresh.keep_schema(self._schema.hash, pack_schema(self._schema))
             if guards.hash:
                 fresh.keep_guards(guards.hash, guards.to_bytes())
+            if prior is not None:
+                fresh.keep_prior(self._schema.hash, prior.hash, prior.content)
         except OutboxBusy as error:
             fresh.close()
             self._say(str(error))
@@ -352,15 +381,23 @@ class Capture:
         except SchemaError:
             guards = GuardSet()  # Hello names none then, and the collector sends them again
             self.outbox.keep_guards(b"", b"")
-        return self._pipeline(self.outbox.next_stream_no(), guards)
+        return self._pipeline(self.outbox.next_stream_no(), guards, self._prior_in_force())
 
-    def _pipeline(self, stream_no: int, guards: GuardSet) -> Pipeline:
-        name = StreamName(stream_no, self._new_id(16), self._settings.boot_id)
+    def _prior_in_force(self) -> Prior | None:
+        name = self.outbox.prior_hash(self._schema.hash)
+        try:
+            return stored_prior(self.outbox, name, len(self._schema.signals))
+        except DamagedBlock as error:
+            self.refuse_prior(str(error))  # Hello names none then, and the collector sends it again
+            return None
+
+    def _pipeline(self, stream_no: int, guards: GuardSet, prior: Prior | None) -> Pipeline:
         return Pipeline(
             self._schema,
-            name,
+            StreamName(stream_no, self._new_id(16), self._settings.boot_id),
             self._settings.ticks,
             guards=guards,
+            prior=prior,
             mode=self.mode,
             side_log=self._settings.side_log,
         )
@@ -381,6 +418,29 @@ class Capture:
             raise OutboxBusy(self._trouble)
         self.outbox.keep_guards(guards_hash, content)
         self.pipeline.set_guards(guards)
+
+    def set_prior(self, content: bytes, clock: Clock) -> None:
+        """What a stream that begins now starts from. Raises OutboxBusy: to be done again; DamagedBlock: it is no prior.
+
+        A stream has one prior: to name another in every keyframe would cost more than it saves.
+        """
+        prior = Prior.from_bytes(content, len(self._schema.signals))
+        if prior.hash == self.prior_hash:
+            return
+        self.flush(clock)
+        if self.waiting:
+            raise OutboxBusy(self._trouble)
+        self.outbox.keep_prior(self._schema.hash, prior.hash, content)
+        self.pipeline = self._begin_stream()
+
+    def refuse_prior(self, why: str) -> None:
+        self.priors_refused += 1
+        self._tell(PriorRefused(why))
+
+    @property
+    def prior_hash(self) -> bytes:
+        """In force; empty: the built-in one."""
+        return self.pipeline.prior_hash
 
     def mend(self, position: int) -> None:
         """See `Outbox.mend`. Raises OutboxBusy: to be done again."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import structlog
 
-from codec.errors import SchemaError
+from codec.errors import DamagedBlock, SchemaError
 from codec.schema import NS
 from edge_agent import clock, commands, events
 from edge_agent.capture import Capture, FileReplaced, News, Trouble, Written, open_outbox
@@ -45,6 +45,7 @@ class Begun:
     outbox_id: bytes
     replaces: bytes
     guards_hash: bytes
+    prior_hash: bytes
     wanted: int
     written: Written
 
@@ -242,6 +243,11 @@ class CaptureThread:
                     capture.set_guards(command.hash, command.content)
                 except SchemaError as error:
                     log.warning("guards that make no sense", trouble=str(error))
+            case events.SetPrior():
+                try:
+                    capture.set_prior(command.content, self._wall())
+                except DamagedBlock as error:
+                    capture.refuse_prior(str(error))
             case events.AskKeyframe():
                 capture.pipeline.ask_keyframe()
             case commands.SetMode():
@@ -274,4 +280,11 @@ class CaptureThread:
 
 def _begun(capture: Capture) -> Begun:
     outbox = capture.outbox
-    return Begun(outbox.outbox_id, outbox.replaces, outbox.guards_hash, outbox.wanted, capture.written())
+    return Begun(
+        outbox.outbox_id,
+        outbox.replaces,
+        outbox.guards_hash,
+        capture.prior_hash,
+        outbox.wanted,
+        capture.written(),
+    )

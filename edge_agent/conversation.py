@@ -66,6 +66,7 @@ class Conversation:
     ) -> None:
         self.wanted = wanted
         self.guards_hash: bytes | None = None  # set in this conversation
+        self.prior_hash: bytes | None = None  # offered in this conversation
         self.welcomed = False
         self.forked = False  # the outbox becomes another one; nothing may be said for it until then
         self._call = call
@@ -199,6 +200,9 @@ class Conversation:
                 self._post(action)
             case events.Mend():
                 self._post(commands.ToOutbox(self._outbox_id, action))
+            case events.SetPrior():
+                self.prior_hash = action.hash
+                self._post(action)
             case events.AskKeyframe():
                 self._post(action)
             case events.BecomeFork():

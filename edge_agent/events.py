@@ -22,6 +22,8 @@ class Identity:
     model: str
     firmware_version: str
     agent_version: str
+    schema_hash: bytes = b""
+    prior_hash: bytes = b""  # in force, or the last one offered; empty: the built-in one
 
 
 # Events
@@ -161,6 +163,14 @@ class SetGuards:
 
 
 @dataclass(frozen=True, slots=True)
+class SetPrior:
+    """What the collector trained for this schema; its name is right, and nothing else was looked at."""
+
+    hash: bytes
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SetWatch:
     lease_s: int
 
@@ -200,6 +210,6 @@ class Close:
 
 
 Action = (
-    Send | Fetch | FetchAgain | Mend | FindBlob | FindStream | SetWanted | SetGuards | SetWatch | AskKeyframe
+    Send | Fetch | FetchAgain | Mend | FindBlob | FindStream | SetWanted | SetGuards | SetPrior | SetWatch | AskKeyframe
     | BecomeFork | Beat | Welcomed | Complain | Close
 )  # fmt: skip

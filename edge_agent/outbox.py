@@ -117,6 +117,7 @@ class Outbox:
         self.outbox_id = self._bytes_fact("outbox_id")
         self.replaces = self._bytes_fact("replaces")
         self.guards_hash = self._bytes_fact("guards_hash")
+        self._prior = self._bytes_fact("prior")  # the schema that it is for, and its name
         self.wanted = int(self._fact("wanted") or 0)
         self._kept_wanted = self.wanted
 
@@ -315,6 +316,18 @@ class Outbox:
                 self._db.execute(SQL["insert_blob"], (BlobKind.GUARDS, guards_hash, content))
             self._set_fact("guards_hash", guards_hash)
         self.guards_hash = guards_hash
+
+    def keep_prior(self, schema_hash: bytes, prior_hash: bytes, content: bytes) -> None:
+        """What streams of that schema start from now on. Priors that nothing names any more go."""
+        with self._explained(), self._transaction():
+            self._db.execute(SQL["delete_priors"])
+            self._db.execute(SQL["insert_blob"], (BlobKind.PRIOR, prior_hash, content))
+            self._set_fact("prior", schema_hash + prior_hash)
+        self._prior = schema_hash + prior_hash
+
+    def prior_hash(self, schema_hash: bytes) -> bytes:
+        """Of the prior that streams of that schema start from; empty: the built-in one."""
+        return self._prior.removeprefix(schema_hash) if self._prior.startswith(schema_hash) else b""
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
         row = self._db.execute(SQL["blob"], (kind, blob_hash)).fetchone()

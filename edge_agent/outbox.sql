@@ -54,7 +54,7 @@ CREATE TABLE gaps (
     crc INTEGER NOT NULL                -- CRC-32 of the rest, with seqs for positions
 ) STRICT;
 CREATE TABLE blobs (
-    kind INTEGER NOT NULL,              -- as BlobKind on the wire: 1 schema (zstd), 2 guards
+    kind INTEGER NOT NULL,              -- as BlobKind on the wire: 1 schema (zstd), 2 guards, 3 prior
     hash BLOB NOT NULL,
     content BLOB NOT NULL,
     PRIMARY KEY (kind, hash)
@@ -174,6 +174,14 @@ ON CONFLICT (kind, hash) DO UPDATE SET content = excluded.content WHERE content 
 
 -- name: blob
 SELECT content FROM blobs WHERE kind = ? AND hash = ?;
+
+-- name: delete_priors
+-- Those that no stream names which is the newest, or has batches left.
+DELETE FROM blobs WHERE kind = 3 AND hash NOT IN (
+    SELECT prior_hash FROM streams AS s WHERE stream_no = (SELECT max(stream_no) FROM streams) OR EXISTS (
+        SELECT 1 FROM batches WHERE position >= s.stream_no << 32 AND position < (s.stream_no + 1) << 32
+    )
+);
 
 -- name: insert_side_log
 INSERT INTO side_log (stream_no, content) VALUES (?, ?);

@@ -23,6 +23,7 @@ from edge_agent.rows import BatchRow, Commit, JournalRow, StreamEnd, StreamRow
 
 if TYPE_CHECKING:
     from codec.guards import GuardSet
+    from codec.priors import Prior
     from codec.schema import Schema
 
 
@@ -91,6 +92,7 @@ class Pipeline:
         ticks: BlockTicks,
         *,
         guards: GuardSet,
+        prior: Prior | None = None,
         mode: Mode = Mode.OFFLINE,
         side_log: bool = False,
     ) -> None:
@@ -104,6 +106,7 @@ class Pipeline:
         self._ticks = ticks
         self._longest = block_records_max(len(schema.signals))
         self._guards = guards
+        self._prior = prior  # None: the built-in one
         self._crossings = Crossings(schema, guards)
         self._side_log = side_log
         self._encoder: StreamEncoder | None = None
@@ -134,6 +137,16 @@ class Pipeline:
     def guards(self) -> GuardSet:
         """The set in force from the next block on."""
         return self._guards
+
+    @property
+    def prior(self) -> Prior | None:
+        """What keyframes start from; None: the built-in one."""
+        return self._prior
+
+    @property
+    def prior_hash(self) -> bytes:
+        """Of the prior that keyframes start from; empty: the built-in one."""
+        return self._prior.hash if self._prior else b""
 
     @property
     def filling(self) -> Records | None:
@@ -193,14 +206,17 @@ class Pipeline:
         if self._encoder is None or self._latest is None:
             return None
         facts = self._encoder.facts
-        block = StreamEncoder(self.schema, facts, guards=self._guards).encode(self._latest)
+        encoder = StreamEncoder(self.schema, facts, guards=self._guards, prior=self._prior)
+        block = encoder.encode(self._latest)
         relative = self._latest.first_tick - facts.origin_tick
         return Snapshot(facts.stream_no, relative, block.content, self._crossings.states())
 
     def _begin(self, origin_tick: int, clock: Clock) -> StreamRow:
         name = self.name
-        facts = StreamFacts(name.stream_id, name.stream_no, origin_tick, clock, self._guards.hash)
-        self._encoder = StreamEncoder(self.schema, facts, guards=self._guards)
+        facts = StreamFacts(
+            name.stream_id, name.stream_no, origin_tick, clock, self._guards.hash, self.prior_hash
+        )
+        self._encoder = StreamEncoder(self.schema, facts, guards=self._guards, prior=self._prior)
         return StreamRow(facts, name.boot_id, self.schema.hash)
 
     def _block_room(self, tick: int) -> int:

@@ -18,17 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from codec.guards import GuardSet
+    from codec.priors import Prior
     from codec.schema import Schema
 
 
 def finish_stream(
     schema: Schema | None,
     guards: GuardSet,
+    prior: Prior | None,
     stream: StreamRow,
     end: StreamEnd,
     journal: Sequence[tuple[JournalRow, bool]],
 ) -> Commit:
-    """What to store for `journal`, rows in order, each with whether its checksum held. No schema: none did."""
+    """What to store for `journal`, rows in order, each with whether its checksum held. No schema: none did.
+
+    `prior`: the stream's; None: the built-in one, which the block names where the stream's is another.
+    """
     batches: list[BatchRow] = []
     gaps: list[GapRow] = []
     seq, record_count, end_tick, digest = end.next_seq, end.record_count, end.end_tick, end.digest
@@ -48,6 +53,7 @@ def finish_stream(
                 schema,
                 stream.facts,
                 guards=guards,
+                prior=prior,
                 next_seq=seq,
                 record_count=record_count,
                 previous_digest=digest,

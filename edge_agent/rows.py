@@ -42,6 +42,7 @@ class BlobKind(IntEnum):
 
     SCHEMA = 1
     GUARDS = 2
+    PRIOR = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from codec.errors import SchemaError
 from codec.guards import GuardSet
+from codec.priors import PRIOR_BYTES_MAX, prior_hash
 from codec.stream import BLOCK_VERSION
 from edge_agent.events import (
     Action,
@@ -44,6 +45,7 @@ from edge_agent.events import (
     Received,
     Send,
     SetGuards,
+    SetPrior,
     SetWanted,
     SetWatch,
     Stored,
@@ -97,6 +99,7 @@ class Session:
         self._holding = False  # the collector is too old for our blocks
         self._ending: Ending | None = None
         self._guards_hash = b""
+        self._offered_prior = b""
         self.draining = False  # the last batch sent was late
 
     def handle(self, event: Event) -> list[Action]:
@@ -150,12 +153,15 @@ class Session:
             model=identity.model,
             firmware_version=identity.firmware_version,
             agent_version=identity.agent_version,
+            schema_hash=identity.schema_hash,
+            prior_hash=identity.prior_hash,
         )
         return [Send(pb.Up(hello=hello))]
 
     def _welcome(self, welcome: pb.Welcome) -> list[Action]:
         self.phase = Phase.STREAMING
         self._window_bytes = min(welcome.window_bytes, WINDOW_BYTES_MAX)
+        self._offered_prior = welcome.prior_hash
         self._holding = 0 < welcome.max_block_version < BLOCK_VERSION
         actions: list[Action] = [Welcomed()]
         if self._holding:
@@ -210,7 +216,7 @@ class Session:
             case "resend":
                 return self._resend(message.resend)
             case "want":
-                if message.want.kind not in (pb.BLOB_KIND_SCHEMA, pb.BLOB_KIND_GUARDS):
+                if message.want.kind not in (pb.BLOB_KIND_SCHEMA, pb.BLOB_KIND_GUARDS, pb.BLOB_KIND_PRIOR):
                     return [
                         Complain(
                             f"asked for a blob of kind {message.want.kind}, which this agent has none of"
@@ -261,6 +267,11 @@ class Session:
         return [FetchAgain(start, end)] if start < end else []
 
     def _blob(self, blob: pb.Blob) -> list[Action]:
+        if blob.kind == pb.BLOB_KIND_PRIOR and blob.hash == self._offered_prior != b"":
+            if len(blob.content) > PRIOR_BYTES_MAX or prior_hash(blob.content) != blob.hash:
+                return [Complain("a prior that does not match its hash")]
+            self._offered_prior = b""
+            return [SetPrior(blob.hash, blob.content)]
         if blob.kind != pb.BLOB_KIND_GUARDS:
             return [Complain(f"a blob of kind {blob.kind} that nobody asked for")]
         try:
@@ -273,9 +284,15 @@ class Session:
         return [SetGuards(guards.hash, guards.to_bytes())]
 
     def _blob_found(self, event: BlobFound) -> list[Action]:
-        if event.content is None:
-            return [Complain(f"asked for {event.kind.name.lower()} {event.hash.hex()}, which is not here")]
-        return [Send(pb.Up(blob=pb.Blob(kind=int(event.kind), hash=event.hash, content=event.content)))]  # type: ignore[arg-type]
+        content = event.content or b""
+        if event.kind is BlobKind.PRIOR and prior_hash(content) != event.hash:
+            content = b""
+        blob = pb.Blob(kind=int(event.kind), hash=event.hash, content=content)  # type: ignore[arg-type]
+        actions: list[Action] = [Send(pb.Up(blob=blob))]
+        if not content:
+            what = f"{event.kind.name.lower()} {event.hash.hex()}"
+            actions.append(Complain(f"asked for {what}, which is damaged or not here"))
+        return actions
 
     # Sending
 

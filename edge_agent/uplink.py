@@ -217,6 +217,8 @@ class Uplink:
                 self._identity = dataclasses.replace(
                     self._identity, guards_hash=self._conversation.guards_hash
                 )
+            if self._conversation.prior_hash is not None and self._identity is not None:
+                self._identity = dataclasses.replace(self._identity, prior_hash=self._conversation.prior_hash)
             self._conversation = None
         self._post(commands.SetMode(Mode.OFFLINE))
         if self.link.state != "offline":

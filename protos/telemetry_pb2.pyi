@@ -223,6 +223,8 @@ class Hello(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     FIRMWARE_VERSION_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    SCHEMA_HASH_FIELD_NUMBER: _builtins.int
+    PRIOR_HASH_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     outbox_id: _builtins.bytes
     """16 random bytes, drawn when the outbox file is made"""
@@ -235,6 +237,10 @@ class Hello(_message.Message):
     model: _builtins.str
     firmware_version: _builtins.str
     agent_version: _builtins.str
+    schema_hash: _builtins.bytes
+    """of the stream that this run writes"""
+    prior_hash: _builtins.bytes
+    """what its keyframes start from, or the last one offered; empty: built in"""
     @_builtins.property
     def first_kept(self) -> Global___Position:
         """oldest batch still in the outbox; absent: empty outbox"""
@@ -261,10 +267,12 @@ class Hello(_message.Message):
         model: _builtins.str = ...,
         firmware_version: _builtins.str = ...,
         agent_version: _builtins.str = ...,
+        schema_hash: _builtins.bytes = ...,
+        prior_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "first_kept", b"first_kept", "last", b"last"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "agent_version", b"agent_version", "firmware_version", b"firmware_version", "first_kept", b"first_kept", "guards_hash", b"guards_hash", "last", b"last", "model", b"model", "outbox_id", b"outbox_id", "protocol", b"protocol", "replaces", b"replaces", "vehicle", b"vehicle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "agent_version", b"agent_version", "firmware_version", b"firmware_version", "first_kept", b"first_kept", "guards_hash", b"guards_hash", "last", b"last", "model", b"model", "outbox_id", b"outbox_id", "prior_hash", b"prior_hash", "protocol", b"protocol", "replaces", b"replaces", "schema_hash", b"schema_hash", "vehicle", b"vehicle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -572,6 +580,7 @@ class Welcome(_message.Message):
     """unacknowledged bytes in flight, at most; one batch always may be"""
     guards_hash: _builtins.bytes
     prior_hash: _builtins.bytes
+    """offered for Hello's schema, and sent as a Blob if Hello named another; empty: none"""
     config: _builtins.bytes
     """TOML the collector manages; empty: none"""
     stored_stream_id: _builtins.bytes
@@ -706,6 +715,7 @@ class Blob(_message.Message):
     kind: Global___BlobKind.ValueType
     hash: _builtins.bytes
     content: _builtins.bytes
+    """empty: it is damaged or not here; whoever asked has to do without"""
     def __init__(
         self,
         *,

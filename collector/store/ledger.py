@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from codec.schema import HASH_BYTES, Schema
 from codec.stream import Clock, StreamFacts
-from collector.changes import Changes, SavedOutbox
+from collector.changes import Changes, Row, SavedOutbox
 from collector.items import Description, OutboxKey, Position
 from collector.labels import Label
 from collector.progress import Progress
@@ -29,6 +29,7 @@ from collector.store.tables import (
     faults,
     gaps,
     outboxes,
+    priors,
     quarantine,
     streams,
     telemetry_logs,
@@ -179,6 +180,17 @@ class Transaction:
         content = self._connection.execute(wanted_blob(kind, content_hash)).scalar_one_or_none()
         return None if content is None else sound_blob(content, content_hash)
 
+    def offered_prior(self, schema_hash: bytes) -> bytes:
+        wanted = select(priors.c.prior_hash).where(priors.c.schema_hash == schema_hash)
+        found = self._connection.execute(wanted).scalar_one_or_none()
+        return b"" if found is None else bytes(found)
+
+    def offer_prior(self, row: Row, content: bytes) -> None:
+        """From now on, to every vehicle of that schema. `row`: of the table `priors`."""
+        name = row["prior_hash"]
+        self._connection.execute(_PUT_BLOB, {"kind": pb.BLOB_KIND_PRIOR, "hash": name, "content": content})
+        self._connection.execute(_PUT_PRIOR, row)
+
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         self._write("batches", "batches_replaced")
         wanted = (
@@ -277,6 +289,7 @@ _ADD_BATCH = insert(batches)
 _PUT_GAP = upsert(gaps, ["outbox", "stream_no", "first_seq"], ["last_seq", "records", "end_tick", "reason"])
 _ADD_QUARANTINED = insert_new(quarantine)
 _PUT_BLOB = upsert(blobs, ["kind", "hash"], ["content"])  # what is here may be damaged
+_PUT_PRIOR = upsert(priors, ["schema_hash"], ["prior_hash", "trained_at", "hours", "gain", "saved_per_hour"])
 _PUT_FAULT = upsert(
     faults,
     ["outbox", "stream_no", "first_tick", "code"],

@@ -6,6 +6,7 @@ from being checkpointed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 from dataclasses import dataclass
@@ -16,16 +17,26 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select
 
 from codec.errors import CodecError
-from codec.priors import Prior
+from codec.priors import Prior, built_in
 from codec.schema import NS, Schema
 from codec.stream import StreamDecoder, StreamFacts
 from collector.store.engine import explained, open_engine
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
-from collector.store.tables import batches, faults, gaps, outboxes, streams, telemetry_logs, vehicles
+from collector.store.tables import (
+    batches,
+    blobs,
+    faults,
+    gaps,
+    outboxes,
+    priors,
+    streams,
+    telemetry_logs,
+    vehicles,
+)
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Select
 
@@ -64,6 +75,21 @@ class StoredStream:
     batches: int
     records: int
     blocks_bytes: int
+
+    @property
+    def began_ns(self) -> int:
+        """Wall time."""
+        return self.facts.origin_tick * self.schema.period_ns + self.offset_ns
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """A keyframe group as it came: its sound blocks (seq, content), up to the first that is not."""
+
+    facts: StreamFacts
+    blocks: tuple[tuple[int, bytes], ...]
+    records: int
+    find_prior: Callable[[bytes], Prior | None]
 
 
 class Store:
@@ -206,6 +232,76 @@ class Store:
                     row.late,
                     row.doubtful,
                 )
+
+    def newest_groups(
+        self, schema_hash: bytes, records_max: int, vin: str | None = None
+    ) -> list[StoredGroup]:
+        """The newest keyframe groups of a schema, of one vehicle or of all, with so many records at most; oldest first."""
+        schema = self.schema(schema_hash)
+        wanted = select(streams).join(outboxes, outboxes.c.id == streams.c.outbox)
+        wanted = wanted.where(streams.c.schema_hash == schema_hash)
+        if vin is not None:
+            wanted = wanted.where(outboxes.c.vin == vin)
+        found: list[StoredGroup] = []
+        newest = sorted(
+            self._fetch(wanted), key=lambda row: row.origin_tick * schema.period_ns + row.offset_ns
+        )
+        for stream in reversed(newest):
+            for group in self._groups_backwards(stream, len(schema.signals)):
+                records_max -= group.records
+                if records_max < 0:
+                    return found[::-1]
+                found.append(group)
+        return found[::-1]
+
+    def _groups_backwards(self, stream: Any, signals: int) -> Iterator[StoredGroup]:
+        of_stream = and_(batches.c.outbox == stream.outbox, batches.c.stream_no == stream.stream_no)
+        places = select(batches.c.seq).where(of_stream, batches.c.keyframe).order_by(batches.c.seq.desc())
+        end, find = None, partial(self._prior, signals)
+        for (seq,) in self._fetch(places):
+            wanted = select(batches).where(of_stream, batches.c.seq >= seq).order_by(batches.c.seq)
+            rows = self._fetch(wanted if end is None else wanted.where(batches.c.seq < end))
+            end = seq
+            sound = list(itertools.takewhile(lambda row: zlib.crc32(row.content) == row.crc, rows))
+            blocks = tuple((row.seq, row.content) for row in sound)
+            yield StoredGroup(facts_of(stream), blocks, sum(row.record_count for row in sound), find)
+
+    def offered_prior(self, schema: Schema) -> Prior:
+        """What vehicles of this schema are offered: the built-in prior if none was trained, or it is damaged."""
+        found = self._fetch(select(priors.c.prior_hash).where(priors.c.schema_hash == schema.hash))
+        try:
+            return (found and self._prior(len(schema.signals), found[0].prior_hash)) or built_in()
+        except CodecError:
+            return built_in()
+
+    def offered_priors(self) -> list[dict[str, Any]]:
+        """One row per schema that a prior was trained for. `vehicles`: how many have sent blocks that start from it."""
+        using = (
+            select(streams.c.prior_hash, func.count(outboxes.c.vin.distinct()).label("vehicles"))
+            .join(outboxes, outboxes.c.id == streams.c.outbox)
+            .group_by(streams.c.prior_hash)
+            .subquery()
+        )
+        wanted = (
+            select(priors, func.length(blobs.c.content).label("bytes"), using.c.vehicles)
+            .outerjoin(blobs, and_(blobs.c.kind == pb.BLOB_KIND_PRIOR, blobs.c.hash == priors.c.prior_hash))
+            .outerjoin(using, using.c.prior_hash == priors.c.prior_hash)
+            .order_by(priors.c.schema_hash)
+        )
+        return [
+            {
+                "schema": row.schema_hash.hex(),
+                "signals": len(self.schema(row.schema_hash).signals),
+                "prior": row.prior_hash.hex(),
+                "bytes": row.bytes,
+                "saved_percent": round(100 * row.gain, 2),
+                "saved_bytes_per_hour": round(row.saved_per_hour),
+                "trained_on_hours": round(row.hours, 2),
+                "trained_at": row.trained_at,
+                "vehicles": row.vehicles or 0,
+            }
+            for row in self._fetch(wanted)
+        ]
 
     def latest(self, after_id: int, vin: str | None = None, limit: int = PAGE_ROWS) -> list[dict[str, Any]]:
         """Rows of telemetry_logs that arrived after the one of this id, in the order of arrival."""

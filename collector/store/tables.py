@@ -135,6 +135,18 @@ blobs = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+# What agents are offered, one for each schema: `collector priors train` writes it.
+priors = Table(
+    "priors",
+    metadata,
+    Column("schema_hash", LargeBinary(16), primary_key=True),
+    Column("prior_hash", LargeBinary(16), nullable=False),  # a blob
+    Column("trained_at", Text, nullable=False),
+    Column("hours", Float, nullable=False),  # of records that it was trained on
+    Column("gain", Float, nullable=False),  # share of the bytes that it saves, on others than these
+    Column("saved_per_hour", Float, nullable=False),  # bytes
+)
+
 faults = Table(
     "faults",
     metadata,
