@@ -95,6 +95,11 @@ def build_parser() -> argparse.ArgumentParser:
     take.add_argument("--rules", type=Path, metavar="F", help="rules file; default: the shipped one")
     take.set_defaults(run=_import)
 
+    _add_priors(commands)
+    return parser
+
+
+def _add_priors(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     priors = commands.add_parser("priors", help="train what makes blocks smaller", description=_train.__doc__)
     actions = priors.add_subparsers(required=True, metavar="action")
     train = actions.add_parser(
@@ -114,7 +119,6 @@ def build_parser() -> argparse.ArgumentParser:
     offered.add_argument("--format", choices=FORMATS, default="table")
     offered.add_argument("--store", type=Path, default=Path(Config().store), metavar="F")
     offered.set_defaults(run=_priors)
-    return parser
 
 
 def _serve(options: argparse.Namespace) -> int:

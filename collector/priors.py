@@ -149,7 +149,8 @@ def _decoded(schema: Schema, group: StoredGroup) -> Iterator[Records]:
 
 def coded_bytes(schema: Schema, group: StoredGroup, blocks: Sequence[Records], prior: Prior) -> int:
     """What a keyframe group takes that starts from this prior."""
-    facts = replace(group.facts, prior_hash=b"" if prior is built_in() else prior.hash)
+    # Named by the stream, as they will be, so that no keyframe has to.
+    facts = replace(group.facts, guards_hash=b"", prior_hash=b"" if prior is built_in() else prior.hash)
     encoder = StreamEncoder(schema, facts, prior=prior)
     return sum(len(encoder.encode(records).content) for records in blocks)
 

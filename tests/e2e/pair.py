@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from codec.errors import DamagedBlock
 from codec.records import Records
 from codec.stream import Clock
 from collector.conversation import Conversation, End, Submit
@@ -131,8 +132,19 @@ class Link:
         self.up: deque[pb.Up] = deque()
         self.down: deque[pb.Down] = deque()
         self.forked = False
+        self.offered: list[bytes] = []  # priors that came
         outbox, written = agent.capture.outbox, agent.capture.written()
-        identity = events.Identity(outbox.outbox_id, outbox.replaces, outbox.guards_hash, VIN, "", "", "0")
+        identity = events.Identity(
+            outbox.outbox_id,
+            outbox.replaces,
+            outbox.guards_hash,
+            VIN,
+            "",
+            "",
+            "0",
+            SCHEMA.hash,
+            agent.capture.prior_hash,
+        )
         self._agent(events.Opened(identity, self.reader.extent(agent.wanted), agent.wanted))
         self._agent(events.Stored(written.end, written.stream_no, written.newest_tick))
 
@@ -186,6 +198,12 @@ class Link:
                 capture.set_wanted(wanted)
             case events.SetGuards(hash=name, content=content):
                 capture.set_guards(name, content)
+            case events.SetPrior(content=content):
+                self.offered.append(content)
+                try:
+                    capture.set_prior(content, CLOCK)
+                except DamagedBlock as error:
+                    capture.refuse_prior(str(error))
             case events.Mend(position=position):
                 capture.mend(position)
                 return events.Mended()

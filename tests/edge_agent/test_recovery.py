@@ -26,7 +26,7 @@ def crashed(*parts, guards=HOT):
 
 def test_the_journal_becomes_the_last_block_and_a_keyframe():
     stream, end, journal, stored = crashed(records(500), records(60, first=START + 500))
-    commit = finish_stream(SCHEMA, HOT, stream, end, [(row, True) for row in journal])
+    commit = finish_stream(SCHEMA, HOT, None, stream, end, [(row, True) for row in journal])
     (batch,) = commit.batches
     assert (batch.seq, batch.group_seq, batch.record_count, batch.end_record) == (1, 1, 60, 560)
     assert commit.end.next_seq == 2
@@ -43,7 +43,7 @@ def test_a_damaged_row_becomes_a_gap_in_its_place():
         *[records(60, first=START + at) for at in range(0, 240, 60)], guards=HOT
     )
     assert [row.record_count for row in journal] == [60, 60, 60, 60]
-    commit = finish_stream(SCHEMA, HOT, stream, end, [(row, at != 1) for at, row in enumerate(journal)])
+    commit = finish_stream(SCHEMA, HOT, None, stream, end, [(row, at != 1) for at, row in enumerate(journal)])
     assert [(row.seq, row.record_count, row.end_record) for row in commit.batches] == [
         (0, 60, 60),
         (2, 120, 240),
@@ -62,7 +62,7 @@ def test_a_damaged_row_becomes_a_gap_in_its_place():
 
 def test_without_a_schema_all_of_it_is_a_gap():
     stream, end, journal, _ = crashed(records(60))
-    commit = finish_stream(None, HOT, stream, end, [(row, False) for row in journal])
+    commit = finish_stream(None, HOT, None, stream, end, [(row, False) for row in journal])
     assert commit.batches == ()
     assert commit.end.record_count == 60
 
@@ -70,7 +70,7 @@ def test_without_a_schema_all_of_it_is_a_gap():
 def test_a_row_whose_content_is_no_journal_is_damaged():
     stream, end, journal, _ = crashed(records(60))
     commit = finish_stream(
-        SCHEMA, HOT, stream, end, [(replace(row, content=b"nonsense"), True) for row in journal]
+        SCHEMA, HOT, None, stream, end, [(replace(row, content=b"nonsense"), True) for row in journal]
     )
     assert [gap.last_seq for gap in commit.gaps] == [0]
 
@@ -83,7 +83,7 @@ def test_every_record_is_in_a_block_or_in_a_gap(sizes, damaged):
         first += size
     stream, end, journal, stored = crashed(*parts)
     commit = finish_stream(
-        SCHEMA, HOT, stream, end, [(row, at not in damaged) for at, row in enumerate(journal)]
+        SCHEMA, HOT, None, stream, end, [(row, at not in damaged) for at, row in enumerate(journal)]
     )
     decoder = StreamDecoder(SCHEMA, stream.facts)
     runs = [decoder.decode(row.seq, row.content).records for row in (*stored, *commit.batches)]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec.guards import GuardSet
+from codec.priors import built_in, prior_hash
 from edge_agent import events
 from edge_agent.events import Close, Fetch, FetchDone, Received, Send, SetWanted, Stored
 from edge_agent.outbox import Outbox
@@ -18,7 +19,7 @@ from edge_agent.outbox_rows import NOWHERE
 from edge_agent.rows import BlobKind, Reason, position_of
 from edge_agent.session import Phase, Session
 from protos import telemetry_pb2 as pb
-from tests.edge_agent.samples import HOT, IDENTITY, RATE_HZ, START, fill, ids, new_outbox
+from tests.edge_agent.samples import HOT, IDENTITY, RATE_HZ, SCHEMA, START, fill, ids, new_outbox
 
 BIG = 1 << 20
 
@@ -239,8 +240,35 @@ def test_what_is_wanted_by_hash_is_sent_where_it_is_here(outbox, side):
         pb.Down(want=pb.Want(kind=pb.BLOB_KIND_SCHEMA, hash=b"nobody's")),
         pb.Down(want=pb.Want(kind=pb.BLOB_KIND_PRIOR, hash=b"nobody's")),
     )
-    assert side.sent[-1].blob.content == outbox.blob(BlobKind.SCHEMA, name)
+    found, *lost = [message.blob for message in side.sent if message.HasField("blob")]
+    assert found.content == outbox.blob(BlobKind.SCHEMA, name)
+    assert [(blob.kind, blob.hash, blob.content) for blob in lost] == [
+        (pb.BLOB_KIND_SCHEMA, b"nobody's", b""),
+        (pb.BLOB_KIND_PRIOR, b"nobody's", b""),
+    ]
     assert len(side.of(events.Complain)) == 2
+
+
+def test_a_damaged_prior_is_said_to_be_lost(outbox, side):
+    outbox.keep_prior(SCHEMA.hash, b"n" * 16, b"not what its name says")
+    side.welcome()
+    side.hear(pb.Down(want=pb.Want(kind=pb.BLOB_KIND_PRIOR, hash=b"n" * 16)))
+    assert side.sent[-1].blob.content == b""
+
+
+def test_a_prior_is_taken_when_it_is_the_one_that_was_offered(side):
+    content, name = built_in().content, built_in().hash
+    side.hear(pb.Down(welcome=pb.Welcome(window_bytes=1 << 20, prior_hash=name)))
+    for kind, hash_, body in (
+        (pb.BLOB_KIND_PRIOR, prior_hash(b"another"), b"another"),
+        (pb.BLOB_KIND_PRIOR, name, b"damaged"),
+        (pb.BLOB_KIND_PRIOR, b"", b""),
+    ):
+        side.hear(pb.Down(blob=pb.Blob(kind=kind, hash=hash_, content=body)))
+    assert not side.of(events.SetPrior)
+    for _ in range(2):  # once is enough
+        side.hear(pb.Down(blob=pb.Blob(kind=pb.BLOB_KIND_PRIOR, hash=name, content=content)))
+    assert side.of(events.SetPrior) == [events.SetPrior(name, content)]
 
 
 def test_guards_are_taken_when_they_are_what_they_say(side):
