@@ -100,10 +100,11 @@ def _schemas(store: Store, name: str | None, vin: str | None) -> list[Schema]:
         return [] if newest is None else [newest.schema]
     known = {stream.schema.hash.hex(): stream.schema for stream in streams}
     found = [schema for key, schema in known.items() if key.startswith((name or "").lower())]
+    if not known:
+        raise QueryError(f"{store.path}: no stream is stored yet, so there is nothing to learn from")
     if not found or (name and len(found) > 1):
-        raise QueryError(
-            f"{'several schemas are' if found else 'no schema is'} named {name or ''}...; stored are {', '.join(known) or 'none'}"
-        )
+        many = "several schemas are" if found else "no schema is"
+        raise QueryError(f"{many} named {name}...; stored are {', '.join(known)}")
     return found
 
 
