@@ -268,6 +268,13 @@ class Capture:
         """Store the block being filled."""
         self._write(self.pipeline.flush(clock))
 
+    def _store_all(self, clock: Clock) -> None:
+        """Nothing waits, in the pipeline or for the disk. Raises OutboxBusy: try again later."""
+        if not self.waiting:
+            self.flush(clock)
+        if self.waiting:
+            raise OutboxBusy(self._trouble)
+
     def _collect(self, until_ns: int, clock: Clock) -> None:
         self._records(self._sampler.advance(until_ns), clock)
         self._cursor_ns = max(until_ns, self._cursor_ns or 0)
@@ -427,9 +434,7 @@ class Capture:
         prior = Prior.from_bytes(content, len(self._schema.signals))
         if prior.hash == self.prior_hash:
             return
-        self.flush(clock)
-        if self.waiting:
-            raise OutboxBusy(self._trouble)
+        self._store_all(clock)
         self.outbox.keep_prior(self._schema.hash, prior.hash, content)
         self.pipeline = self._begin_stream()
 
@@ -449,9 +454,7 @@ class Capture:
 
     def fork(self, clock: Clock) -> None:
         """See `Outbox.fork`. Raises OutboxBusy: to be done again."""
-        self.flush(clock)
-        if self._unwritten:
-            raise OutboxBusy(self._trouble)
+        self._store_all(clock)
         self._keep_schema()  # what may fail comes before the fork, and nothing after it
         self.outbox.fork()
         self.pipeline = self._begin_stream()

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from codec.guards import Guard, GuardSet
+from codec.priors import Prior, built_in, make_prior
 from codec.records import Availability, Records
 from codec.schema import Schema, Signal
 from codec.stream import Clock, StreamDecoder
@@ -16,11 +17,12 @@ from edge_agent.outbox import Outbox
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
-from edge_agent.rows import BatchRow
+from edge_agent.rows import BatchRow, BlobKind
 
 RATE_HZ = 50
 SCHEMA = Schema(RATE_HZ, (Signal("Temp", "degC", factor=0.5, threshold=1.0), Signal("Gear")))
 HOT = GuardSet((Guard("Temp", ">", 45.0),))
+TRAINED = make_prior(built_in().contexts.repeat(2, axis=0), built_in().weights.repeat(2, axis=0), built_in())
 TICKS = BlockTicks(
     offline=30 * RATE_HZ, online=10 * RATE_HZ, watched=RATE_HZ, keyframe=30 * RATE_HZ, loss_max=RATE_HZ
 )
@@ -103,7 +105,8 @@ def decoded(path, stream_no: int = 0) -> list[Records]:
     rows, _ = everything(path)
     with OutboxReader(str(path)) as reader:
         stream, _ = reader.stream(stream_no)
-    decoder = StreamDecoder(SCHEMA, stream.facts)
+        prior = reader.blob(BlobKind.PRIOR, stream.facts.prior_hash)
+    decoder = StreamDecoder(SCHEMA, stream.facts, find_prior=lambda _: prior and Prior.from_bytes(prior, 2))
     mine = [row for row in rows if isinstance(row, BatchRow) and row.stream_no == stream_no]
     return [decoder.decode(row.seq, row.content).records for row in mine]
 

@@ -30,6 +30,7 @@ from tests.edge_agent.samples import (
     SCHEMA,
     START,
     TICKS,
+    TRAINED,
     decoded,
     everything,
     ids,
@@ -264,12 +265,14 @@ def test_a_damaged_file_is_set_aside_and_the_fresh_one_says_whose_place_it_takes
 def test_damage_while_it_runs_costs_the_file_but_not_the_block_being_filled(run):
     run.capture.set_mode(Mode.ONLINE)
     run.capture.set_guards(HOT.hash, HOT.to_bytes())
+    run.capture.set_prior(TRAINED.content, CLOCK)
     run.capture.take(frames(START, 601), CLOCK)
     named = run.capture.outbox.outbox_id
     run.capture.replace_file("somebody read nonsense")
     assert run.of(FileReplaced)
     assert run.capture.outbox.replaces == named
     assert run.capture.outbox.guards_hash == HOT.hash
+    assert run.capture.prior_hash == run.capture.outbox.prior_hash(SCHEMA.hash) == TRAINED.hash
     run.capture.take(frames(START + 601, 100), CLOCK)
     run.capture.flush(CLOCK)
     assert ticks_of(decoded(run.path)) == run.grid.taken[500:]
@@ -291,6 +294,10 @@ def test_damage_on_a_disk_that_takes_no_fresh_file_costs_no_record_after_it(run,
     run.capture.take(frames(START + 101, 2000), CLOCK)
     with pytest.raises(OutboxBusy, match="make the folder writable"):
         run.capture.set_guards(HOT.hash, HOT.to_bytes())
+    filling = len(run.capture.pipeline.filling)
+    with pytest.raises(OutboxBusy, match="make the folder writable"):
+        run.capture.set_prior(TRAINED.content, CLOCK)
+    assert len(run.capture.pipeline.filling) == filling  # no block is cut short for what cannot be done
     run.capture.retry()
     assert run.capture.waiting
     assert not run.of(FileReplaced)
