@@ -10,7 +10,7 @@ PYTHON ?=
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint bench soak kernels wheel protos prior lock vectors aarch64
+.PHONY: help setup demo test check lint simulate simulate-mutants bench soak kernels wheel protos prior lock vectors aarch64
 
 help:
 	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
@@ -53,6 +53,16 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 check: lint test
+
+# make simulate SEEDS=1 FIRST=42 replays one seed; a seed that fails prints its history.
+SEEDS ?= 1000
+FIRST ?= 0
+simulate: $(READY)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
+
+simulate-mutants: SEEDS = 60
+simulate-mutants: $(READY)
+	$(BIN)/python -m tests.simulation --mutants --seeds $(SEEDS)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -46,9 +47,8 @@ def set_aside(path: str) -> str:
 def salvaged_id(path: str) -> bytes:
     """The outbox_id of a damaged file, or empty where it cannot be read any more."""
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             row = db.execute(SQL["fact"], ("outbox_id",)).fetchone()
-        db.close()
     except sqlite3.Error:
         return b""
     return row[0] if row else b""

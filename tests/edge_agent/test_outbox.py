@@ -158,6 +158,13 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path):
         Outbox(str(tmp_path / "file" / "outbox.db"))
 
 
+def test_a_file_that_cannot_be_opened_is_worth_another_try(path):
+    path.mkdir()
+    with pytest.raises(OutboxBusy, match="make the folder writable"):
+        Outbox(str(path))
+    os.close(lock_outbox(str(path)))
+
+
 def test_a_lock_of_somebody_else_is_worth_another_try(path):
     with contextlib.closing(new_outbox(path)) as outbox:
         commit = pipeline().add(records(500), CLOCK)

@@ -1,0 +1,390 @@
+"""What goes wrong, drawn from the seed: which kinds at all (so that some seeds have few, and often), when, and to whom."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codec.errors import CodecError
+from codec.schema import NS
+from codec.stream import Clock, StreamDecoder, StreamFacts, is_keyframe
+from edge_agent.outbox import Outbox
+from protos import telemetry_pb2 as pb
+from tests.simulation import car
+from tests.simulation.disk import FULL, IOERR_FSYNC, IOERR_WRITE
+from tests.simulation.network import Connection
+
+if TYPE_CHECKING:
+    from tests.simulation.station import Station
+    from tests.simulation.vehicle import Vehicle
+    from tests.simulation.world import World
+
+VEHICLES_MAX = 4
+PAGE_BYTES = 4096
+DAMAGING = {"damage a block on its way", "forge a block", "damage the outbox"}
+
+
+class Faults:
+    """Plans, injects and counts."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rng = world.rng
+        self.counts: Counter[str] = Counter()
+        self.spoils = False  # blocks of this seed may be damaged
+        self._spoil_odds = self._forge_odds = 0.0
+        self._images: dict[str, tuple[Path, dict[bytes, int]]] = {}
+        self._calm = False
+        self._kinds = {
+            "cut a link": self._cut,
+            "half-open link": self._half_open,
+            "a link that is down": self._down,
+            "lose an ack": self._lose_ack,
+            "kill an agent": self._kill_agent,
+            "power cut of a vehicle": self._power_agent,
+            "disk full on a vehicle": self._full,
+            "I/O errors on a vehicle": self._io_errors,
+            "step a clock": self._step_clock,
+            "boot in 1970": self._boot_in_1970,
+            "park": self._park,
+            "change the schema": self._change_schema,
+            "damage a row": self._damage_row,
+            "damage the journal": self._damage_journal,
+            "damage the outbox": self._damage_outbox,
+            "damage a block on its way": self._damage_blocks,
+            "forge a block": self._forge_blocks,
+            "restore an outbox from an image": self._restore_image,
+            "clone a vehicle": self._clone,
+            "watch a vehicle": self._watch,
+            "kill the collector": self._kill_station,
+            "power cut of the collector": self._power_station,
+            "disk full at the collector": self._station_full,
+            "rules changed": self._change_rules,
+            "restore the store from a backup": self._restore_backup,
+            "replay a connection": self._replay,
+            "a hostile peer": self._hostile,
+        }
+
+    def prepare(self, vehicle: Vehicle) -> None:
+        """How a vehicle is before it is first started: some have small outboxes, most know the guards already."""
+        rng = vehicle.rng
+        if rng.random() < 0.3:
+            vehicle.quota_bytes = rng.randint(14, 22) * PAGE_BYTES
+            self.counts["small quota"] += 1
+        if rng.random() < 0.7:
+            with contextlib.closing(Outbox(vehicle.outbox_path, rng.randbytes)) as outbox:
+                guards = car.RULES[0].guards()
+                outbox.keep_guards(guards.hash, guards.to_bytes())
+
+    def plan(self, until_ns: int) -> None:
+        rng = self._rng
+        chosen = [kind for kind in self._kinds if rng.random() < 0.25]
+        for kind in chosen or ["cut a link"]:
+            self.spoils |= kind in DAMAGING
+            for _ in range(rng.choice((1, 2, 4))):
+                self._world.at(rng.randint(0, until_ns), lambda kind=kind: self._inject(kind))
+
+    def _inject(self, kind: str) -> None:
+        if not self._calm:
+            self.counts[kind] += 1
+            vehicle = self._rng.choice(self._world.vehicles)
+            self._world.note("fault", f"{kind}, {vehicle.name}")
+            self._kinds[kind](vehicle)
+
+    def stop(self) -> None:
+        """Calm: everything works again."""
+        self._calm = True
+        self._spoil_odds = self._forge_odds = 0.0
+        for vehicle in self._world.vehicles:
+            vehicle.link.up, vehicle.link.cut_at_ack = True, False
+            vehicle.disk.refusal, vehicle.disk.dies_in = 0, None
+            vehicle.silent = [(start, min(stop, self._world.now_ns)) for start, stop in vehicle.silent]
+        self._world.station.disk.refusal, self._world.station.disk.dies_in = 0, None
+
+    def _later(self, seconds_max: float, action) -> None:
+        """Within so long, unless it is calm by then; then the calm has done it."""
+        self._world.at(self._rng.randint(NS, int(seconds_max * NS)), lambda: None if self._calm else action())
+
+    # Links
+
+    def _cut(self, vehicle: Vehicle) -> None:
+        vehicle.link.cut(noticed=True)
+
+    def _half_open(self, vehicle: Vehicle) -> None:
+        vehicle.link.cut(noticed=False)
+
+    def _down(self, vehicle: Vehicle) -> None:
+        vehicle.link.up = False
+        vehicle.link.cut(noticed=self._rng.random() < 0.5)
+
+        def back() -> None:
+            vehicle.link.up = True
+
+        self._later(200, back)
+
+    def _lose_ack(self, vehicle: Vehicle) -> None:
+        vehicle.link.cut_at_ack = True
+
+    # Vehicles
+
+    def _kill_agent(self, vehicle: Vehicle) -> None:
+        vehicle.disk.dies_in = self._rng.randint(0, 60)
+
+    def _power_agent(self, vehicle: Vehicle) -> None:
+        vehicle.after_death.append("power")
+        vehicle.disk.dies_in = self._rng.randint(0, 60)
+
+    def _full(self, vehicle: Vehicle) -> None:
+        self._refuse(vehicle, FULL, 60)
+
+    def _io_errors(self, vehicle: Vehicle) -> None:
+        self._refuse(vehicle, self._rng.choice((IOERR_WRITE, IOERR_FSYNC)), 5)
+
+    def _refuse(self, vehicle: Vehicle | Station, code: int, seconds: float) -> None:
+        vehicle.disk.refusal = code
+
+        def well() -> None:
+            vehicle.disk.refusal = 0
+
+        self._later(seconds, well)
+
+    def _step_clock(self, vehicle: Vehicle) -> None:
+        """Right after a frame was stamped and before it is read, or at any time; by seconds to years, forth or back."""
+        error_ns = self._rng.choice((-1, 1)) * self._rng.choice((2, 60, 86_400, 400 * 86_400)) * NS
+        vehicle.set_clock(error_ns, synchronised=False)
+        self._later(120, lambda: vehicle.set_clock(0, synchronised=True))
+
+    def _boot_in_1970(self, vehicle: Vehicle) -> None:
+        vehicle.after_death.append("power 1970")
+        vehicle.disk.dies_in = 0
+        self._later(120, lambda: vehicle.set_clock(0, synchronised=True))
+
+    def _park(self, vehicle: Vehicle) -> None:
+        now = self._world.now_ns
+        vehicle.silent.append((now, now + self._rng.randint(5, 150) * NS))
+
+    def _change_schema(self, vehicle: Vehicle) -> None:
+        vehicle.after_death.append("schema")
+        vehicle.disk.dies_in = 0
+
+    def _watch(self, vehicle: Vehicle) -> None:
+        for connection in vehicle.link.connections:
+            connection.send_down(pb.Down(watch=pb.Watch(lease_s=60)))
+            connection.send_down(pb.Down(keyframe_now=pb.KeyframeNow()))
+
+    # What is stored on a vehicle
+
+    def _damage_row(self, vehicle: Vehicle) -> None:
+        vehicle.after_death.append("row")
+        vehicle.disk.dies_in = self._rng.randint(0, 20)
+
+    def _damage_journal(self, vehicle: Vehicle) -> None:
+        vehicle.after_death.append("journal")
+        vehicle.disk.dies_in = self._rng.randint(0, 20)
+
+    def _damage_outbox(self, vehicle: Vehicle) -> None:
+        vehicle.after_death.append("page")
+        vehicle.disk.dies_in = self._rng.randint(0, 20)
+
+    def _restore_image(self, vehicle: Vehicle) -> None:
+        """Take an image now, and restore it later."""
+        self._take_image(vehicle)
+        self._later(200, lambda: vehicle.kill(power=True, then="image"))
+
+    def _take_image(self, vehicle: Vehicle) -> Path:
+        folder = self._world.folder / f"image-{vehicle.name}-{self._world.now_ns}"
+        vehicle.image(folder)
+        self._images[vehicle.name] = (folder, dict(vehicle.committed))
+        return folder
+
+    def _clone(self, vehicle: Vehicle) -> None:
+        """A second machine with the same identity, and the same outbox."""
+        if len(self._world.vehicles) >= VEHICLES_MAX:
+            return
+        twin = self._world.add_vehicle(vehicle.identity, twin=True)
+        twin.restore(self._take_image(vehicle))
+        twin.rate_hz, twin.variant = vehicle.rate_hz, vehicle.variant
+        twin.synchronous, twin.quota_bytes = vehicle.synchronous, vehicle.quota_bytes
+        twin.committed = dict(vehicle.committed)
+        twin.start()
+
+    def after_death(self, vehicle: Vehicle, fate: str) -> None:
+        """What happens to a machine whose agent is dead."""
+        if fate == "image":
+            folder, committed = self._images[vehicle.name]
+            vehicle.restore(folder)
+            vehicle.committed = dict(committed)
+            self._world.note(vehicle.name, "was restored from an image")
+        elif fate == "page":
+            self._garble_page(Path(vehicle.outbox_path))
+        elif Path(vehicle.outbox_path).exists():
+            self._garble_row(vehicle.outbox_path, "batches" if fate == "row" else "journal")
+
+    def _garble_row(self, path: str, table: str) -> None:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            key = "position" if table == "batches" else "id"
+            with contextlib.suppress(sqlite3.DatabaseError):  # it died before there was a table
+                rows = db.execute(
+                    f"SELECT {key}, content FROM {table} ORDER BY {key} DESC LIMIT 8"
+                ).fetchall()
+                for row, content in rows[: self._rng.randint(1, 2)]:
+                    db.execute(
+                        f"UPDATE {table} SET content = ? WHERE {key} = ?", (self._flipped(content), row)
+                    )
+
+    def _garble_page(self, path: Path) -> None:
+        if not path.exists():
+            return
+        with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        pages = path.stat().st_size // PAGE_BYTES
+        if pages == 0:
+            return
+        with path.open("r+b") as file:
+            file.seek(self._rng.randrange(pages) * PAGE_BYTES)
+            file.write(self._rng.randbytes(PAGE_BYTES))
+
+    # Blocks on their way
+
+    def _damage_blocks(self, _vehicle: Vehicle) -> None:
+        self._spoil_odds = self._rng.choice((0.1, 0.5, 1.0))
+        self._later(20, self._unspoil)
+
+    def _forge_blocks(self, _vehicle: Vehicle) -> None:
+        self._forge_odds = 1.0
+        self._later(60, self._unspoil)
+
+    def _unspoil(self) -> None:
+        self._spoil_odds = self._forge_odds = 0.0
+
+    def on_the_way(self, identity: str, info: pb.StreamInfo, message: pb.Up) -> pb.Up:
+        """A batch as it arrives: changed by somebody's bad memory, since TLS covers the wire."""
+        spoil = self._rng.random() < self._spoil_odds if self._spoil_odds else False
+        forged = (
+            self._forged(message.batch.seq, message.batch.block, info)
+            if self._forge_odds and not spoil
+            else None
+        )
+        if not spoil and forged is None:
+            return message
+        self._world.truths[identity].spoiled.add(info.stream_id)
+        self._world.note(
+            "fault", f"{'spoiled' if spoil else 'forged'} {info.stream_no}/{message.batch.seq} of {identity}"
+        )
+        changed = pb.Up()
+        changed.CopyFrom(message)
+        changed.batch.block = self._flipped(message.batch.block) if forged is None else forged
+        return changed
+
+    def _flipped(self, content: bytes) -> bytes:
+        at = self._rng.randrange(len(content))
+        return content[:at] + bytes([content[at] ^ 1 << self._rng.randrange(8)]) + content[at + 1 :]
+
+    def _forged(self, seq: int, content: bytes, info: pb.StreamInfo) -> bytes | None:
+        """A keyframe changed so that its one byte of digest still fits; None where a few hundred tries find none."""
+        found = self._schema_and_facts(info)
+        if found is None or not is_keyframe(content):
+            return None
+        self._forge_odds = 0.0  # one is enough, and it is dear
+        original = StreamDecoder(*found).decode(seq, content).records
+        for _ in range(300):
+            changed = self._flipped(content)
+            try:
+                records = StreamDecoder(*found).decode(seq, changed).records
+            except CodecError:
+                continue
+            if (records.first_tick, len(records)) == (
+                original.first_tick,
+                len(original),
+            ) and not records.equals(original):
+                return changed
+        return None
+
+    def _schema_and_facts(self, info: pb.StreamInfo):
+        schemas = {
+            car.plan(rate, variant).schema.hash: car.plan(rate, variant).schema
+            for rate in (1, 2)
+            for variant in (0, 1)
+        }
+        schema = schemas.get(info.schema_hash)
+        clock = Clock(info.clock_offset_ns, info.clock_synchronised)
+        facts = StreamFacts(
+            info.stream_id, info.stream_no, info.origin_tick, clock, info.guards_hash, info.prior_hash
+        )
+        return (schema, facts) if schema else None
+
+    # The collector
+
+    def _kill_station(self, _vehicle: Vehicle) -> None:
+        self._world.station.disk.dies_in = self._rng.randint(0, 80)
+
+    def _power_station(self, _vehicle: Vehicle) -> None:
+        self._world.station.after_death.append("power")
+        self._world.station.disk.dies_in = self._rng.randint(0, 80)
+
+    def _station_full(self, _vehicle: Vehicle) -> None:
+        self._refuse(self._world.station, self._rng.choice((FULL, IOERR_WRITE, IOERR_FSYNC)), 30)
+
+    def _change_rules(self, _vehicle: Vehicle) -> None:
+        self._world.station.after_death.append("rules")
+        self._world.station.disk.dies_in = 0
+
+    def _restore_backup(self, _vehicle: Vehicle) -> None:
+        """Take a backup now, and restore it later."""
+        station = self._world.station
+        folder = self._world.folder / f"backup-{self._world.now_ns}"
+        folder.mkdir()
+        for file in station.disk.folder.glob("store.db*"):
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, folder / file.name)
+        self._later(200, lambda: station.kill(f"backup {folder}"))
+
+    def station_after_death(self, station: Station, fate: str) -> None:
+        if fate == "power":
+            lost = station.disk.lose_power(self._rng)
+            self._world.note("collector", f"lost power, and {lost} writes")
+        elif fate == "rules":
+            station.rules = car.RULES[self._rng.randrange(len(car.RULES))]
+        else:
+            station.disk.close()
+            for file in station.disk.folder.glob("store.db*"):
+                file.unlink()
+            for file in Path(fate.removeprefix("backup ")).iterdir():
+                shutil.copy(file, station.disk.folder / file.name)
+            self._world.note("collector", "its store was restored from a backup")
+            self._world.checker.backup_restored()
+
+    # Peers
+
+    def _replay(self, vehicle: Vehicle) -> None:
+        """What a vehicle said on its connection is said once more, on another one."""
+        for said in [list(connection.sent_up) for connection in vehicle.link.connections]:
+            self._say(said)
+
+    def _hostile(self, vehicle: Vehicle) -> None:
+        """Under a name of its own, with the other's streams: garbage, and things out of order."""
+        said = [message for connection in vehicle.link.connections for message in connection.sent_up]
+        messages = [pb.Up.FromString(message) for message in said]
+        for message in messages:
+            if message.HasField("hello"):
+                message.hello.vehicle = "asset:hostile"
+            if message.HasField("batch") and self._rng.random() < 0.5:
+                message.batch.block = self._rng.randbytes(self._rng.randint(0, 60))
+        hello = pb.Up(hello=pb.Hello(protocol=1, vehicle="asset:hostile", outbox_id=bytes(16)))
+        rest = [message for message in messages if not message.HasField("hello")]
+        self._rng.shuffle(rest)
+        self._say([message.SerializeToString() for message in [hello, *rest]])
+
+    def _say(self, said: list[bytes]) -> None:
+        world = self._world
+        if world.station.process is None:
+            return
+        connection = Connection(world, world.vehicles[0].link, lambda _: None, lambda _: None)
+        world.station.accept(connection, world.vehicles[0].link)
+        for message in said:
+            connection.send_up(pb.Up.FromString(message))
+        world.at(30 * NS, lambda: connection.leave(cleanly=True))

@@ -1,0 +1,383 @@
+"""What must be true, whatever happened: section by section, on what the store really holds.
+
+1. Stored is what was sampled: each record at most once, in order, within its thresholds and on its side of every guard in force;
+   what is missing is in exactly one gap, or was never committed to an outbox.
+2. Acked is stored, after any crash of the collector.
+3. Some time after the network stays up, nothing is unacknowledged.
+4. Faults from the store are faults from the sampled records.
+5. A vehicle changes nothing of another's, nobody crashes, and what anybody holds is bounded.
+
+Two acts of an operator are excused from 1, for what they destroy: an outbox restored from an old image, and a file that was
+damaged (its successor says that it takes its place). `synchronous = NORMAL` loses commits at a power cut, and says so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from codec.errors import CodecError
+from codec.guards import limit_interval
+from codec.records import Availability, Records
+from codec.schema import Schema
+from codec.stream import Clock, StreamDecoder, StreamFacts
+from tests.simulation import car, verdicts
+from tests.simulation.truth import StreamTruth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from codec.guards import GuardSet
+    from collector.items import Item, OutboxKey
+    from protos import telemetry_pb2 as pb
+    from tests.simulation.truth import Run, Truth
+    from tests.simulation.vehicle import Vehicle
+    from tests.simulation.world import World
+
+GUARDS = {rules.guards().hash: rules.guards() for rules in car.RULES}
+_OUTBOXES = """SELECT id, vin, outbox_id, revision, stream_no, next_seq, stored_stream_no, stored_seq, record_count
+FROM outboxes"""
+_BATCHES = """SELECT stream_no, seq, first_tick, record_count, content, skip FROM batches
+WHERE outbox = ? AND (stream_no, seq) > (?, ?) ORDER BY stream_no, seq"""
+_TILES = """SELECT seq, seq, record_count FROM batches WHERE outbox = ?1 AND stream_no = ?2
+UNION ALL SELECT first_seq, last_seq, records FROM gaps WHERE outbox = ?1 AND stream_no = ?2 AND last_seq IS NOT NULL
+ORDER BY 1"""
+
+
+@dataclass(slots=True)
+class Block:
+    """A stored block as it decodes, and the records that it stands for."""
+
+    stream_no: int
+    stream_id: bytes
+    seq: int
+    records: Records
+    guards_hash: bytes
+    run: Run
+    at: int  # in the run
+    skip: int  # of its first records: another outbox brought them
+
+    @property
+    def sampled(self) -> Records:
+        stop = self.at + len(self.records)
+        return Records(
+            self.records.first_tick, self.run.counts[self.at : stop], self.run.states[self.at : stop]
+        )
+
+
+@dataclass(slots=True)
+class _Stream:
+    stream_id: bytes
+    schema: Schema
+    decoder: StreamDecoder
+    guards_hash: bytes
+    run: Run | None
+
+
+@dataclass(slots=True)
+class _View:
+    """One outbox as the store has it, as far as it was read."""
+
+    id: int
+    vin: str
+    outbox_id: bytes
+    revision: int = -1
+    stored: tuple[int, int] = (-1, -1)
+    last: tuple[int, int] = (-1, -1)  # batch that was read
+    streams: dict[int, _Stream] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+
+
+class Checker:
+    """Reads the store with its own eyes after every transaction."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._db: sqlite3.Connection | None = None
+        self._views: dict[int, _View] = {}
+        self._acked: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self.damaged: list[str] = []  # what the collector could not decode
+
+    # The collector
+
+    def committed(self, items: Sequence[Item]) -> None:
+        self._read({(item.key.vehicle, item.key.outbox_id) for item in items})
+
+    def said(self, key: OutboxKey | None, message: pb.Down) -> None:
+        """Acked is stored, at the moment that it is said."""
+        kind = message.WhichOneof("message")
+        if key is None or key.vehicle not in self._world.truths or kind not in ("ack", "welcome"):
+            return
+        if kind == "welcome" and not message.welcome.HasField("stored"):
+            return
+        place = message.ack if kind == "ack" else message.welcome.stored
+        acked, name = (place.stream_no, place.seq), (key.vehicle, key.outbox_id)
+        stored = next((v.stored for v in self._views.values() if (v.vin, v.outbox_id) == name), (-1, -1))
+        if acked > stored:
+            self._world.violation(f"{key.vehicle}: {kind} of {acked}, stored is {stored}")
+        self._acked[name] = max(self._acked.get(name, (-1, -1)), acked)
+
+    def reported(self, key: OutboxKey | None, event: str, fields: dict[str, object]) -> None:
+        who = key.vehicle if key else "somebody"
+        self._world.note("collector", f"{who}: {event} {fields}")
+        if ("quarantined" in event or "decoded" in event) and not self._world.faults.spoils:
+            self._world.violation(f"{who}: {event} {fields}, but nobody damaged anything")
+
+    def station_started(self) -> None:
+        """Acked is stored, after a crash."""
+        self.close()
+        for truth in self._world.truths.values():
+            for run in truth.runs:
+                run.stored[:] = 0
+        self._views.clear()
+        self._read(None)
+        known = {(view.vin, view.outbox_id): view.stored for view in self._views.values()}
+        for name, acked in self._acked.items():
+            if known.get(name, (-1, -1)) < acked:
+                self._world.violation(
+                    f"{name[0]}: {acked} was acked, stored is {known.get(name)} after a restart"
+                )
+
+    def backup_restored(self) -> None:
+        """An operator's act: what was acked since the backup is no longer stored."""
+        self._acked.clear()
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _read(self, named: set[tuple[str, bytes]] | None) -> None:
+        """Everything new. Only the outboxes in `named` may have changed."""
+        self._db = self._db or sqlite3.connect(self._world.station.path, isolation_level=None)
+        for row in self._db.execute(_OUTBOXES).fetchall():
+            if row[1] not in self._world.truths:
+                continue  # a hostile peer's
+            view = self._views.setdefault(row[0], _View(row[0], row[1], bytes(row[2])))
+            if view.revision == row[3]:
+                continue
+            if named is not None and (view.vin, view.outbox_id) not in named and view.revision >= 0:
+                self._world.violation(f"{view.vin}: its outbox changed by items of {sorted(named)}")
+            view.revision = row[3]
+            self._read_outbox(view, row)
+
+    def _read_outbox(self, view: _View, row: tuple[Any, ...]) -> None:
+        assert self._db is not None
+        stream_no, next_seq, record_count = row[4], row[5], row[8]
+        stored = (-1, -1) if row[6] is None else (row[6], row[7])
+        if stored < view.stored:
+            self._world.violation(f"{view.vin}: stored went back from {view.stored} to {stored}")
+        view.stored = stored
+        for batch in self._db.execute(_BATCHES, (view.id, *view.last)).fetchall():
+            view.last = (batch[0], batch[1])
+            self._read_block(view, *batch)
+        tiles = self._db.execute(_TILES, (view.id, stream_no)).fetchall()
+        if self._has_twins(view, stream_no):
+            return  # a gap that another outbox fills is not noted
+        covered = sum(last - first + 1 for first, last, _ in tiles)
+        if covered != next_seq:
+            self._world.violation(
+                f"{view.vin}: stream {stream_no} is at seq {next_seq}, but {covered} are accounted for: {tiles}"
+            )
+        counts = [records for _, _, records in tiles]
+        if None not in counts and sum(counts) != record_count:
+            self._world.violation(
+                f"{view.vin}: stream {stream_no} has {record_count} records by its position, {sum(counts)} by its rows"
+            )
+
+    def _has_twins(self, view: _View, stream_no: int) -> bool:
+        """Whether another outbox of the vehicle knows the same stream."""
+        assert self._db is not None
+        same = """SELECT count(*) FROM streams WHERE stream_id =
+            (SELECT stream_id FROM streams WHERE outbox = ? AND stream_no = ?)"""
+        return bool(self._db.execute(same, (view.id, stream_no)).fetchone()[0] > 1)
+
+    def _read_block(
+        self, view: _View, stream_no: int, seq: int, first_tick: int, count: int, content: bytes, skip: int
+    ) -> None:
+        stream = view.streams.get(stream_no) or self._stream(view, stream_no)
+        spoiled = stream.stream_id in self._world.truths[view.vin].spoiled
+        place = f"{view.vin}: {stream_no}/{seq}"
+        try:
+            decoded = stream.decoder.decode(seq, content)
+        except CodecError as error:
+            if not spoiled:
+                self._world.violation(f"{place} is stored and cannot be decoded: {error}")
+            return
+        records = decoded.records
+        if decoded.keyframe is not None:
+            stream.guards_hash = decoded.keyframe.guards_hash
+        if stream.run is None:
+            self._world.violation(f"{place}: a stream that no agent began")
+            return
+        at = stream.run.index(records.first_tick, len(records))
+        if at is None or (records.first_tick, len(records)) != (first_tick, count):
+            if not spoiled:
+                self._world.violation(
+                    f"{place}: {len(records)} records from {records.first_tick}, never sampled so"
+                )
+            return
+        block = Block(stream_no, stream.stream_id, seq, records, stream.guards_hash, stream.run, at, skip)
+        view.blocks.append(block)
+        if (stream.run.stored[at : at + skip] == 0).any():
+            self._world.violation(f"{place}: {skip} records are left out as stored elsewhere, but are not")
+        stored = stream.run.stored[at + skip : at + count]
+        stored += 1
+        if (stored > 1).any():
+            self._world.violation(
+                f"{place}: records from {records.first_tick} of {stream.run.name} are stored twice"
+            )
+        if not spoiled and (wrong := difference(block)):
+            self._world.violation(f"{place}: {wrong}")
+
+    def _stream(self, view: _View, stream_no: int) -> _Stream:
+        assert self._db is not None
+        row = self._db.execute(
+            "SELECT stream_id, origin_tick, facts_offset_ns, facts_synchronised, streams.guards_hash, prior_hash, content "
+            "FROM streams JOIN blobs ON blobs.kind = 1 AND blobs.hash = schema_hash WHERE outbox = ? AND stream_no = ?",
+            (view.id, stream_no),
+        ).fetchone()
+        facts = StreamFacts(
+            bytes(row[0]), stream_no, row[1], Clock(row[2], bool(row[3])), bytes(row[4]), bytes(row[5])
+        )
+        schema = Schema.from_bytes(row[6])
+        run = self._world.truths[view.vin].run_of.get(facts.stream_id)
+        made = _Stream(facts.stream_id, schema, StreamDecoder(schema, facts), facts.guards_hash, run)
+        view.streams[stream_no] = made
+        return made
+
+    # The vehicles
+
+    def agent_started(self, vehicle: Vehicle) -> None:
+        """What was committed is there, whatever ended the last life."""
+        assert vehicle.agent is not None
+        rows = vehicle.agent.capture.outbox._db.execute("SELECT stream_id, record_count FROM streams")
+        here = dict(rows.fetchall())
+        for stream_id, committed in list(vehicle.committed.items()):
+            if vehicle.lenient:
+                vehicle.committed[stream_id] = min(committed, here.get(stream_id, 0))
+            elif stream_id in here and here[stream_id] < committed:
+                self._world.violation(
+                    f"{vehicle.name}: {committed} records were committed, {here[stream_id]} are there after a restart"
+                )
+        vehicle.lenient = False
+
+    # The end
+
+    def final(self) -> None:
+        """When everything has calmed down."""
+        for vehicle in self._world.vehicles:
+            if not vehicle.gone and not (vehicle.agent and vehicle.agent.drained):
+                self._world.violation(f"{vehicle.name}: did not drain: {vehicle.state()}")
+        self._read(None)
+        for view in self._views.values():
+            self._walk(view)
+        for vin, truth in self._world.truths.items():
+            self._account(vin, truth)
+            verdicts.check_reader(self._world, vin, truth)
+        if not self._world.faults.counts["rules changed"]:
+            for view in self._views.values():
+                verdicts.check_faults(self._world, self._db, view)
+
+    def _walk(self, view: _View) -> None:
+        """Batches and gaps side by side: what is between two blocks is in the gap between them, no more and no less."""
+        assert self._db is not None
+        truth = self._world.truths[view.vin]
+        by_place = {(block.stream_no, block.seq): block for block in view.blocks}
+        numbers = self._db.execute(
+            "SELECT stream_no, stream_id, origin_tick FROM streams WHERE outbox = ?", (view.id,)
+        )
+        for stream_no, stream_id, origin_tick in numbers.fetchall():
+            run = truth.run_of[bytes(stream_id)]
+            at: int | None = run.index(origin_tick, 1)
+            if at is None:
+                self._world.violation(
+                    f"{view.vin}: stream {stream_no} begins at {origin_tick}, never sampled"
+                )
+                continue
+            for first, last, records in self._db.execute(_TILES, (view.id, stream_no)).fetchall():
+                block = by_place.get((stream_no, first))
+                if block is None:
+                    at = self._cross_gap(view, run, at, records, (stream_no, first, last))
+                    continue
+                between = run.stored[at : block.at] if at is not None else run.stored[:0]
+                passed = (
+                    at is None or at == block.at or (len(between) and between.all())
+                )  # another outbox has it
+                if not passed and bytes(stream_id) not in truth.spoiled:
+                    self._world.violation(
+                        f"{view.vin}: {stream_no}/{first} begins at record {block.at}, expected {at}"
+                    )
+                at = block.at + len(block.records)
+
+    def _cross_gap(
+        self, view: _View, run: Run, at: int | None, records: int | None, place: tuple[int, int, int]
+    ) -> int | None:
+        if at is None or records is None:
+            if not self._world.truths[view.vin].spoiled:
+                self._world.violation(f"{view.vin}: nobody knows what gap {place} holds")
+            return None
+        while records and at < run.count:
+            records -= int(run.stored[at] == 0)  # what another outbox has is no part of the gap
+            run.missed[at] += run.stored[at] == 0
+            at += 1
+        if records:
+            self._world.violation(f"{view.vin}: gap {place} holds more than was ever sampled")
+        return at
+
+    def _account(self, vin: str, truth: Truth) -> None:
+        """Each committed record is stored or in a gap, once."""
+        required: dict[bytes, int] = {}
+        for vehicle in self._world.vehicles:
+            if vehicle.identity == vin:
+                for stream_id, committed in vehicle.committed.items():
+                    required[stream_id] = max(required.get(stream_id, 0), committed)
+        for stream_id, committed in required.items():
+            stream = truth.streams[stream_id]
+            if stream_id in truth.spoiled:
+                continue
+            part = slice(stream.start, stream.start + committed)
+            accounted = stream.run.stored[part].astype(int) + stream.run.missed[part]
+            if (accounted == 1).all():
+                continue
+            name = "missing" if (accounted == 0).any() else "accounted for twice"
+            which = np.flatnonzero(accounted != 1)
+            self._world.violation(
+                f"{vin}: {len(which)} of {committed} committed records of {stream.run.name} are {name}, "
+                f"ticks {stream.run.ticks[stream.start + which[0]]}..{stream.run.ticks[stream.start + which[-1]]}"
+            )
+
+
+def difference(block: Block) -> str:
+    """How a block is not what was sampled, or an empty string."""
+    sampled, stored = block.sampled, block.records
+    if not np.array_equal(sampled.states, stored.states):
+        return "availability differs"
+    errors = np.abs(sampled.counts - stored.counts).max(axis=0)
+    if (errors > block.run.limits).any():
+        return f"errors of {errors.tolist()} counts, allowed are {block.run.limits.tolist()}"
+    if block.guards_hash and (guard := crossed(block, GUARDS[block.guards_hash])):
+        return f"a value lies on the wrong side of {guard}"
+    return ""
+
+
+def crossed(block: Block, guards: GuardSet) -> str:
+    schema = block.run.schema
+    for guard in guards.guards:
+        if guard.signal in schema.names:
+            column = schema.index(guard.signal)
+            signal = schema.signals[column]
+            interval = limit_interval(signal, guard.operator, guard.limit)
+            known = block.sampled.states[:, column] == Availability.AVAILABLE
+            differs = interval.holds(signal, block.sampled.counts[:, column]) != interval.holds(
+                signal, block.records.counts[:, column]
+            )
+            if (differs & known).any():
+                return f"{guard.signal} {guard.operator} {guard.limit}"
+    return ""
+
+
+__all__ = ["Block", "Checker", "StreamTruth"]

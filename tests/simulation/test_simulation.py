@@ -1,0 +1,34 @@
+"""The simulation itself: it replays, it comes out clean where it should, and its planted bugs can still be planted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.world import new_store, simulate
+
+SEEDS = range(6)  # `make simulate` has the others
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("simulation") / "template.db"
+    new_store(path)
+    return path
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_comes_out_clean(seed, tmp_path, template):
+    outcome = simulate(seed, tmp_path / "world", template)
+    assert not outcome.violation, "\n".join([*outcome.history, f"seed {seed}: {outcome.violation}"])
+
+
+def test_a_seed_replays_exactly(tmp_path, template):
+    one, other = (simulate(7, tmp_path / name, template) for name in ("one", "other"))
+    assert one.history == other.history
+    assert len(one.history) > 3
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_a_program_still(mutant):
+    compile(mutant.mutated(), str(mutant.path), "exec")
