@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import platform
 import sys
+from pathlib import Path
 
+import codec
+from codec.kernel import library_of
+from codec.library import Library
 from tests.vectors.vector import load, names, run
+
+CODEC = Path(codec.__file__).parent
 
 
 def differences(name: str) -> list[str]:
@@ -23,7 +29,8 @@ def differences(name: str) -> list[str]:
 def main() -> int:
     complaints = [complaint for name in names() for complaint in differences(name)]
     print(*complaints, sep="\n", end="\n" if complaints else "")
-    print(f"{platform.machine()}: {len(names())} vectors, {len(complaints)} differences")
+    kernels = "compiled ahead" if isinstance(library_of(CODEC), Library) else "compiled by numba"
+    print(f"{platform.machine()}, kernels {kernels}: {len(names())} vectors, {len(complaints)} differences")
     return 1 if complaints else 0
 
 
