@@ -19,6 +19,7 @@ from codec.kernel import origin
 from codec.schema import NS
 from decoder.sampler import Sampler
 from edge_agent import clock, commands, events, status
+from edge_agent.allowance import Limits
 from edge_agent.bus import INBOX_FRAMES_MAX, REPLAY_FRAMES_MAX, BusReader, Inbox
 from edge_agent.capture import FileReplaced, PriorRefused, Settings, Trouble, Written
 from edge_agent.capture_thread import Begun, CaptureThread, Ended, ParkedChanged, Told
@@ -93,6 +94,7 @@ class Agent:
             config.outbox.path,
             Waits(uplink.heartbeat_s, uplink.backlog_heartbeat_s, uplink.retry_min_s, uplink.retry_max_s),
             rate_hz=config.sampling.rate_hz,
+            limits=Limits(uplink.pace_bytes_per_s, uplink.month_bytes),
             post=self._capture.post,
             compose_heartbeat=self._heartbeat,
         )
@@ -209,7 +211,7 @@ class Agent:
             self._plan.schema.hash,
             begun.prior_hash,
         )
-        self._uplink.begin(identity, begun.wanted, begun.written)
+        self._uplink.begin(identity, begun.wanted, begun.written, begun.spent)
         self._notifier.send(READY=1)
 
     # Reports
@@ -281,7 +283,7 @@ class Agent:
         )
 
     def _write_status(self) -> None:
-        capture, link = self._capture.capture, self._uplink.link
+        capture, link, allowance = self._capture.capture, self._uplink.link, self._uplink.allowance
         machine = self._health.ask()
         used_bytes, batches, oldest_s = self._outbox_figures()
         pipeline = capture.pipeline if capture else None
@@ -297,6 +299,10 @@ class Agent:
                 "trouble": link.trouble,
                 "acked_at_ns": link.acked_at_ns,
                 "draining": link.draining,
+                "month": allowance.spent.name,
+                "month_bytes": allowance.spent.bytes,
+                "month_bytes_max": allowance.limits.month_bytes,
+                "stretch": allowance.stretch,
             },
             "outbox": {
                 "path": self._config.outbox.path,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from codec.stream import Clock
     from decoder.frames import Frames
     from decoder.sampler import Sampler
+    from edge_agent.allowance import Spent
 
 UNWRITTEN_BYTES_MAX = 64 << 20  # of blocks that wait for the disk: over a month of driving
 DISK_FREE_SHARE = 0.05  # of the disk stays free
@@ -191,6 +192,7 @@ class Capture:
     ) -> None:
         self.outbox = outbox
         self.mode = Mode.OFFLINE
+        self.stretch = 1
         self.record_count = 0  # of this run
         self.priors_refused = 0
         self._schema = schema
@@ -370,6 +372,7 @@ class Capture:
             fresh.close()
             self._say(str(error))
             return False
+        fresh.spent = self.outbox.spent
         self.outbox, self._lost = fresh, b""
         self._tell(FileReplaced(self._aside))
         return True
@@ -406,6 +409,7 @@ class Capture:
             guards=guards,
             prior=prior,
             mode=self.mode,
+            stretch=self.stretch,
             side_log=self._settings.side_log,
         )
 
@@ -417,6 +421,11 @@ class Capture:
 
     def set_mode(self, mode: Mode) -> None:
         self.mode = self.pipeline.mode = mode
+
+    def set_spent(self, spent: Spent, stretch: int) -> None:
+        """What the link has cost: kept with the next commit. Blocks become so many times as long."""
+        self.outbox.spent = spent
+        self.stretch = self.pipeline.stretch = stretch
 
     def set_guards(self, guards_hash: bytes, content: bytes) -> None:
         """In force from the next block. Raises OutboxBusy: to be done again."""

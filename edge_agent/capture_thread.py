@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from codec.schema import Schema
     from codec.stream import Clock
     from decoder.sampler import Sampler
+    from edge_agent.allowance import Spent
     from edge_agent.bus import Inbox
     from edge_agent.capture import Settings
 
@@ -47,6 +48,7 @@ class Begun:
     guards_hash: bytes
     prior_hash: bytes
     wanted: int
+    spent: Spent
     written: Written
 
 
@@ -248,6 +250,8 @@ class CaptureThread:
                     capture.set_prior(command.content, self._wall())
                 except DamagedBlock as error:
                     capture.refuse_prior(str(error))
+            case events.SetSpent():
+                capture.set_spent(command.spent, command.stretch)
             case events.AskKeyframe():
                 capture.pipeline.ask_keyframe()
             case commands.SetMode():
@@ -286,5 +290,6 @@ def _begun(capture: Capture) -> Begun:
         outbox.guards_hash,
         capture.prior_hash,
         outbox.wanted,
+        outbox.spent,
         capture.written(),
     )

@@ -82,6 +82,12 @@ def wall_clock() -> Clock:
     return Clock(offset_ns, synchronised=instant.wall_ns > YEAR_2020_NS and _disciplined())
 
 
+def synchronised_ns() -> int | None:
+    """Unix time, if the clock is right as far as anybody knows."""
+    instant = now()
+    return instant.wall_ns if instant.wall_ns > YEAR_2020_NS and _disciplined() else None
+
+
 def boot_id() -> bytes:
     """16 bytes that name this boot of the machine."""
     try:

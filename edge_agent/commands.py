@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_agent.events import AskKeyframe, BecomeFork, Mend, SetGuards, SetPrior, SetWanted
+from edge_agent.events import AskKeyframe, BecomeFork, Mend, SetGuards, SetPrior, SetSpent, SetWanted
 
 if TYPE_CHECKING:
     from edge_agent.pipeline import Mode, Snapshot
@@ -36,7 +36,7 @@ class ToOutbox:
     command: SetWanted | Mend | BecomeFork | ReplaceFile
 
 
-Command = SetGuards | SetPrior | AskKeyframe | SetMode | AskSnapshot | ToOutbox
+Command = SetGuards | SetPrior | SetSpent | AskKeyframe | SetMode | AskSnapshot | ToOutbox
 
 
 @dataclass(frozen=True, slots=True)

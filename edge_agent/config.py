@@ -108,6 +108,15 @@ class Uplink:
     retry_max_s: float = setting(
         60.0, "longest wait; every wait is drawn at random below it", low=0.01, high=3600
     )
+    pace_bytes_per_s: int = setting(
+        0, "most that is sent in a second; heartbeats do not wait for it; 0: no limit", low=0
+    )
+    month_bytes: int = setting(
+        0,
+        "budget of a calendar month (UTC), both ways; nearing it, blocks become longer; what is beyond it waits in "
+        "the outbox for the next; 0: none",
+        low=0,
+    )
     drain_s: float = setting(
         30.0, "after the end of a replayed log, wait so long for the last ack", low=0, high=3600
     )

@@ -13,7 +13,7 @@ import grpc
 import structlog
 
 from codec.schema import NS
-from edge_agent import commands, events
+from edge_agent import clock, commands, events
 from edge_agent.pipeline import Mode
 from protos import telemetry_pb2 as pb
 
@@ -63,6 +63,7 @@ class Conversation:
         wanted: int,
         post: Callable[[commands.Command], None],
         compose_heartbeat: Callable[[commands.Snapped], pb.Heartbeat],
+        wall_ns: Callable[[], int | None] = clock.synchronised_ns,
     ) -> None:
         self.wanted = wanted
         self.guards_hash: bytes | None = None  # set in this conversation
@@ -75,6 +76,7 @@ class Conversation:
         self._link = link
         self._post = post
         self._compose_heartbeat = compose_heartbeat
+        self._wall_ns = wall_ns
         self._items: deque[Item] = deque()
         self._wake = asyncio.Event()
         self._written: Written | None = None
@@ -123,10 +125,12 @@ class Conversation:
             if isinstance(item, LinkDownError):
                 raise item
             if isinstance(item, commands.Snapped):
-                await self._send(pb.Up(heartbeat=self._compose_heartbeat(item)))
+                message = pb.Up(heartbeat=self._compose_heartbeat(item))
+                self._session.allowance.charge(message.ByteSize())
+                await self._send(message)
             else:
                 await self._happened(item)
-        await self._happened(events.Ticked(now_ns))
+        await self._happened(events.Ticked(now_ns, self._wall_ns()))
         if self._watched_until_ns and now_ns > self._watched_until_ns:
             self._watched_until_ns = 0
             self._post(commands.SetMode(Mode.ONLINE))
@@ -194,6 +198,8 @@ class Conversation:
                 self.wanted = action.wanted
                 self._link.acked_at_ns = time.time_ns()
                 self._post(commands.ToOutbox(self._outbox_id, action))
+            case events.SetSpent():
+                self._post(action)
             case events.SetGuards():
                 self.guards_hash = action.hash
                 log.info("guards in force", hash=action.hash.hex())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge_agent.allowance import Spent
     from edge_agent.outbox_reader import Extent, Fetched
     from edge_agent.rows import BlobKind
     from protos import telemetry_pb2 as pb
@@ -85,9 +86,10 @@ class StreamFound:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """Time passes; monotonic."""
+    """Time passes. `now_ns`: monotonic; `wall_ns`: Unix time where the clock is synchronised."""
 
     now_ns: int
+    wall_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,14 @@ class SetPrior:
 
 
 @dataclass(frozen=True, slots=True)
+class SetSpent:
+    """What the link has cost, to be kept; blocks are to be `stretch` times as long."""
+
+    spent: Spent
+    stretch: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetWatch:
     lease_s: int
 
@@ -210,6 +220,7 @@ class Close:
 
 
 Action = (
-    Send | Fetch | FetchAgain | Mend | FindBlob | FindStream | SetWanted | SetGuards | SetPrior | SetWatch | AskKeyframe
+    Send | Fetch | FetchAgain | Mend | FindBlob | FindStream | SetWanted | SetGuards | SetPrior | SetSpent | SetWatch
+    | AskKeyframe
     | BecomeFork | Beat | Welcomed | Complain | Close
 )  # fmt: skip

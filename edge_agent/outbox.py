@@ -20,6 +20,7 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edge_agent.allowance import Spent
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox_file import lock_outbox
 from edge_agent.outbox_rows import (
@@ -119,11 +120,12 @@ class Outbox:
         self.guards_hash = self._bytes_fact("guards_hash")
         self._prior = self._bytes_fact("prior")  # the schema that it is for, and its name
         self.wanted = int(self._fact("wanted") or 0)
-        self._kept_wanted = self.wanted
+        self.spent = Spent(int(self._fact("spent_month") or 0), int(self._fact("spent_bytes") or 0))
+        self._kept = (self.wanted, self.spent)
 
     def close(self) -> None:
         """Keep the last acknowledgement and let go of the file."""
-        if hasattr(self, "outbox_id") and self.wanted != self._kept_wanted:
+        if hasattr(self, "outbox_id") and (self.wanted, self.spent) != self._kept:
             # Where it fails, what the collector knows already is sent again.
             with contextlib.suppress(OutboxBusy, OutboxDamaged):
                 self.commit(Commit(), limit_bytes=NOWHERE)
@@ -152,12 +154,20 @@ class Outbox:
                 self._db.executemany(SQL["insert_side_log"], commit.side_log)
             if commit.end is not None:
                 self._update_stream(commit.end)
-            if self.wanted != self._kept_wanted:
-                self._set_fact("wanted", self.wanted)
+            self._keep_facts()
             open_group = self._evict(limit_bytes) if commit else False
-        self._kept_wanted = self.wanted
+        self._kept = (self.wanted, self.spent)
         self._journal_slot = slot + len(commit.journal)
         return open_group
+
+    def _keep_facts(self) -> None:
+        """What was told since the last commit."""
+        wanted, spent = self._kept
+        if self.wanted != wanted:
+            self._set_fact("wanted", self.wanted)
+        if self.spent != spent:
+            self._set_fact("spent_month", self.spent.month)
+            self._set_fact("spent_bytes", self.spent.bytes)
 
     def _insert_stream(self, row: StreamRow) -> None:
         facts, clock = row.facts, row.facts.clock
@@ -373,7 +383,8 @@ class Outbox:
             outbox_id = self._new_id(OUTBOX_ID_BYTES)
             for key, value in (("outbox_id", outbox_id), ("replaces", b""), ("wanted", 0)):
                 self._set_fact(key, value)
-        self.outbox_id, self.replaces, self.wanted, self._kept_wanted = outbox_id, b"", 0, 0
+        self.outbox_id, self.replaces, self.wanted = outbox_id, b"", 0
+        self._kept = (0, self._kept[1])
 
     # SQLite
 

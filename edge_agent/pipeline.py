@@ -2,7 +2,7 @@
 
 Rules
 - It decides by ticks alone: the same records give the same blocks, however they are cut and whenever they come.
-- A block ends when it is as long as the mode says, when the next record is not the next tick, when a guard has crossed
+- A block ends when it is as long as mode and stretch say, when the next record is not the next tick, when a guard has crossed
   (see `crossings`), and where the next keyframe is due: no group is longer than the force-resync.
 - Every `loss_max` records of the block being filled go to the journal, the stream's first at once. So at most
   `loss_max` records are nowhere but here.
@@ -94,11 +94,13 @@ class Pipeline:
         guards: GuardSet,
         prior: Prior | None = None,
         mode: Mode = Mode.OFFLINE,
+        stretch: int = 1,
         side_log: bool = False,
     ) -> None:
         self.schema = schema
         self.name = name
         self.mode = mode
+        self.stretch = stretch  # blocks are so many times as long as the mode says
         self.clock = Clock()  # as last told
         self.record_count = 0  # taken in
         self.encoded_count = 0  # in blocks
@@ -221,7 +223,7 @@ class Pipeline:
 
     def _block_room(self, tick: int) -> int:
         """Records that the block may still take, the first of them at `tick`."""
-        length = min(self._ticks.of_mode(self.mode), self._longest) - self._filled
+        length = min(self._ticks.of_mode(self.mode) * self.stretch, self._longest) - self._filled
         first_tick = tick - self._filled
         if not self._keyframe_due(first_tick):
             length = min(length, self._group_tick + self._ticks.keyframe - tick)

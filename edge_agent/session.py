@@ -7,6 +7,8 @@ Rules
 - Everything is sent in the order of positions, from what neither side knows to be durable; a stream is described
   before its first batch on this connection.
 - At most `window_bytes` are unacknowledged, or one batch. Heartbeats and what is sent again by Resend are exempt.
+- Batches wait while the allowance has no room: for a while where it is the pace, for the next month where the budget is
+  used up. Then a vehicle that parks or stops leaves with them in its outbox.
 - Welcome only moves forward; Rewind alone goes back. An ack is for what was sent, or the collector is wrong.
 - What Welcome says is stored counts only where it is of a stream that this outbox has, under its id, and no more of it
   than there is. Otherwise a twin sent it, and this outbox becomes a fork with everything that was not acked before.
@@ -23,6 +25,7 @@ from codec.errors import SchemaError
 from codec.guards import GuardSet
 from codec.priors import PRIOR_BYTES_MAX, prior_hash
 from codec.stream import BLOCK_VERSION
+from edge_agent.allowance import Allowance
 from edge_agent.events import (
     Action,
     AskKeyframe,
@@ -46,6 +49,7 @@ from edge_agent.events import (
     Send,
     SetGuards,
     SetPrior,
+    SetSpent,
     SetWanted,
     SetWatch,
     Stored,
@@ -77,14 +81,23 @@ class Phase(Enum):
 
 
 class Session:
-    """One conversation. `rate_hz` is that of the newest stream."""
+    """One conversation. `rate_hz` is that of the newest stream; `allowance` outlives conversations."""
 
-    def __init__(self, *, rate_hz: int, heartbeat_ns: int, backlog_heartbeat_ns: int) -> None:
+    def __init__(
+        self,
+        *,
+        rate_hz: int,
+        heartbeat_ns: int,
+        backlog_heartbeat_ns: int,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.phase = Phase.GREETING
+        self.allowance = allowance or Allowance()
         self._late_ticks = LATE_S * rate_hz
         self._heartbeat_ns = heartbeat_ns
         self._backlog_heartbeat_ns = backlog_heartbeat_ns
         self._beat_at_ns: int | None = None
+        self._told_spent: SetSpent | None = None
         self._wanted = 0  # first position that is not acknowledged
         self._cursor = 0  # first position that was not sent on this connection
         self._end = 0  # of what the outbox holds
@@ -110,6 +123,7 @@ class Session:
             case Opened():
                 return self._opened(event)
             case Received():
+                self.allowance.charge(event.message.ByteSize())
                 return self._received(event.message)
             case Stored():
                 self._end = max(self._end, event.end)
@@ -125,7 +139,7 @@ class Session:
             case StreamFound():
                 return self._check(event)
             case Ticked():
-                return self._ticked(event.now_ns)
+                return self._ticked(event)
             case NetworkChanged():
                 # A byte that nobody acknowledges is what shows a dead link.
                 return [Beat()] if self.phase is Phase.STREAMING else []
@@ -156,7 +170,7 @@ class Session:
             schema_hash=identity.schema_hash,
             prior_hash=identity.prior_hash,
         )
-        return [Send(pb.Up(hello=hello))]
+        return [self._say(pb.Up(hello=hello))]
 
     def _welcome(self, welcome: pb.Welcome) -> list[Action]:
         self.phase = Phase.STREAMING
@@ -288,7 +302,7 @@ class Session:
         if event.kind is BlobKind.PRIOR and prior_hash(content) != event.hash:
             content = b""
         blob = pb.Blob(kind=int(event.kind), hash=event.hash, content=content)  # type: ignore[arg-type]
-        actions: list[Action] = [Send(pb.Up(blob=blob))]
+        actions: list[Action] = [self._say(pb.Up(blob=blob))]
         if not content:
             what = f"{event.kind.name.lower()} {event.hash.hex()}"
             actions.append(Complain(f"asked for {what}, which is damaged or not here"))
@@ -296,20 +310,25 @@ class Session:
 
     # Sending
 
+    def _say(self, message: pb.Up) -> Send:
+        self.allowance.charge(message.ByteSize())
+        return Send(message)
+
     def _go_on(self) -> list[Action]:
         """The next step of sending, if there is one."""
         if self.phase is not Phase.STREAMING or self._busy:
             return self._left() if self.phase is Phase.LEAVING else []
-        room = self._window_bytes - self._in_flight_bytes
-        if self._cursor < self._end and not self._holding:
-            if room <= 0 and self._in_flight:
+        stays = self._holding or (self._ending is not None and self.allowance.used_up)
+        if self._cursor < self._end and not stays:
+            room, allowed = self._window_bytes - self._in_flight_bytes, self.allowance.room_bytes
+            if (room <= 0 and self._in_flight) or not allowed:
                 return []
             self._busy = True
-            return [Fetch(self._cursor, max(room, 1))]
+            return [Fetch(self._cursor, max(min(room, allowed), 1))]
         if self._ending is not None:
             self.phase = Phase.LEAVING
             reason = pb.Goodbye.REASON_PARKED if self._ending.parked else pb.Goodbye.REASON_SHUTDOWN
-            return [Send(pb.Up(goodbye=pb.Goodbye(reason=reason))), *self._left()]
+            return [self._say(pb.Up(goodbye=pb.Goodbye(reason=reason))), *self._left()]
         return []
 
     def _left(self) -> list[Action]:
@@ -322,11 +341,12 @@ class Session:
         actions: list[Action] = []
         for row in event.fetched.rows:
             size = len(row.content) if isinstance(row, BatchRow) else GAP_BYTES
-            if self._in_flight and self._in_flight_bytes + size > self._window_bytes:
+            full = self._in_flight and self._in_flight_bytes + size > self._window_bytes
+            if full or not self.allowance.room_bytes:
                 return actions
             actions += self._described(row, event.fetched)
             self.draining = self._late(row)
-            actions.append(Send(self._wire_row(row, event.fetched)))
+            actions.append(self._say(self._wire_row(row, event.fetched)))
             self._cursor = row.end
             self._in_flight.append((row.end, size))
             self._in_flight_bytes += size
@@ -340,7 +360,7 @@ class Session:
     def _send_again(self, fetched: Fetched) -> list[Action]:
         actions: list[Action] = []
         for row in fetched.rows:
-            actions += [*self._described(row, fetched), Send(self._wire_row(row, fetched))]
+            actions += [*self._described(row, fetched), self._say(self._wire_row(row, fetched))]
         if fetched.broken is not None and not self._busy:
             self._busy = True
             actions.append(Mend(fetched.broken))
@@ -368,7 +388,7 @@ class Session:
             guards_hash=facts.guards_hash,
             prior_hash=facts.prior_hash,
         )
-        return [Send(pb.Up(stream=info))]
+        return [self._say(pb.Up(stream=info))]
 
     def _wire_row(self, row: BatchRow | GapRow, fetched: Fetched) -> pb.Up:
         alias = self._aliases[row.stream_no]
@@ -392,14 +412,23 @@ class Session:
 
     # Time, and the end
 
-    def _ticked(self, now_ns: int) -> list[Action]:
+    def _ticked(self, event: Ticked) -> list[Action]:
+        self.allowance.ticked(event.now_ns, event.wall_ns)
         if self.phase is not Phase.STREAMING:
             return []
+        actions: list[Action] = []
+        spent = SetSpent(self.allowance.spent, self.allowance.stretch)
+        if spent != self._told_spent:
+            self._told_spent = spent
+            actions.append(spent)
         interval_ns = self._backlog_heartbeat_ns if self.draining else self._heartbeat_ns
-        if self._beat_at_ns is not None and now_ns - self._beat_at_ns < interval_ns:
-            return []
-        self._beat_at_ns = now_ns
-        return [Beat()]
+        if (
+            self._beat_at_ns is None
+            or event.now_ns - self._beat_at_ns >= interval_ns * self.allowance.stretch
+        ):
+            self._beat_at_ns = event.now_ns
+            actions.append(Beat())
+        return actions + self._go_on()
 
     def _fork(self, why: str) -> list[Action]:
         self.phase = Phase.CLOSED

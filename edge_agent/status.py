@@ -88,6 +88,7 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
         ),
         *([("", link["trouble"])] if link["trouble"] else []),
         ("last ack", acked),
+        ("data", _spent(link)),
         (
             "outbox",
             f"{depth}; {_size(outbox['bytes'])} of {_size(outbox['quota_bytes'])} in {outbox['path']}",
@@ -106,6 +107,14 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
         )
     rows.append(("process", f"{state['cpu_percent']:.1f} % of a core, {_size(state['rss_bytes'])} of memory"))
     return "\n".join(f"{name:<17}{text}" for name, text in rows)
+
+
+def _spent(link: dict[str, Any]) -> str:
+    budget = link["month_bytes_max"]
+    text = f"{_size(link['month_bytes'])}{f' of {_size(budget)}' if budget else ''} in {link['month'] or 'this month'}"
+    if budget and link["month_bytes"] >= budget:
+        return f"{text}: USED UP; blocks wait in the outbox for the next month, heartbeats go on"
+    return text if link["stretch"] == 1 else f"{text}: blocks are {link['stretch']} times as long, to make do"
 
 
 def _compression(records: dict[str, Any]) -> str:

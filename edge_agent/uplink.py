@@ -19,6 +19,7 @@ import structlog
 
 from codec.schema import NS
 from edge_agent import commands, events
+from edge_agent.allowance import NO_LIMITS, Allowance, Limits, Spent
 from edge_agent.conversation import Conversation, Item, LinkDownError, LinkState
 from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.outbox_reader import OutboxReader
@@ -75,11 +76,13 @@ class Uplink:
         waits: Waits,
         *,
         rate_hz: int,
+        limits: Limits = NO_LIMITS,
         post: Callable[[commands.Command], None],
         compose_heartbeat: Callable[[commands.Snapped], pb.Heartbeat],
     ) -> None:
         self.link = LinkState(since_ns=time.time_ns())
         self.wanted = 0
+        self.allowance = Allowance(limits)
         self._address = address
         self._outbox_path = outbox_path
         self._waits = waits
@@ -100,9 +103,13 @@ class Uplink:
 
     # What the rest of the agent says
 
-    def begin(self, identity: events.Identity, wanted: int, written: Written) -> None:
-        """The outbox is this one, from now on."""
+    def begin(
+        self, identity: events.Identity, wanted: int, written: Written, spent: Spent | None = None
+    ) -> None:
+        """The outbox is this one, from now on. `spent`: what the link has cost, as the outbox remembers it."""
         self._identity, self.wanted, self._written = identity, wanted, written
+        if spent is not None and self.allowance.spent == Spent():
+            self.allowance.spent = spent
         if self._conversation is not None:
             self._conversation.wanted, self._conversation.forked = wanted, False
             self._conversation.put(LinkDownError("the outbox was exchanged"))
@@ -181,6 +188,7 @@ class Uplink:
             rate_hz=self._rate_hz,
             heartbeat_ns=int(waits.heartbeat_s * NS),
             backlog_heartbeat_ns=int(waits.backlog_heartbeat_s * NS),
+            allowance=self.allowance,
         )
         try:
             with OutboxReader(self._outbox_path) as reader:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.allowance import Spent
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_file import lock_outbox, salvaged_id, set_aside
@@ -441,3 +442,16 @@ def test_a_fork_leaves_no_journal_that_could_be_taken_for_another_streams(path):
 def test_the_file_is_for_its_owner(path):
     new_outbox(path).close()
     assert not path.stat().st_mode & stat.S_IWOTH
+
+
+def test_what_the_link_has_cost_is_known_after_a_restart_and_after_a_fork(tmp_path):
+    spent = Spent(2026 * 12 + 10, 12345)
+    with contextlib.closing(new_outbox(tmp_path / "outbox.db")) as outbox:
+        outbox.spent = spent
+        fill(outbox, 1)
+        outbox.fork()
+    with contextlib.closing(Outbox(str(tmp_path / "outbox.db"), ids())) as outbox:
+        assert outbox.spent == spent
+        outbox.spent = replace(spent, bytes=23456)  # and with nothing to commit since
+    with contextlib.closing(Outbox(str(tmp_path / "outbox.db"), ids())) as outbox:
+        assert outbox.spent.bytes == 23456

@@ -168,3 +168,10 @@ def test_the_first_block_after_the_clock_was_set_is_a_keyframe_that_says_so():
     first, second = (decoder.decode(row.seq, row.content).keyframe for row in commit.batches[:2])
     assert not first.clock_synchronised
     assert (second.clock_offset_ns, second.clock_synchronised) == (CLOCK.offset_ns, True)
+
+
+def test_a_stretch_lengthens_blocks_up_to_what_a_block_holds():
+    source = pipeline(mode=Mode.ONLINE)
+    source.stretch = 8
+    commit = source.add(records(9000), CLOCK)
+    assert [batch.record_count for batch in commit.batches] == [4000, 4000]

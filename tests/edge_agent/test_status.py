@@ -9,7 +9,8 @@ NS = 10**9
 NOW = 2_000_000_000 * NS
 STATE = {
     "written_ns": NOW - 3 * NS, "pid": 7, "vehicle": "asset:a", "model": "Model 3", "collector": "c:1",
-    "link": {"state": "online", "since_ns": NOW - 600 * NS, "trouble": "", "acked_at_ns": NOW - 9 * NS, "draining": False},
+    "link": {"state": "online", "since_ns": NOW - 600 * NS, "trouble": "", "acked_at_ns": NOW - 9 * NS, "draining": False,
+             "month": "2026-11", "month_bytes": 3_000_000, "month_bytes_max": 0, "stretch": 1},
     "outbox": {"path": "o.db", "bytes": 1_500_000, "quota_bytes": 268_000_000, "batches": 4, "oldest_s": 7300.0, "trouble": ""},
     "records": {"count": 1000, "signals": 20, "rate_hz": 50, "encoded": 1000, "bytes": 500},
     "buses": [{"name": "can0", "state": "up", "frames": 12345, "error_frames": 2, "trouble": ""}],
@@ -45,6 +46,15 @@ def test_trouble_is_shown():
     troubled = {**STATE, "outbox": {**STATE["outbox"], "trouble": "disk full"}, "frames_dropped": 5}
     assert "TROUBLE: disk full" in rendered(troubled, running=True)
     assert "5 frames dropped" in rendered(troubled, running=True)
+
+
+def test_what_the_month_has_cost_is_shown_and_what_that_means():
+    def data(**link):
+        return rendered({**STATE, "link": {**STATE["link"], **link}}, running=True)
+
+    assert "3 MB in 2026-11\n" in data()
+    assert "3 MB of 5 MB in 2026-11: blocks are 2 times as long" in data(month_bytes_max=5_000_000, stretch=2)
+    assert "USED UP; blocks wait in the outbox" in data(month_bytes_max=3_000_000, stretch=8)
 
 
 def test_the_file_is_replaced_as_a_whole(tmp_path):
