@@ -212,6 +212,10 @@ class Agent:
                     self._perform_on(command.command)
             case events.SetGuards():
                 capture.set_guards(command.hash, command.content)
+            case events.SetPrior():
+                capture.set_prior(command.content, self.vehicle.clock())
+            case events.SetSpent():
+                capture.set_spent(command.spent, command.stretch)
             case events.AskKeyframe():
                 capture.pipeline.ask_keyframe()
             case commands.SetMode():

@@ -242,7 +242,7 @@ class _Talk:
                 self._agent.post(action)
             case events.Mend():
                 self._post_to_outbox(action)
-            case events.AskKeyframe():
+            case events.AskKeyframe() | events.SetPrior() | events.SetSpent():
                 self._agent.post(action)
             case events.BecomeFork():
                 self.forked = True
