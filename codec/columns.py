@@ -19,23 +19,32 @@ from codec import patterns
 from codec.contexts import Contexts, close_cells, open_cells
 from codec.kernel import entry, kernel
 from codec.layout import (
-    C_AVAILABILITY,
+    C_CLOCK,
     C_FLAGS,
     C_INITIAL,
     C_MODEL,
     C_PATTERN,
+    C_STATES,
+    C_VALUES,
+    CODED,
+    COPY,
     ERROR_MAX,
+    FORCED,
     GUARD_START,
     GUARD_STOP,
     HOLD,
     KIND,
+    LINE,
     MODELS,
+    RECALL,
     SCALED,
+    SPARSE,
     STEP,
+    STILL,
     TURN,
     Workspace,
 )
-from codec.models import choose_model, run_model, settle
+from codec.models import choose_model, run_model, settle, settle_run
 from codec.range_coder import (
     DECODING,
     POSITION,
@@ -44,22 +53,28 @@ from codec.range_coder import (
     STATUS_DAMAGED,
     STATUS_TOO_LARGE,
     code_bit,
-    code_count,
     code_int,
     finish_encoding,
     start_decoding,
     start_encoding,
 )
+from codec.references import code_reference, code_states, copy_column, find_copy, note_ticks, set_clock
 from codec.residuals import (
-    AVAILABILITY,
+    BEFORE,
+    CLOCK,
+    COPIED,
     FRACTION,
     FRESH,
+    HOW_STATES,
+    HOW_VALUES,
     LAST,
     LENGTH,
     LEVEL,
+    LIKE,
     MODEL,
     ORDER,
     RUN,
+    RUNS,
     STATE_SIZE,
     TREND,
     WEIGHTS,
@@ -79,46 +94,9 @@ def _start_state(state, weights):
     state[:WEIGHTS] = 0
     state[LENGTH] = 1
     state[FRESH] = 1
+    state[LIKE] = 1
     for k in range(ORDER):
         state[WEIGHTS + k] = weights[k]
-
-
-@kernel
-def _code_availability(coder, buffer, ctx, states, count, last):
-    """Writes or reads states[:count] as runs. Returns the last state."""
-    changed = 0
-    if not coder[DECODING]:
-        for i in range(count):
-            if states[i] != last:
-                changed = 1
-                break
-    if code_bit(coder, buffer, ctx, C_AVAILABILITY, changed) == 0:
-        for i in range(count):
-            states[i] = last
-        return last
-    position = 0
-    while position < count:
-        state = np.int64(states[position])
-        row = C_AVAILABILITY + 1 + 4 * last
-        high = code_bit(coder, buffer, ctx, row, state >> 1)
-        state = 2 * high + code_bit(coder, buffer, ctx, row + 1 + high, state & 1)
-        length = 0
-        if not coder[DECODING]:
-            end = position
-            while end < count and states[end] == state:
-                end += 1
-            length = end - position if end < count else 0
-        length = code_count(coder, buffer, ctx, C_AVAILABILITY + 17, length)
-        if length == 0:
-            length = count - position
-        if position + length > count:
-            coder[STATUS] = STATUS_DAMAGED
-            return last
-        for i in range(position, position + length):
-            states[i] = state
-        position += length
-        last = state
-    return last
 
 
 @kernel
@@ -126,23 +104,24 @@ def _code_model(coder, buffer, ctx, fresh, last_model, model):
     row = MODELS if fresh else last_model
     if code_bit(coder, buffer, ctx, C_MODEL + row, 0 if model == last_model else 1) == 0:
         return last_model
-    base = C_MODEL + 8 + 8 * row
+    base = C_MODEL + MODELS + 1 + 8 * row
     node = 1
     for k in range(2, -1, -1):
         node = 2 * node + code_bit(coder, buffer, ctx, base + node, (model >> k) & 1)
-    if node - 8 >= MODELS:
-        coder[STATUS] = STATUS_DAMAGED
-        return np.int64(HOLD)
     return np.int64(node - 8)
 
 
 @kernel
+def _first_steps(value, step):
+    """About where a column begins, in steps."""
+    return (value + (step >> 1)) // step
+
+
+@kernel
 def _code_start(coder, buffer, ctx, state, step, first):
-    """After a keyframe: about where the column is, in steps."""
-    at = np.int64(0)
-    if not coder[DECODING]:
-        at = (first + (step >> 1)) // step
-    state[LAST] = code_int(coder, buffer, ctx, C_INITIAL, at) * step
+    """After a keyframe: about where the column is."""
+    steps = np.int64(0) if coder[DECODING] else _first_steps(first, step)
+    state[LAST] = code_int(coder, buffer, ctx, C_INITIAL, steps) * step
     state[LEVEL] = state[LAST] << FRACTION
     state[FRESH] = 0
     if too_large(state[LAST]):
@@ -150,7 +129,46 @@ def _code_start(coder, buffer, ctx, state, step, first):
 
 
 @kernel
-def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
+def _standing(state, turn):
+    """What stands for every value of a column that does not change."""
+    return state[LAST] % turn if turn > 0 else state[LAST]
+
+
+@kernel
+def _choose_values(counts, states, column, state, p, guards, records, count, space):
+    """How an encoder codes a column's values; the distance to the column copied."""
+    if p[FORCED] >= 0:
+        return CODED, np.int64(0)
+    scaled = p[KIND] == SCALED
+    if scaled:
+        fill_tube(
+            space.values, count, p[ERROR_MAX], 0, guards, p[GUARD_START], p[GUARD_STOP], space.low, space.high
+        )
+    still = True
+    if scaled:
+        value = _standing(state, p[TURN])
+        if state[FRESH] == 1:
+            value = _first_steps(space.values[0], p[STEP]) * p[STEP]
+            if p[TURN] > 0:
+                value = value % p[TURN]
+        for i in range(count):
+            if value < space.low[i] or value > space.high[i]:
+                still = False
+                break
+    else:
+        for i in range(count):
+            space.low[i] = space.values[i]
+            space.high[i] = space.values[i]
+            if space.sent[i]:
+                still = False
+    if still:
+        return STILL, np.int64(0)
+    distance = find_copy(counts, states, column, records, state[COPIED], space)
+    return (COPY if distance > 0 else CODED), distance
+
+
+@kernel
+def _code_scaled(coder, buffer, ctx, starts, counts, states, state, column, p, guards, records, count, space):
     """One column of scaled counts: space.values[:count] in, reconstructed counts out in space.column."""
     encoding = not coder[DECODING]
     turn = p[TURN]
@@ -167,25 +185,30 @@ def _code_scaled(coder, buffer, ctx, state, p, guards, count, space):
         state[LEVEL] -= turns << FRACTION
     fresh = state[FRESH] == 1
     if fresh:
-        _code_start(coder, buffer, ctx, state, p[STEP], space.values[0])
+        _code_start(coder, buffer, starts, state, p[STEP], space.values[0])
     model = np.int64(HOLD)
     correct = False
+    literal = False
+    clock = np.int64(0)
     found = np.int64(0)
     if encoding:
-        for i in range(count):
-            if space.values[i] > _COUNTS_MAX or space.values[i] < -_COUNTS_MAX:
-                coder[STATUS] = STATUS_TOO_LARGE
-                return
         if circular:
             unwrap(space.values, count, turn, state[LAST])
         fill_tube(
             space.values, count, p[ERROR_MAX], turn if circular else 0,
             guards, p[GUARD_START], p[GUARD_STOP], space.low, space.high,
         )  # fmt: skip
-        model, correct, found = choose_model(ctx, state, p, count, space)
+        model, correct, literal, clock, found = choose_model(
+            ctx, counts, states, state, column, p, records, count, space
+        )
     model = _code_model(coder, buffer, ctx, fresh, state[MODEL], model)
     correct = code_bit(coder, buffer, ctx, C_FLAGS + 1, 1 if correct else 0) == 1
-    run_model(coder, buffer, ctx, model, correct, p, count, found, state, space)
+    if model == RECALL:
+        literal = code_bit(coder, buffer, ctx, C_FLAGS + 2, 1 if literal else 0) == 1
+    if model == RECALL or model == SPARSE:
+        state[CLOCK] = code_reference(coder, buffer, ctx, C_CLOCK, column, state[CLOCK], clock)
+        set_clock(counts, states, space.before, column, state[CLOCK], records, count, space.clock)
+    run_model(coder, buffer, ctx, model, correct, literal, p, count, found, state, space)
     settle(state, model, space.column, count)
     if circular:
         for i in range(count):
@@ -244,18 +267,127 @@ def _scatter(counts, states, count, available, column, state, digest):
 
 
 @kernel
-def _code_column(coder, buffer, ctx, state, p, guards, counts, states, changes, count, space, digest):
-    """One column, in place: counts and states in their order of time."""
-    state[AVAILABILITY] = _code_availability(coder, buffer, ctx, states, count, state[AVAILABILITY])
+def _any_too_large(coder, values, count):
+    """Whether an encoder was given counts that no scaled column can hold."""
+    for i in range(count):
+        if values[i] > _COUNTS_MAX or values[i] < -_COUNTS_MAX:
+            coder[STATUS] = STATUS_TOO_LARGE
+            return True
+    return False
+
+
+@kernel
+def _code_values(
+    coder, buffer, ctx, shared, starts, counts, states, state, column, p, guards, before, records, count, space
+):  # fmt: skip
+    """The available values of a column: they stand still, are another column's, or are coded. Returns which.
+
+    `before`: which it was in the column before this one. `starts`: contexts of where columns begin.
+    """
+    scaled = p[KIND] == SCALED
+    how = np.int64(CODED)
+    distance = np.int64(0)
+    if not coder[DECODING]:
+        if scaled and _any_too_large(coder, space.values, count):
+            return how
+        how, distance = _choose_values(counts, states, column, state, p, guards, records, count, space)
+    row = 3 * (32 if state[FRESH] == 1 else state[HOW_VALUES])
+    if code_bit(coder, buffer, shared, C_VALUES + row + before, 1 if how != STILL else 0) == 0:
+        how = np.int64(STILL)
+        if state[FRESH] == 1 and scaled:
+            _code_start(coder, buffer, starts, state, p[STEP], space.values[0])
+        value = _standing(state, p[TURN])
+        for i in range(count):
+            space.column[i] = value
+        state[RUN] = min(state[RUN] + count, RUNS)
+    elif (
+        column > 0
+        and code_bit(coder, buffer, shared, C_VALUES + 99 + row + before, 1 if how == COPY else 0) == 1
+    ):
+        how = np.int64(COPY)
+        distance = code_reference(coder, buffer, shared, C_VALUES + 198, column, state[COPIED], distance)
+        state[COPIED] = distance
+        if distance == 0:
+            coder[STATUS] = STATUS_DAMAGED
+            return how
+        copy_column(counts, states, column, distance, records, space.column)
+        _settle_copy(coder, state, scaled, count, space)
+    elif scaled:
+        how = np.int64(CODED)
+        _code_scaled(
+            coder, buffer, ctx, starts, counts, states, state, column, p, guards, records, count, space
+        )
+    else:
+        how = np.int64(CODED)
+        _code_pattern(coder, buffer, ctx, state, count, space)
+    state[HOW_VALUES] = ((state[HOW_VALUES] << 1) | (1 if how == CODED else 0)) & 31
+    state[FRESH] = 0
+    return how
+
+
+@kernel
+def _settle_copy(coder, state, scaled, count, space):
+    if scaled:
+        for i in range(count):
+            if too_large(space.column[i]):
+                coder[STATUS] = STATUS_DAMAGED
+                return
+        model = state[MODEL]
+        settle(state, HOLD, space.column, count)
+        state[MODEL] = model
+    else:
+        settle_run(state, space.column, count)
+        state[LAST] = space.column[count - 1]
+
+
+@kernel
+def _code_column(
+    coder, buffer, ctx, shared, starts, state, column, p, guards, counts, states, changes, how, count, space
+):  # fmt: skip
+    """One column, in place. `how` int64[2]: how the states and the values of the column before it were coded; this one's,
+    afterwards.
+    """
+    how[0] = code_states(
+        coder,
+        buffer,
+        shared,
+        C_STATES,
+        state,
+        3 * state[HOW_STATES] + how[0],
+        LIKE,
+        states,
+        column,
+        count,
+        space.marks,
+    )
+    state[HOW_STATES] = how[0]
     if coder[STATUS] != 0:
         return
-    available = _gather(coder, counts, states, changes, count, space)
+    available = _gather(coder, counts[column], states[column], changes[column], count, space)
     if available > 0:
-        if p[KIND] == SCALED:
-            _code_scaled(coder, buffer, ctx, state, p, guards, available, space)
-        else:
-            _code_pattern(coder, buffer, ctx, state, available, space)
-    _scatter(counts, states, count, available, space.column, state, digest)
+        how[1] = _code_values(
+            coder,
+            buffer,
+            ctx,
+            shared,
+            starts,
+            counts,
+            states,
+            state,
+            column,
+            p,
+            guards,
+            how[1],
+            count,
+            available,
+            space,
+        )
+    _scatter(counts[column], states[column], count, available, space.column, state, space.digests[column])
+    if not coder[DECODING]:
+        space.ticks[column, 0] = 0
+        if available > 0 and how[1] == CODED and state[MODEL] != LINE:
+            note_ticks(counts, column, state[BEFORE], count, space.ticks)
+    state[BEFORE] = counts[column, count - 1]
 
 
 @kernel
@@ -264,9 +396,26 @@ def _code_columns(prior, weights, memory, parameters, guards, counts, states, ch
     coder = space.coder
     columns, count = counts.shape
     after = space.memory
-    kept_from = columns * (STATE_SIZE + 1)  # here and in `memory`, which is empty before a keyframe
+    how = space.how
+    how[:] = 0
+    kept_from = columns * (STATE_SIZE + 1) + 1  # here and in `memory`, which is empty before a keyframe
     kept_to = kept_from
     start = kept_from
+    shared_from = memory.size
+    space.before[:columns] = 0
+    if memory.size > 0:
+        shared_from -= memory[kept_from - 1]
+        for j in range(columns):
+            space.before[j] = memory[j * STATE_SIZE + BEFORE]
+    open_cells(space.shared_cells, space.shared_used, space.shared_place, memory, shared_from, memory.size)
+    shared = Contexts(
+        space.shared_cells,
+        space.shared_used,
+        space.shared_place,
+        space.shared_cells,
+        space.shared_place,
+        prior[0],
+    )
     for j in range(columns):
         state = after[j * STATE_SIZE : (j + 1) * STATE_SIZE]
         stop = start
@@ -282,15 +431,17 @@ def _code_columns(prior, weights, memory, parameters, guards, counts, states, ch
             space.cells, space.used, space.place, space.cells, space.place, prior[min(j, len(prior) - 1)]
         )
         _code_column(
-            coder, space.buffer, ctx, state, parameters[j], guards, counts[j], states[j], changes[j], count, space,
-            space.digests[j],
+            coder, space.buffer, ctx, shared, shared if len(prior) == 1 else ctx, state, j, parameters[j], guards,
+            counts, states, changes, how, count, space,
         )  # fmt: skip
         if coder[STATUS] != 0:
             return 0
         end = close_cells(space.cells, space.used, space.place, after, kept_to)
         after[columns * STATE_SIZE + j] = end - kept_to
         kept_to = end
-    return kept_to
+    end = close_cells(space.shared_cells, space.shared_used, space.shared_place, after, kept_to)
+    after[kept_from - 1] = end - kept_to
+    return end
 
 
 @entry

@@ -91,3 +91,23 @@ def first_use(ctx, i):
     ctx.used[ctx.place[USED]] = i
     ctx.place[USED] += 1
     return cell & _CELL | ctx.place[STAMP] << STAMP_AT
+
+
+@kernel
+def remembered(ctx, i):
+    """What a cell that is no context holds: 48 bits, 0 before its first use."""
+    cell = ctx.cells[i]
+    if cell >> STAMP_AT != ctx.place[STAMP]:
+        cell = ctx.below[i]
+        if cell >> STAMP_AT != ctx.below_place[STAMP]:
+            return np.int64(0)
+    return cell & _CELL
+
+
+@kernel
+def remember(ctx, i, content):
+    """Fills such a cell with 48 bits."""
+    if ctx.cells[i] >> STAMP_AT != ctx.place[STAMP]:
+        ctx.used[ctx.place[USED]] = i
+        ctx.place[USED] += 1
+    ctx.cells[i] = content & _CELL | ctx.place[STAMP] << STAMP_AT

@@ -6,27 +6,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codec import events, patterns, residuals
+from codec import events, patterns, recall, references, residuals
 from codec.contexts import STAMP_AT, new_cells, unpacked
 from codec.range_coder import CODER_SIZE, INT_CONTEXTS
 from codec.residuals import CORRECTION_CONTEXTS, STATE_SIZE
-from codec.signature import I64, U8, I64x2, U64x2
+from codec.signature import I64, U8, U64, I64x2, U64x2
 
 # Models of a scaled column.
-HOLD, LINE, SMOOTH, CLASSIC, HOLT, FILTER, SPARSE = range(7)
-MODELS = 7
-MODEL_NAMES = ("hold", "line", "smooth", "classic", "holt", "filter", "sparse")
+HOLD, LINE, SMOOTH, CLASSIC, HOLT, FILTER, SPARSE, RECALL = range(8)
+MODELS = 8
+MODEL_NAMES = ("hold", "line", "smooth", "classic", "holt", "filter", "sparse", "recall")
 
 # A column's parameters: int64[m, PARAMETERS].
 KIND, ERROR_MAX, STEP, GRID, TURN, GUARD_START, GUARD_STOP, FORCED = range(8)
 PARAMETERS = 8
 SCALED, PATTERN = 0, 1
 
+# How the values of a column are coded.
+STILL, COPY, CODED = range(3)
+
 # Where the contexts of a column lie.
 C_MODEL = 0  # "the same as last time" by last model, and for none; then trees of three bits
-C_FLAGS = C_MODEL + 72  # circular, corrected
-C_AVAILABILITY = C_FLAGS + 2  # unchanged, next state (by last state), length of a run
-C_INITIAL = C_AVAILABILITY + 1 + 16 + INT_CONTEXTS
+C_FLAGS = C_MODEL + 81  # circular, corrected, literal
+C_CLOCK = C_FLAGS + 3
+C_INITIAL = C_CLOCK + references.REFERENCE_CONTEXTS
 C_CORRECTION = C_INITIAL + INT_CONTEXTS
 C_HOLD = C_CORRECTION + CORRECTION_CONTEXTS
 C_LINE = C_HOLD + events.HOLD_CONTEXTS
@@ -35,8 +38,15 @@ C_CLASSIC = C_SMOOTH + residuals.SMOOTH_CONTEXTS
 C_HOLT = C_CLASSIC + residuals.SMOOTH_CONTEXTS
 C_FILTER = C_HOLT + residuals.SMOOTH_CONTEXTS
 C_SPARSE = C_FILTER + residuals.FILTER_CONTEXTS
-C_PATTERN = C_SPARSE + residuals.SPARSE_CONTEXTS
-CONTEXTS = C_PATTERN + patterns.PATTERN_CONTEXTS
+C_RECALL = C_SPARSE + residuals.SPARSE_CONTEXTS
+C_PATTERN = C_RECALL + recall.RECALL_CONTEXTS
+# One set of these serves all columns.
+C_STATES = C_PATTERN + patterns.PATTERN_CONTEXTS
+C_VALUES = C_STATES + references.STATES_CONTEXTS
+CONTEXTS = C_VALUES + 99 + 99 + references.REFERENCE_CONTEXTS
+
+TABLES_AT = CONTEXTS  # cells that are no contexts: what recall remembers
+CELLS = TABLES_AT + recall.TABLE_CELLS
 
 # Room for a body: random 47-bit counts cost under 10 bytes each; contexts that expect otherwise, some more.
 BODY_BYTES_PER_VALUE = 32
@@ -51,6 +61,9 @@ class Workspace(NamedTuple):
     cells: I64  # see Contexts
     used: I64
     place: I64
+    shared_cells: I64  # of all columns
+    shared_used: I64
+    shared_place: I64
     values: I64  # sampled counts of the available records, one after the other
     low: I64  # the tube
     high: I64
@@ -58,6 +71,7 @@ class Workspace(NamedTuple):
     sent: I64  # pattern columns: which values are sent
     events_at: I64x2  # [2, records]: events of hold, of line
     events_value: I64x2
+    clock: I64  # whether the clock ticked
     ends: I64x2  # [3, 64]: for the search of lines
     trial_cells: I64
     trial_used: I64
@@ -65,13 +79,19 @@ class Workspace(NamedTuple):
     trial_state: I64
     trial_buffer: U8
     trial_coder: I64
+    how: I64  # [2]: see columns.py
+    before: I64  # per column: counts at the last record before this block
+    marks: U64  # per column: tells states apart
+    ticks: U64x2  # per column: how often it changed, and at which records, as bits
     memory: I64  # what the stream remembers after the block
     digests: U64x2  # [signals, 2]
 
 
 def memory_size(signals: int) -> int:
-    """Words that a stream of so many signals remembers at most: column states, cells used by column, these cells."""
-    return signals * (STATE_SIZE + 1 + CONTEXTS)
+    """Words that a stream of so many signals remembers at most: column states; how many cells each column uses, and how
+    many all of them share; these cells.
+    """
+    return signals * (STATE_SIZE + 1 + CELLS) + 1 + CELLS
 
 
 def column_states(memory: np.ndarray, signals: int) -> np.ndarray:
@@ -82,24 +102,33 @@ def column_states(memory: np.ndarray, signals: int) -> np.ndarray:
 
 
 def contexts_of(memory: np.ndarray, prior: np.ndarray, signals: int) -> np.ndarray:
-    """uint16[signals, CONTEXTS, 3] of what a stream remembers: the prior's, where it has used none."""
+    """uint16[signals, CONTEXTS, 3] of what a stream remembers: the prior's, where it has used none.
+
+    What all columns share stands in the first row.
+    """
     cells = np.broadcast_to(prior, (signals, CONTEXTS)).copy()
     if memory.size:
-        used = memory[signals * STATE_SIZE : signals * (STATE_SIZE + 1)]
-        kept = memory[signals * (STATE_SIZE + 1) :]
-        cells[np.repeat(np.arange(signals), used), kept >> STAMP_AT] = kept
+        used = memory[signals * STATE_SIZE : signals * (STATE_SIZE + 1) + 1]
+        kept = memory[signals * (STATE_SIZE + 1) + 1 :]
+        rows, at = np.repeat(np.append(np.arange(signals), 0), used), kept >> STAMP_AT
+        context = at < CONTEXTS
+        cells[rows[context], at[context]] = kept[context]
     return unpacked(cells)
 
 
 def new_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
-    cells, used, place = new_cells(CONTEXTS)
-    trial_cells, trial_used, trial_place = new_cells(CONTEXTS)
+    cells, used, place = new_cells(CELLS)
+    shared_cells, shared_used, shared_place = new_cells(CELLS)
+    trial_cells, trial_used, trial_place = new_cells(CELLS)
     return Workspace(
         buffer=np.empty(body_bytes, np.uint8),
         coder=np.zeros(CODER_SIZE, np.int64),
         cells=cells,
         used=used,
         place=place,
+        shared_cells=shared_cells,
+        shared_used=shared_used,
+        shared_place=shared_place,
         values=np.zeros(records, np.int64),
         low=np.zeros(records, np.int64),
         high=np.zeros(records, np.int64),
@@ -107,6 +136,7 @@ def new_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
         sent=np.zeros(records, np.int64),
         events_at=np.zeros((2, records), np.int64),
         events_value=np.zeros((2, records), np.int64),
+        clock=np.zeros(records, np.int64),
         ends=np.zeros((3, events.RING), np.int64),
         trial_cells=trial_cells,
         trial_used=trial_used,
@@ -114,6 +144,10 @@ def new_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
         trial_state=np.zeros(STATE_SIZE, np.int64),
         trial_buffer=np.empty(BODY_BYTES_PER_VALUE * records + BODY_BYTES_MIN, np.uint8),
         trial_coder=np.zeros(CODER_SIZE, np.int64),
+        how=np.zeros(2, np.int64),
+        before=np.zeros(signals, np.int64),
+        marks=np.zeros(signals, np.uint64),
+        ticks=np.empty((signals, 1 + (records + 63) // 64), np.uint64),
         memory=np.empty(memory_size(signals), np.int64),  # only what is used of it is ever in memory
         digests=np.zeros((signals, 2), np.uint64),
     )

@@ -138,14 +138,18 @@ def finish_encoding(coder, buffer):
 
 
 @kernel
+def log2(n):
+    """Of an integer from 1 to 2^48, to a hundredth. Not by libm, whose results may differ by machine."""
+    whole = 0
+    while n >> (whole + 1) > 0:
+        whole += 1
+    return whole + _LOG2[((n << 8) >> whole) & 0xFF]
+
+
+@kernel
 def bits_written(coder):
-    """What the code word so far costs, in bits, to a hundredth. Not by libm's log2, which may differ by machine."""
-    exponent = 24
-    while coder[RANGE] >> (exponent + 1) > 0:
-        exponent += 1
-    return (
-        8.0 * (coder[POSITION] + coder[PENDING]) - exponent - _LOG2[(coder[RANGE] >> (exponent - 8)) & 0xFF]
-    )
+    """What the code word so far costs, in bits, to a hundredth."""
+    return 8.0 * (coder[POSITION] + coder[PENDING]) - log2(coder[RANGE])
 
 
 @kernel

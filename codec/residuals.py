@@ -35,7 +35,15 @@ MISS_FILTER = 8
 MODEL = 9  # model of the last block
 FRESH = 10  # 1 until the first value after a keyframe
 AVAILABILITY = 11  # of the last record
-HISTORY = 12
+LIKE = 12  # distances to the columns last referred to: for states, for values, for changes
+COPIED = 13
+CLOCK = 14
+HOW_STATES = 15  # how states and values were coded in the last block
+HOW_VALUES = 16
+BEFORE = 17  # counts of the last record before this block
+PREVIOUS = 18  # the value before the last change
+HITS = 19  # whether the last two changes were as recall expected
+HISTORY = 20
 ORDER = 16
 WEIGHTS = HISTORY + ORDER
 STATE_SIZE = WEIGHTS + ORDER
@@ -44,7 +52,8 @@ SMOOTH_CONTEXTS = 9 * INT_CONTEXTS
 _BUCKETS = 12
 RUNS = 64
 FILTER_CONTEXTS = _BUCKETS * INT_CONTEXTS
-SPARSE_CONTEXTS = FILTER_CONTEXTS + RUNS
+CLOCK_FLAGS = 3 * RUNS  # for "changed": without a clock, when it stood, when it ticked
+SPARSE_CONTEXTS = FILTER_CONTEXTS + CLOCK_FLAGS
 
 # Contexts of corrections: a flag and an integer.
 CORRECTION_CONTEXTS = 1 + INT_CONTEXTS
@@ -139,7 +148,7 @@ def _filter_bucket(magnitude):
 
 @kernel
 def code_filter(
-    coder, buffer, ctx, base, fix, correct, sparse, values, low, high, count, step, state, column
+    coder, buffer, ctx, base, fix, correct, sparse, values, low, high, count, step, clock, state, column
 ):
     """The adaptive filter. `sparse`: a flag tells first whether the value changed at all, for signals that are
     refreshed more rarely than they are sampled. Returns how many values lie outside the tube, as `code_smooth`.
@@ -153,7 +162,9 @@ def code_filter(
             changed = 0
             if not coder[DECODING]:
                 changed = 0 if low[i] <= last <= high[i] else 1
-            changed = code_bit(coder, buffer, ctx, base + FILTER_CONTEXTS + min(run, RUNS - 1), changed)
+            changed = code_bit(
+                coder, buffer, ctx, base + FILTER_CONTEXTS + RUNS * clock[i] + min(run, RUNS - 1), changed
+            )
             if changed == 0:
                 column[i] = last
                 run += 1

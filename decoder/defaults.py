@@ -31,6 +31,7 @@ POSITION_DEG = 0.0001
 TURN_DEG = 360.0
 SHARE = 0.01
 EXACT_STEPS_MAX = 32  # a whole number with fewer values is a state, whatever it is called
+COUNTER_BITS_MAX = 8  # a counter with a unit that is no wider counts frames, not what the unit says
 KNOWN_BITS_MAX = 16  # the range that more bits can hold says nothing of the signal
 _MPH_IN = {"mph": 1.0, "km/h": 1.609344, "m/s": 0.44704, "kn": 0.868976}
 _KW_IN = {"kw": 1.0, "w": 1000.0}
@@ -109,7 +110,7 @@ def _threshold(signal: DbcSignal) -> tuple[float, str, int, float]:
         return 0.0, "exact: a state", 2, 0.0
     if signal.is_multiplexer:
         return 0.0, "exact: it only says which signals a frame carries", 3, 0.0
-    if _COUNTER.search(name) and not signal.unit:
+    if _COUNTER.search(name) and (not signal.unit or signal.length <= COUNTER_BITS_MAX):
         return 0.0, "exact: a counter or checksum, which changes with every frame", 3, 0.0
     span, source = _span(signal, unit)
     if not signal.is_float and span / factor < EXACT_STEPS_MAX:

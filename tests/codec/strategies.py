@@ -1,4 +1,4 @@
-"""Schemas, guards and records that hypothesis draws: every kind of signal, every availability, jumps and noise."""
+"""Schemas, guards and records that hypothesis draws: every kind of signal, every availability, jumps, noise, cycles, copies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def schemas(draw: st.DrawFn) -> Schema:
 def column(rng: np.random.Generator, signal: Signal, count: int) -> np.ndarray:
     """Counts int64[count] of one signal: walks, ramps, steps, noise, and the ends of the range."""
     t = np.arange(count)
-    style = rng.integers(0, 6)
+    style = rng.integers(0, 8)
     scale = int(10 ** rng.uniform(0, 4))
     walk = np.cumsum(rng.integers(-scale, scale + 1, count))
     counts = [
@@ -48,6 +48,8 @@ def column(rng: np.random.Generator, signal: Signal, count: int) -> np.ndarray:
         rng.integers(-scale, scale + 1, count),
         np.full(count, scale),
         rng.integers(-(1 << 47), 1 << 47, count),
+        rng.integers(-scale, scale + 1, 5)[t % int(rng.integers(1, 6))],
+        rng.integers(-scale, scale + 1, 9)[np.cumsum(rng.random(count) < 0.3) % int(rng.integers(1, 10))],
     ][style].astype(np.int64)
     match signal.kind:
         case Kind.SCALED:
@@ -67,6 +69,11 @@ def records_of(rng: np.random.Generator, schema: Schema, first_tick: int, count:
         if rng.random() < 0.4:
             start = int(rng.integers(0, count))
             states[start : start + int(rng.integers(1, count + 1)), j] = rng.integers(1, 4)
+        if j and rng.random() < 0.4:
+            source = int(rng.integers(0, j))
+            states[:, j] = states[:, source]
+            if schema.signals[source].kind is schema.signals[j].kind:
+                counts[:, j] = counts[:, source]
     counts[states != Availability.AVAILABLE] = 0
     return Records(first_tick, counts, states)
 

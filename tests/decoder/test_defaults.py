@@ -57,6 +57,7 @@ def test_measurements_within_1_percent_of_what_is_plausible(name, numbers, unit,
         ("16@1+", "(1,0) [0|65535]", "", "PartNumber", 2),
         ("8@1+", "(1,0) [0|255]", "", "MsgCounter", 3),
         ("8@1+", "(1,0) [0|255]", "", "CRC8", 3),
+        ("8@1+", "(1,0) [0|255]", "CRC", "CRC_1DB", 3),
         ("64@1+", "(1,0) [0|0]", "", "Serial", 3),
     ],
 )

@@ -1,18 +1,20 @@
-"""Section 6 to 9 of docs/wire-format.md: one column, from the range decoder to its values."""
+"""Sections 6 to 9 of docs/wire-format.md: one coded column, from the range decoder to its values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.plain_decoder.document import CLASSIC_ALPHA, HOLT_BETA, LAYOUT
 from tests.plain_decoder.words import Column, Damaged, i64, not_too_large
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.plain_decoder.range_decoder import RangeDecoder
 
 FIRST = {name: first for name, (first, _) in LAYOUT.items()}
-HOLD, LINE, SMOOTH, CLASSIC, HOLT, FILTER, SPARSE = range(7)
+HOLD, LINE, SMOOTH, CLASSIC, HOLT, FILTER, SPARSE, RECALL = range(8)
 
 
 @dataclass
@@ -20,7 +22,16 @@ class State:
     """A column's state, as a keyframe leaves it."""
 
     weights: list[int]
+    pooled: bool = True  # the prior has a single row
     availability: int = 0
+    how: int = 0
+    coded: int = 0
+    like: int = 1
+    copied: int = 0
+    clock: int = 0
+    before: int = 0
+    previous: int = 0
+    hits: int = 0
     last: int = 0
     level: int = 0
     trend: int = 0
@@ -33,9 +44,50 @@ class State:
     model: int = HOLD
     fresh: bool = True
     history: list[int] = field(default_factory=lambda: [0] * 16)
+    tables: list[dict[int, tuple[int, int]]] = field(
+        default_factory=lambda: [{}, {}]
+    )  # slot: value, sureness
+
+    def copy(self) -> State:
+        return replace(self, tables=[dict(table) for table in self.tables])
 
 
-def scaled(coder: RangeDecoder, column: Column, state: State, count: int) -> list[int]:
+class Place(NamedTuple):
+    """Where in a block a column is, and what was read of the block before it."""
+
+    number: int
+    own: Sequence[State]
+    states: list[list[int]]  # up to this column's
+    counts: list[list[int]]  # up to the column before
+    contexts: list[list[list[int]]]
+
+    def reference(self, coder: RangeDecoder, base: int, last: int) -> int:
+        if coder.bit(base) == 0:
+            return last
+        distance = coder.count(base + 1)
+        if distance > self.number:
+            raise Damaged("a column that is not there")
+        return distance
+
+    def ticks(self, distance: int) -> list[int]:
+        """Section 7, 4."""
+        available = [i for i, gone in enumerate(self.states[-1]) if not gone]
+        if distance == 0:
+            return [0] * len(available)
+        source = self.number - distance
+        counts = [self.own[source].before, *self.counts[source]]
+        return [1 if counts[i] == counts[i + 1] else 2 for i in available]
+
+
+def start(coder: RangeDecoder, column: Column, state: State, place: Place) -> None:
+    if state.pooled:
+        coder.contexts = place.contexts[0]
+    state.last = not_too_large(i64(coder.int(FIRST["INITIAL"]) * column.step))
+    state.level = i64(state.last << 16)
+    coder.contexts = place.contexts[place.number]
+
+
+def scaled(coder: RangeDecoder, column: Column, state: State, place: Place, count: int) -> list[int]:
     """Section 7, "Values"."""
     circular = False
     if column.turn:
@@ -43,23 +95,26 @@ def scaled(coder: RangeDecoder, column: Column, state: State, count: int) -> lis
         turns = state.last - state.last % column.turn
         state.last -= turns
         state.level = i64(state.level - (turns << 16))
-    row = 7 if state.fresh else state.model
+    row = 8 if state.fresh else state.model
     if state.fresh:
-        state.last = not_too_large(i64(coder.int(FIRST["INITIAL"]) * column.step))
-        state.level = i64(state.last << 16)
-        state.fresh = False
+        start(coder, column, state, place)
     model = state.model
     if coder.bit(FIRST["MODEL"] + row):
-        model = coder.tree(FIRST["MODEL"] + 8 + 8 * row, 3)
-        if model > SPARSE:
-            raise Damaged("model 7")
+        model = coder.tree(FIRST["MODEL"] + 9 + 8 * row, 3)
     corrected = coder.bit(FIRST["FLAGS"] + 1) == 1
+    literal = model == RECALL and coder.bit(FIRST["FLAGS"] + 2) == 1
+    ticks = [0] * count
+    if model in (SPARSE, RECALL):
+        state.clock = place.reference(coder, FIRST["CLOCK"], state.clock)
+        ticks = place.ticks(state.clock)
     if model in (HOLD, LINE):
         values = (hold if model == HOLD else line)(coder, column.grid, state, count)
         if corrected:
             values = [correction(coder, value) for value in values]
     elif model in (FILTER, SPARSE):
-        values = filtered(coder, column.step, state, count, corrected, sparse=model == SPARSE)
+        values = filtered(coder, column.step, state, ticks, corrected, sparse=model == SPARSE)
+    elif model == RECALL:
+        values = recall(coder, column.step, state, ticks, corrected, literal=literal)
     else:
         values = smooth(coder, column.step, state, count, corrected, model)
     settle(state, model, values)
@@ -77,8 +132,7 @@ def settle(state: State, model: int, values: list[int]) -> None:
     if model not in (FILTER, SPARSE):
         newest = [value - last for value, last in zip(values, before, strict=True)][::-1]
         state.history = (newest + state.history)[:16]
-    for value, last in zip(values, before, strict=True):
-        state.run = state.run + 1 if value == last else 0
+    settle_run(state, values)
     state.last = values[-1]
     if model not in (SMOOTH, CLASSIC, HOLT):
         state.level = i64(state.last << 16)
@@ -86,6 +140,13 @@ def settle(state: State, model: int, values: list[int]) -> None:
     if model != LINE:
         state.rise, state.length = (state.history[0] if model == HOLT else 0), 1
     state.model = model
+
+
+def settle_run(state: State, values: list[int]) -> None:
+    for value, last in zip(values, [state.last, *values[:-1]], strict=True):
+        state.run = state.run + 1 if value == last else 0
+        if value != last:
+            state.previous = last
 
 
 def hold(coder: RangeDecoder, grid: int, state: State, count: int) -> list[int]:
@@ -159,14 +220,14 @@ def smooth(
 
 
 def filtered(
-    coder: RangeDecoder, step: int, state: State, count: int, corrected: bool, *, sparse: bool
+    coder: RangeDecoder, step: int, state: State, ticks: list[int], corrected: bool, *, sparse: bool
 ) -> list[int]:
     base = FIRST["SPARSE" if sparse else "FILTER"]
     values: list[int] = []
     last, run = state.last, state.run
-    for _ in range(count):
+    for tick in ticks:
         if sparse:
-            if coder.bit(base + 768 + min(run, 63)) == 0:
+            if coder.bit(base + 768 + 64 * tick + min(run, 63)) == 0:
                 values.append(last)
                 run += 1
                 continue
@@ -198,6 +259,58 @@ def bucket(x: int) -> int:
     while x >= 24 and b < 10:
         x, b = x >> 1, b + 2
     return b + (1 if x >= 16 and b < 11 else 0)
+
+
+def slot(x: int) -> int:
+    return (x * 0x9E3779B97F4A7C15) % (1 << 64) >> 56
+
+
+def recall(
+    coder: RangeDecoder, step: int, state: State, ticks: list[int], corrected: bool, *, literal: bool
+) -> list[int]:
+    base = FIRST["RECALL"]
+    values: list[int] = []
+    last, run, before = state.last, state.run, state.previous
+    for tick in ticks:
+        if coder.bit(base + 64 * tick + min(run, 63)) == 0:
+            values.append(last)
+            run += 1
+            continue
+        run = 0
+        slots = (slot(i64(31 * last + before)), slot(last))
+        reached = None
+        passed = {last}
+        for k, (table, at) in enumerate(zip(state.tables, slots, strict=True)):
+            expected, sure = table.get(at, (last, 0))
+            if reached is None and expected not in passed:
+                passed.add(expected)
+                if coder.bit(base + 192 + 16 * k + 4 * sure + state.hits):
+                    reached = expected
+        state.hits = (2 * state.hits + (reached is not None)) % 4
+        if reached is None:
+            reached = (
+                i64(coder.int(base + 224) * step) if literal else i64(last + coder.int(base + 288) * step)
+            )
+            reached = correction(coder, reached) if corrected else not_too_large(reached)
+        for table, at in zip(state.tables, slots, strict=True):
+            learn(table, at, reached)
+        if reached != last:
+            before = last
+        last = reached
+        values.append(last)
+    return values
+
+
+def learn(table: dict[int, tuple[int, int]], at: int, value: int) -> None:
+    expected, sure = table.get(at, (value, -1))
+    if abs(value) >= 1 << 44:
+        return
+    if expected == value:
+        table[at] = (value, min(sure + 1, 3))
+    elif sure > 0:
+        table[at] = (expected, sure - 1)
+    else:
+        table[at] = (value, 0)
 
 
 def patterns(coder: RangeDecoder, state: State, count: int) -> list[int]:

@@ -10,11 +10,11 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from tests.plain_decoder import models
+from tests.plain_decoder.columns import read_columns
 from tests.plain_decoder.document import CONTEXTS
-from tests.plain_decoder.models import FIRST, State
+from tests.plain_decoder.models import State
 from tests.plain_decoder.range_decoder import RangeDecoder
-from tests.plain_decoder.words import Column, Damaged, Facts, Unknown, columns_of, unzigzag, varint
+from tests.plain_decoder.words import Damaged, Facts, Unknown, columns_of, unzigzag, varint
 
 KEYFRAME, SKIP, NAMED, SAME = 0x10, 0x20, 0x40, 0x80
 U64 = (1 << 64) - 1
@@ -121,7 +121,7 @@ class _State:
     group_values: int
 
     def copy(self) -> _State:
-        return replace(self, columns=[replace(own) for own in self.columns], contexts=_copied(self.contexts))
+        return replace(self, columns=[own.copy() for own in self.columns], contexts=_copied(self.contexts))
 
 
 def _copied(contexts: list[list[list[int]]]) -> list[list[list[int]]]:
@@ -155,12 +155,8 @@ class PlainDecoder:
         if count * len(self.columns) > 400_000 or state.group_values > 16_000_000:
             raise Damaged("more values than are allowed")
         coder = RangeDecoder(content[header.size :])
-        states, counts, sums = [], [], b""
-        for column, contexts, own in zip(self.columns, state.contexts, state.columns, strict=True):
-            coder.contexts = contexts
-            states.append(_availability(coder, own, count))
-            counts.append(_values(coder, column, own, states[-1]))
-            sums += _column_digest(own, states[-1], counts[-1])
+        states, counts = read_columns(coder, self.columns, state.columns, state.contexts, count)
+        sums = b"".join(map(_column_digest, state.columns, states, counts))
         if coder.at > len(content) - header.size + 4:
             raise Damaged("ends before its records do")
         place = struct.pack("<QqI", seq, first_tick, count)
@@ -178,7 +174,7 @@ class PlainDecoder:
             raise Unknown("prior")
         rows = [0 if len(prior.contexts) == 1 else k for k in range(len(self.columns))]
         return _State(
-            columns=[State(list(prior.weights[row])) for row in rows],
+            columns=[State(list(prior.weights[row]), pooled=len(prior.weights) == 1) for row in rows],
             contexts=_copied([prior.contexts[row] for row in rows]),
             next_seq=seq,
             end_tick=self.facts.origin_tick,
@@ -186,33 +182,6 @@ class PlainDecoder:
             group_values=0,
             digest=zlib.crc32(self.facts.stream_id + seq.to_bytes(8, "little")),
         )
-
-
-def _availability(coder: RangeDecoder, own: State, count: int) -> list[int]:
-    base = FIRST["AVAILABLE"]
-    if coder.bit(base) == 0:
-        return [own.availability] * count
-    states: list[int] = []
-    while len(states) < count:
-        row = base + 1 + 4 * own.availability
-        high = coder.bit(row)
-        own.availability = 2 * high + coder.bit(row + 1 + high)
-        length = coder.count(base + 17) or count - len(states)
-        if len(states) + length > count:
-            raise Damaged("a state beyond the block")
-        states += [own.availability] * length
-    return states
-
-
-def _values(coder: RangeDecoder, column: Column, own: State, states: list[int]) -> list[int]:
-    available = states.count(0)
-    if not available:
-        return [0] * len(states)
-    if column.scaled:
-        values = iter(models.scaled(coder, column, own, available))
-    else:
-        values = iter(models.patterns(coder, own, available))
-    return [0 if state else next(values) for state in states]
 
 
 def _column_digest(own: State, states: list[int], counts: list[int]) -> bytes:

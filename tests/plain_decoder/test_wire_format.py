@@ -183,7 +183,6 @@ def test_the_documents_numbers_are_the_sources():
     assert (document.CLASSIC_ALPHA, document.HOLT_BETA) == (models._CLASSIC_ALPHA, models._HOLT_BETA)
     assert document.CONTEXTS == layout.CONTEXTS
     names = {name.removeprefix("C_"): getattr(layout, name) for name in dir(layout) if name.startswith("C_")}
-    names["AVAILABLE"] = names.pop("AVAILABILITY")
     assert {name: first for name, (first, _) in document.LAYOUT.items()} == names
     ends = [*sorted(names.values())[1:], layout.CONTEXTS]
     assert [first + size for first, size in sorted(document.LAYOUT.values())] == ends
