@@ -49,6 +49,8 @@ class ActiveStream:
 
     def _prior(self, name: bytes) -> Prior | None:
         assert self._ledger is not None
+        # Looked up at every keyframe, so that nothing is acknowledged that readers of the store could not decode; parsed
+        # once for all streams, as long as `codec.priors` keeps it.
         content = self._ledger.blob(pb.BLOB_KIND_PRIOR, name)
         return None if content is None else Prior.from_bytes(content, len(self.schema.signals))
 

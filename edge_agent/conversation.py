@@ -208,6 +208,7 @@ class Conversation:
                 self._post(commands.ToOutbox(self._outbox_id, action))
             case events.SetPrior():
                 self.prior_hash = action.hash
+                log.info("a prior came", hash=action.hash.hex())
                 self._post(action)
             case events.AskKeyframe():
                 self._post(action)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.codec import Row, Task, bounds_of, cars_of, cut, main, measure, report
+from benchmarks.codec import Row, Task, bounds_of, cars_of, cut, main, measure, name_of, report
 from benchmarks.recordings import our_car
 from benchmarks.schemes.shelf import OTHERS
 from tests.benchmarks.drives import runs
@@ -36,6 +36,10 @@ def test_every_scheme_has_a_row_for_each_threshold_set_and_block_length(measured
     }
     assert found == wanted
     assert len(measured.rows) == len(wanted)
+
+
+def test_a_prior_is_trained_on_another_drive_of_the_car(measured):
+    assert measured.trained_on == name_of(our_car().logs[-1]) != measured.log
 
 
 def test_ours_is_in_bound_and_smallest(measured):

@@ -92,6 +92,11 @@ def test_a_hostile_prior_takes_no_memory_and_is_told_why(content, why):
         Prior.from_bytes(content, 20)
 
 
+def test_the_streams_of_a_fleet_share_what_was_parsed_once():
+    content = built_in().content
+    assert Prior.from_bytes(content, 1) is Prior.from_bytes(bytes(bytearray(content)), 1)
+
+
 def test_the_built_in_prior_has_one_row_for_every_column():
     assert built_in().contexts.shape == (1, CONTEXTS, 3)
 
