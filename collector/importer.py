@@ -35,7 +35,7 @@ from collector.writer import commit
 from decoder import dbc as dbcs
 from decoder.defaults import default_choices
 from decoder.plan import Plan, PlanError, build_plan
-from decoder.sampler import Sampler
+from decoder.sampler import Sampler, sample_log
 from protos import telemetry_pb2 as pb
 from replay_logs.read import LogError, open_log
 from replay_logs.recording import Recording, assign_dbcs, load_recording
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 BLOCK_S = 10
 KEYFRAME_S = 30
 GROUP_BATCHES = 64  # in one transaction: ten minutes of a drive
-FEED_FRAMES = 20_000
 RETRY_S = 0.2
 
 
@@ -137,18 +136,15 @@ def _plan(recording: Recording, loaded: Sequence[dbcs.Dbc], rate_hz: int, *, los
 def records_of(plan: Plan, frames: Frames) -> Iterator[Records]:
     """The log's records in blocks of at most BLOCK_S; consecutive ones have no hole between them unless the log has."""
     size = min(block_records_max(len(plan.schema.signals)), BLOCK_S * plan.schema.rate_hz)
-    sampler = Sampler(plan)
     pending: list[Records] = []
-    for start in range(0, len(frames), FEED_FRAMES):
-        sampler.feed(frames.take(slice(start, start + FEED_FRAMES)))
-        ended = start + FEED_FRAMES >= len(frames)
-        closed = sampler.advance(int(frames.timestamps_ns.max()) if ended else None)
-        runs = concatenate([*pending, *closed])
-        for number, run in enumerate(runs):
-            whole = len(run) if ended or number + 1 < len(runs) else len(run) // size * size
-            for at in range(0, whole, size):
-                yield run.slice(at, min(at + size, whole))
-            pending = [run.slice(whole, len(run))]
+    for run in sample_log(Sampler(plan), frames):
+        *ended, rest = concatenate([*pending, run])
+        whole = len(rest) // size * size
+        for one in (*ended, rest.slice(0, whole)):
+            for at in range(0, len(one), size):
+                yield one.slice(at, min(at + size, len(one)))
+        pending = [rest.slice(whole, len(rest))]
+    yield from (run for run in pending if len(run))
 
 
 class _Taker:

@@ -5,7 +5,7 @@ Bus(name, dbcs)                               a bus and its DBCs, in order of pr
 BulkDecoder(buses).decode_values(frames)      every value as it came
 default_choices(buses) -> SignalChoice...     every usable signal, with a sensible threshold and why
 build_plan(buses, choices, rate_hz) -> Plan   the schema, and the tables for a sampler
-Sampler(plan).feed(frames) .advance(until)    records on a grid of ticks
+Sampler(plan).feed(frames) .advance(until)    records on a grid of ticks; sample_log(sampler, frames) of a whole log
 """
 
 from decoder.dbc import Dbc, DbcError, load, parse

@@ -5,6 +5,8 @@ Rules
 - A tick closes when a frame stamped after it is fed, or when `advance` is told that time has passed it. So the records
   are a function of the frames in their order of arrival, however these are cut into feeds.
 - Only frames of the plan's messages move time; the others are counted.
+- A frame stamped more than a day ahead of all before it is not believed until STEP_FRAMES in a row say so. Till then it
+  waits, with what came after it; disproved, it counts as stamped with the newest frame before it, and is counted.
 - No frame for `park_after_s`: no more ticks, until frames come again and begin a new run.
 """
 
@@ -17,15 +19,20 @@ import numpy as np
 from codec.records import Availability, Records
 from codec.schema import NS
 from decoder import kernels, sampling
-from decoder.frames import FD_BYTES
+from decoder.frames import FD_BYTES, Frames
 
 if TYPE_CHECKING:
-    from decoder.frames import Frames
+    from collections.abc import Iterator
+
     from decoder.plan import Plan
 
 PARK_AFTER_S = 60.0
-TIME_NS_MAX = (1 << 62) - 1  # 146 years; beyond are stamps that no clock gave, and the end of int64
+TIME_NS_MAX = sampling.TIME_NS_MAX
 _ROOM_TICKS = 256  # closed in one call of a kernel; more than one feed of a live bus closes
+_LOG_FRAMES, _LOG_TICKS = (
+    8192,
+    1024,
+)  # of a log are taken at a time: so many records of any width fit into memory
 _Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -33,7 +40,7 @@ class Sampler:
     """Pure: same frames, same records, to the bit, at any speed.
 
     With the frames' own clock (a log) call `advance(None)` after each feed: it only collects. With a running clock call
-    `advance(now_ns)`, which also closes the ticks that silence left open. A log that ends: `advance` to its last stamp.
+    `advance(now_ns)`, which also closes the ticks that silence left open. A whole log: `sample_log`.
     """
 
     def __init__(self, plan: Plan, *, park_after_s: float = PARK_AFTER_S) -> None:
@@ -46,7 +53,7 @@ class Sampler:
         clock = np.zeros(sampling.CLOCK_CELLS, np.int64)
         clock[sampling.PERIOD_NS] = plan.schema.period_ns
         clock[sampling.PARK_NS] = round(park_after_s * NS)
-        clock[sampling.NOW] = sampling.BEFORE_ALL
+        clock[sampling.NOW] = clock[sampling.TOLD] = sampling.BEFORE_ALL
         clock[sampling.NEXT_TICK] = sampling.BEFORE_ALL // plan.schema.period_ns
         latches = np.full((messages, sampling.LATCH_COLUMNS), -1, np.int64)
         payloads = np.zeros((messages, FD_BYTES // 8), np.uint64)
@@ -60,6 +67,8 @@ class Sampler:
             np.zeros((_ROOM_TICKS, columns), np.uint8),
         )
         self._closed: list[_Part] = []
+        self._held = Frames.empty()  # begins with a frame that leaps; neither believed nor disproved yet
+        self._disbelieved = 0
 
     @property
     def late_frames(self) -> int:
@@ -77,6 +86,11 @@ class Sampler:
         return int(self._state.clock[sampling.STEPS])
 
     @property
+    def disbelieved_frames(self) -> int:
+        """Frames stamped more than a day ahead that the frames after them disproved, or that nothing came after."""
+        return self._disbelieved + len(self._held)
+
+    @property
     def parked(self) -> bool:
         """Whether no tick is due until a frame comes."""
         return not self._state.clock[sampling.RUNNING]
@@ -87,14 +101,22 @@ class Sampler:
         now_ns = int(self._state.clock[sampling.NOW])
         return None if now_ns == sampling.BEFORE_ALL else now_ns
 
-    def feed(self, frames: Frames) -> None:
-        """Take frames, in their order of arrival."""
+    def feed(self, frames: Frames, ticks_max: int | None = None) -> int:
+        """Take frames, in their order of arrival. Returns how many: with `ticks_max`, which bounds how many ticks they
+        may close, it may be fewer than there are.
+        """
+        held = len(self._held)
+        if held:
+            frames, self._held = Frames.concatenate([self._held, frames]), Frames.empty()
         matched, paths, _ = kernels.match(frames, self._tables)
         times_ns, words = np.clip(frames.timestamps_ns, -TIME_NS_MAX, TIME_NS_MAX), frames.words()
-        at_frame = 0
-        while at_frame < len(frames):
-            count = sampling.take_frames(
+        clock = self._state.clock
+        at_frame = believed = closed = 0
+        while at_frame < len(frames) and (ticks_max is None or closed < ticks_max):
+            room = _ROOM_TICKS if ticks_max is None else min(_ROOM_TICKS, ticks_max - closed)
+            end = sampling.take_frames(
                 at_frame,
+                believed,
                 times_ns,
                 frames.lengths,
                 words,
@@ -103,29 +125,72 @@ class Sampler:
                 self._tables,
                 self._state,
                 self._room,
+                _ROOM_TICKS - room,
             )
-            self._collect(count)
-            at_frame = int(self._state.clock[sampling.AT_FRAME])
+            closed += self._collect(_ROOM_TICKS - room, end)
+            at_frame = int(clock[sampling.AT_FRAME])
+            if clock[sampling.LEAPS] and (ticks_max is None or closed < ticks_max):
+                known = at_frame + np.flatnonzero(matched[at_frame:] >= 0)[: sampling.STEP_FRAMES]
+                leaps = times_ns[known] > self._leaps_from_ns
+                if leaps.all() and len(known) < sampling.STEP_FRAMES:
+                    self._held = frames.take(slice(at_frame, None))
+                    return len(frames) - held
+                believed = at_frame + 1
+                if not leaps.all():
+                    doubtful = known[: np.argmin(leaps)]
+                    times_ns[doubtful] = clock[sampling.NOW] - clock[sampling.SET_BACK_NS]
+                    self._disbelieved += len(doubtful)
+        if at_frame < held:  # what was held is in no array of the caller's
+            self._held, at_frame = frames.take(slice(at_frame, held)), held
+        return at_frame - held
 
-    def advance(self, until_ns: int | None = None) -> list[Records]:
+    def advance(self, until_ns: int | None = None, ticks_max: int | None = None) -> list[Records]:
         """Records of the ticks closed since the last call, as runs of consecutive ticks.
 
-        `until_ns` closes all ticks <= until_ns first: it says that no frame stamped so early is still to come.
+        `until_ns` closes all ticks <= until_ns first, at most `ticks_max`: it says that no frame stamped so early is
+        still to come.
         """
-        while until_ns is not None:
-            count = sampling.close_ticks(until_ns + 1, self._tables, self._state, self._room, 0)
-            self._collect(count)
-            if count < _ROOM_TICKS:
+        closed = 0
+        while until_ns is not None and (ticks_max is None or closed < ticks_max):
+            self._state.clock[sampling.TOLD] = max(self._state.clock[sampling.TOLD], until_ns)
+            room = _ROOM_TICKS if ticks_max is None else min(_ROOM_TICKS, ticks_max - closed)
+            begin = _ROOM_TICKS - room
+            end = sampling.close_ticks(until_ns + 1, self._tables, self._state, self._room, begin)
+            closed += self._collect(begin, end)
+            if end < _ROOM_TICKS:
                 break
-        closed, self._closed = self._closed, []
-        return _runs(closed)
+        parts, self._closed = self._closed, []
+        return _runs(parts)
 
-    def _collect(self, count: int) -> None:
-        if count:
+    @property
+    def _leaps_from_ns(self) -> int:
+        """Stamps beyond this lie more than a day ahead of the newest frame, and of what the caller says of the time."""
+        clock = self._state.clock
+        latest_ns = int(max(clock[sampling.NOW], clock[sampling.TOLD]))
+        return latest_ns + sampling.LEAP_NS - int(clock[sampling.SET_BACK_NS])
+
+    def _collect(self, begin: int, end: int) -> int:
+        """Keep the closed ticks begin..end of the room; returns how many."""
+        if end > begin:
             room = self._room
             self._closed.append(
-                (room.ticks[:count].copy(), room.counts[:count].copy(), room.states[:count].copy())
+                (
+                    room.ticks[begin:end].copy(),
+                    room.counts[begin:end].copy(),
+                    room.states[begin:end].copy(),
+                )
             )
+        return end - begin
+
+
+def sample_log(sampler: Sampler, frames: Frames) -> Iterator[Records]:
+    """The records of a whole log, a few at a time, to the last tick that a frame has reached."""
+    at = 0
+    while at < len(frames):
+        at += sampler.feed(frames.take(slice(at, at + _LOG_FRAMES)), _LOG_TICKS)
+        yield from sampler.advance()
+    if sampler.newest_ns is not None:
+        yield from sampler.advance(sampler.newest_ns)
 
 
 def _runs(parts: list[_Part]) -> list[Records]:

@@ -6,7 +6,9 @@ Rules
 - Lazy: a frame only leaves its payload behind, and the newest payload of each message is decoded when a tick closes.
   One with another page (another path) does not replace the one before, which is decoded first.
 - Time never runs backward: a frame stamped before another counts as stamped with it. Only when STEP_FRAMES frames in a
-  row lie STEP_NS or more behind, the clock that stamped them has been set back: time goes on from where it was.
+  row lie STEP_NS or more behind, the clock that stamped them has been set back: time goes on from where it was. If no
+  tick was closed yet, it was the first stamps that were wrong: time begins again where the frames are.
+- Nor does it run LEAP_NS ahead because one frame says so: there the kernel stops and leaves it to its caller.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from decoder.tables import (
 
 STEP_NS = 10 * NS  # farther behind than any merging of buses or buffering of a driver puts a frame
 STEP_FRAMES = 16
+LEAP_NS = 86_400 * NS  # farther ahead than a vehicle stands still between two trips of a log, as a rule
+TIME_NS_MAX = (1 << 62) - 1  # 146 years; beyond are stamps that no clock gave, and the end of int64
 LEARNED_MAX_NS = 60 * NS  # nothing counts as fresh for longer, unless the DBC or the configuration says so
 CYCLES_MISSED = 5
 
@@ -56,8 +60,11 @@ CYCLES_MISSED = 5
     UNKNOWN,
     STEPS,
     AT_FRAME,
+    TOLD,
+    BEGUN,
+    LEAPS,
     CLOCK_CELLS,
-) = range(13)
+) = range(16)
 # Columns of `State.signals`: count, state, time of the newest frame that carried it, learned cycle, timeout, and how
 # long a learned timeout may become (0: the timeout is fixed).
 COUNT, STATE, SEEN, CYCLE, TIMEOUT, LEARNED_MAX, SIGNAL_COLUMNS = range(7)
@@ -145,6 +152,7 @@ def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> Any
             break
         decode_latched(0, clock[PENDING], t, s)
         clock[PENDING] = 0
+        clock[BEGUN] = 1
         ticks[at] = clock[NEXT_TICK]
         for column in range(signals.shape[0]):
             state = signals[column, STATE]
@@ -159,9 +167,30 @@ def close_ticks(before_ns: int, t: Tables, s: State, out: Ticks, at: int) -> Any
     return at
 
 
+@kernel
+def judge_clock(stamp_ns: int, time_ns: int, s: State) -> None:
+    """Whether the clock that stamps frames was set back; a frame has come that it stamped `stamp_ns`."""
+    clock, signals, latches = s.clock, s.signals, s.latches
+    behind = clock[NOW] != BEFORE_ALL and clock[NOW] - time_ns >= STEP_NS
+    clock[BEHIND] = clock[BEHIND] + 1 if behind else 0
+    if clock[BEHIND] < STEP_FRAMES:
+        return
+    clock[BEHIND] = 0
+    clock[STEPS] += 1
+    if clock[BEGUN]:
+        clock[SET_BACK_NS] = clock[NOW] - stamp_ns
+        return
+    clock[NOW], clock[RUNNING], clock[NEXT_TICK] = time_ns, 0, BEFORE_ALL // clock[PERIOD_NS]
+    for message in range(latches.shape[0]):
+        latches[message, CAME] = min(latches[message, CAME], time_ns)
+    for column in range(signals.shape[0]):
+        signals[column, SEEN] = min(signals[column, SEEN], time_ns)
+
+
 @entry
 def take_frames(
     first: int,
+    believed: int,
     timestamps_ns: I64,
     lengths: U8,
     words: U64x2,
@@ -170,31 +199,31 @@ def take_frames(
     t: Tables,
     s: State,
     out: Ticks,
+    at: int,
 ) -> Any:
-    """Take frames from `first` on; returns how many ticks were closed into `out`.
+    """Take frames from `first` on, closing ticks into `out` from `at`; returns the next `at`.
 
-    clock[AT_FRAME] is where it stopped: at a frame that closes more ticks than `out` has room for, or at the end.
+    clock[AT_FRAME] is where it stopped: at a frame that closes more ticks than `out` has room for, at one that leaps
+    (clock[LEAPS]; those before `believed` may), or at the end.
     """
     clock, pending, latches, payloads, latched_paths = s.clock, s.pending, s.latches, s.payloads, s.paths
     period_ns = clock[PERIOD_NS]
-    at = 0
+    clock[LEAPS] = 0
     for i in range(first, timestamps_ns.size):
         clock[AT_FRAME] = i
         message = np.int64(matched[i])
         if message < 0:
             clock[UNKNOWN] += 1
             continue
-        time_ns = timestamps_ns[i] + clock[SET_BACK_NS]
+        time_ns = min(timestamps_ns[i], TIME_NS_MAX - clock[SET_BACK_NS]) + clock[SET_BACK_NS]
+        if i >= believed and clock[NOW] != BEFORE_ALL and time_ns - max(clock[NOW], clock[TOLD]) > LEAP_NS:
+            clock[LEAPS] = 1
+            return at
         if clock[RUNNING] and clock[NEXT_TICK] * period_ns < time_ns:
             at = close_ticks(time_ns, t, s, out, at)
             if clock[RUNNING] and clock[NEXT_TICK] * period_ns < time_ns:
                 return at
-        behind_ns = clock[NOW] - time_ns if clock[NOW] != BEFORE_ALL else 0
-        clock[BEHIND] = clock[BEHIND] + 1 if behind_ns >= STEP_NS else 0
-        if clock[BEHIND] == STEP_FRAMES:
-            clock[SET_BACK_NS] += behind_ns
-            clock[STEPS] += 1
-            clock[BEHIND] = 0
+        judge_clock(timestamps_ns[i], time_ns, s)
         if time_ns <= (clock[NEXT_TICK] - 1) * period_ns:
             clock[LATE] += 1
         clock[NOW] = max(clock[NOW], time_ns)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import zstandard
 
 from codec.errors import DamagedBlock, SchemaError
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from decoder.sampler import Sampler
     from edge_agent.allowance import Spent
 
+TAKE_FRAMES = 1024  # are matched again when they close more ticks than may be taken at once
 UNWRITTEN_BYTES_MAX = 64 << 20  # of blocks that wait for the disk: over a month of driving
 DISK_FREE_SHARE = 0.05  # of the disk stays free
 _SAMPLED = struct.Struct("<qq")  # records sampled over all runs, last sampled tick
@@ -204,8 +204,7 @@ class Capture:
         self._trouble = ""
         self._lost = b""  # id of an outbox whose file is damaged, while there is no other file yet
         self._aside = ""
-        self._cursor_ns: int | None = None  # ticks up to here were taken
-        self._last_frame_ns = 0
+        self._silent_since_ns = 0
         self._sampled = _Sampled(settings.path) if settings.side_log else None
         self.pipeline = self._new_pipeline()
 
@@ -228,43 +227,27 @@ class Capture:
 
     def take(self, frames: Frames, clock: Clock) -> None:
         """Frames in order; see `merge`. `clock` is what a keyframe would say of the time."""
-        stamps = frames.timestamps_ns
-        start = 0
-        while start < len(frames):
-            if self._cursor_ns is None:
-                self._cursor_ns = int(stamps[start])
-            limit_ns = self._cursor_ns + self.pipeline.room * self._schema.period_ns
-            beyond = np.flatnonzero(stamps[start:] > limit_ns)
-            stop = start + int(beyond[0]) if beyond.size else len(frames)
-            if stop == start:  # nothing but silence up to the limit
-                if limit_ns < self._last_frame_ns + self._settings.park_after_ns:
-                    self._collect(limit_ns - 1, clock)
-                    continue
-                stop = start + 1  # parked in between: the sampler makes no ticks of that
-            part = frames.take(slice(start, stop))
-            self._sampler.feed(part)
-            self._last_frame_ns = max(self._last_frame_ns, int(part.timestamps_ns.max()))
-            self._cursor_ns = max(self._cursor_ns, self._last_frame_ns)
-            self._records(self._sampler.advance(None), clock)
-            start = stop
+        at = 0
+        while at < len(frames):
+            part = frames.take(slice(at, at + TAKE_FRAMES))
+            at += self._sampler.feed(part, self.pipeline.room)
+            self._records(self._sampler.advance(), clock)
 
     def advance(self, until_ns: int, clock: Clock) -> None:
         """Time has passed `until_ns`, with or without frames."""
-        while self._cursor_ns is not None and self._cursor_ns < until_ns:
-            limit_ns = self._cursor_ns + self.pipeline.room * self._schema.period_ns
-            parked = self._cursor_ns >= self._last_frame_ns + self._settings.park_after_ns
-            self._collect(until_ns if parked else min(limit_ns, until_ns), clock)
+        while runs := self._sampler.advance(until_ns, self.pipeline.room):
+            self._records(runs, clock)
 
     def parked(self, now_ns: int) -> bool:
         """Whether the buses have been silent for so long that the vehicle counts as parked."""
-        self._last_frame_ns = self._last_frame_ns or now_ns  # before the first frame: silent since now
-        return now_ns - self._last_frame_ns > self._settings.park_after_ns
+        self._silent_since_ns = self._sampler.newest_ns or self._silent_since_ns or now_ns
+        return now_ns - self._silent_since_ns > self._settings.park_after_ns
 
     def finish_log(self, clock: Clock) -> None:
         """Every bus was a log that ended: take the ticks that its last frames belong to."""
-        if self._cursor_ns is not None:
+        if self._sampler.newest_ns is not None:
             period = self._schema.period_ns
-            self._collect(-(-self._last_frame_ns // period) * period, clock)
+            self.advance(-(-self._sampler.newest_ns // period) * period, clock)
 
     def flush(self, clock: Clock) -> None:
         """Store the block being filled."""
@@ -276,10 +259,6 @@ class Capture:
             self.flush(clock)
         if self.waiting:
             raise OutboxBusy(self._trouble)
-
-    def _collect(self, until_ns: int, clock: Clock) -> None:
-        self._records(self._sampler.advance(until_ns), clock)
-        self._cursor_ns = max(until_ns, self._cursor_ns or 0)
 
     def _records(self, runs: Iterable[Records], clock: Clock) -> None:
         for records in runs:

@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 
 from decoder.defaults import default_choices
 from decoder.plan import build_plan
-from decoder.sampler import Sampler
+from decoder.sampler import Sampler, sample_log
 from decoder.values import BulkDecoder
 
 if TYPE_CHECKING:
@@ -60,20 +60,13 @@ def on_grid(
 ) -> tuple[tuple[str, ...], Iterator[NDArray[np.float64]]]:
     """Column names, and rows float64[n, 1 + columns] of each tick: its time and every signal's latest value."""
     plan = build_plan(buses, default_choices(buses, frames), rate_hz=rate_hz)
-    sampler = Sampler(plan)
     schema = plan.schema
 
     def blocks() -> Iterator[NDArray[np.float64]]:
-        for start in range(0, len(frames), _ROWS):
-            piece = frames.take(slice(start, start + _ROWS))
-            sampler.feed(piece)
-            last = start + _ROWS >= len(frames)
-            # The last tick is the last one that a frame has reached.
-            until_ns = int(frames.timestamps_ns.max()) if last else None
-            for run in sampler.advance(until_ns):
-                ticks = np.arange(run.first_tick, run.end_tick)
-                values = schema.to_physical(run.counts, run.states)
-                yield np.column_stack((ticks * schema.period_ns / _NS, values))
+        for run in sample_log(Sampler(plan), frames):
+            ticks = np.arange(run.first_tick, run.end_tick)
+            values = schema.to_physical(run.counts, run.states)
+            yield np.column_stack((ticks * schema.period_ns / _NS, values))
 
     return schema.names, blocks()
 

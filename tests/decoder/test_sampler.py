@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -15,7 +16,7 @@ from codec.records import Availability, concatenate
 from decoder.defaults import default_choices
 from decoder.frames import Frames
 from decoder.plan import SignalChoice, build_plan
-from decoder.sampler import Sampler
+from decoder.sampler import Sampler, sample_log
 from decoder.tables import frame_key
 from tests.decoder import dbc_writer
 
@@ -133,6 +134,60 @@ class TestBackwardTime:
         assert records[-1][1:] == ([2], [A])
 
 
+YEAR_2100 = 4_102_444_800
+DAYS = 86_400
+
+
+class TestForwardTime:
+    def test_one_frame_of_the_year_2100_counts_at_once_and_moves_nothing(self):
+        sampler = Sampler(plan("Speed"))
+        frames = dbc_writer.frames(
+            (1.0, 1, "0100"), (YEAR_2100, 1, "0200"), (1.03, 1, "0300"), (1.05, 1, "0400")
+        )
+        assert sampled(sampler, frames) == [(50, [2], [A]), (51, [2], [A]), (52, [3], [A])]
+        assert sampler.disbelieved_frames == 1
+        assert sampler.newest_ns == 1_050_000_000
+
+    def test_a_pause_of_days_is_believed_as_soon_as_16_frames_say_so_and_none_of_them_is_lost(self):
+        sampler = Sampler(plan("Speed"))
+        pause = [(3 * DAYS + i * 0.02, 1, f"{i:02X}00") for i in range(16)]
+        assert len(sampled(sampler, dbc_writer.frames((1.0, 1, "0700"), *pause[:15]))) == 0
+        assert sampler.disbelieved_frames == 15  # so far
+        after = sampled(sampler, dbc_writer.frames(pause[15]))
+        assert [tick for tick, _, _ in after] == [
+            *range(50, 50 + 60 * 50 + 1),
+            *range(3 * DAYS * 50, 3 * DAYS * 50 + 15),
+        ]
+        assert [counts[0] for _, counts, _ in after[-15:]] == list(range(15))
+        assert sampler.disbelieved_frames == 0
+
+    def test_whoever_tells_the_time_is_believed(self):
+        sampler = Sampler(plan("Speed"))
+        assert len(sampled(sampler, dbc_writer.frames((1.0, 1, "0100")), 3 * DAYS)) == 60 * 50 + 1
+        assert sampled(sampler, dbc_writer.frames((3 * DAYS + 0.01, 1, "0200")), 3 * DAYS + 0.02) == [
+            (3 * DAYS * 50 + 1, [2], [A])
+        ]
+
+    def test_if_the_first_stamps_are_wrong_time_begins_where_the_frames_are(self):
+        sampler = Sampler(plan("Speed"))
+        rows = [(YEAR_2100, 1, "0100"), *((5 + i * 0.02, 1, "0200") for i in range(200))]
+        records = sampled(sampler, dbc_writer.frames(*rows))
+        assert [tick for tick, _, _ in records] == list(range(250 + 15, 250 + 199))
+        assert all(states == [A] for _, _, states in records)
+
+    def test_a_clock_set_back_by_all_of_time_and_forward_again_stays_within_it(self):
+        sampler = Sampler(plan("Speed"))
+        rows = [
+            (1, 1, "0100"),
+            (2, 1, "0100"),
+            *[(9e9, 1, "0100")] * 20,
+            *[(-9e9, 1, "0100")] * 20,
+            *[(9e9, 1, "0100")] * 40,
+        ]
+        records = sampled(sampler, dbc_writer.frames(*rows), 9e9)
+        assert all(one[0] < other[0] for one, other in itertools.pairwise(records))
+
+
 class TestAvailability:
     def test_never_seen_then_available_then_stale(self):
         records = sampled(Sampler(plan("Speed", "Page")), dbc_writer.frames((0, 1, "0700")), 2.06)
@@ -243,6 +298,60 @@ def test_the_records_are_the_same_however_the_frames_are_cut(frames, places, tel
     )
     ticks = [tick for run in expected for tick in range(run.first_tick, run.end_tick)]
     assert all(one < other for one, other in itertools.pairwise(ticks))
+
+
+@given(drives(), st.lists(st.integers(0, 100), max_size=8), st.integers(1, 300))
+def test_no_call_closes_more_ticks_than_it_may_and_the_records_are_the_same(frames, places, ticks_max):
+    whole, bounded = Sampler(plan()), Sampler(plan())
+    whole.feed(frames)
+    end_ns = (whole.newest_ns or 0) + 3 * S
+    runs = []
+    for piece in cut(frames, places):
+        at = 0
+        while at < len(piece):
+            at += bounded.feed(piece.take(slice(at, None)), ticks_max)
+            runs.append(bounded.advance())
+    while closed := bounded.advance(end_ns, ticks_max):
+        runs.append(closed)
+    assert all(sum(map(len, closed)) <= ticks_max for closed in runs)
+    expected, got = concatenate(whole.advance(end_ns)), concatenate(itertools.chain(*runs))
+    assert len(got) == len(expected)
+    assert all(run.equals(other) for run, other in zip(got, expected, strict=True))
+
+
+@given(
+    drives(),
+    st.dictionaries(st.integers(1, 60), st.integers(2, 50_000)),
+    st.lists(st.integers(0, 100), max_size=8),
+)
+def test_stamps_far_ahead_count_as_the_newest_before_them_however_the_frames_are_cut(frames, wrong, places):
+    frames = frames.take(frames.ids != 4).sorted_by_time()
+    ahead, stamps = frames.timestamps_ns.copy(), frames.timestamps_ns.copy()
+    for at, days in sorted(wrong.items()):
+        # one that nothing comes after waits to the end, and of 16 in a row the last would be right
+        if at < len(frames) - 1 and len([other for other in wrong if at - 15 < other <= at]) < 15:
+            ahead[at] = stamps[:at].max() + days * DAYS * S
+            stamps[at] = stamps[:at].max()
+    wanted, sampler = Sampler(plan()), Sampler(plan())
+    wanted.feed(replace(frames, timestamps_ns=stamps))
+    end_ns = (wanted.newest_ns or 0) + S
+    for piece in cut(replace(frames, timestamps_ns=ahead), places):
+        sampler.feed(piece)
+    expected, got = wanted.advance(end_ns), sampler.advance(end_ns)
+    assert sampler.disbelieved_frames == np.count_nonzero(ahead != stamps)
+    assert len(got) == len(expected)
+    assert all(run.equals(other) for run, other in zip(got, expected, strict=True))
+
+
+@given(drives())
+def test_a_log_is_sampled_a_few_records_at_a_time(frames):
+    whole = Sampler(plan())
+    whole.feed(frames)
+    expected = concatenate(whole.advance(whole.newest_ns))
+    runs = list(sample_log(Sampler(plan()), frames))
+    got = concatenate(runs)
+    assert len(got) == len(expected)
+    assert all(run.equals(other) for run, other in zip(got, expected, strict=True))
 
 
 def modelled(frames: Frames, period_ns: int, until_ns: int):

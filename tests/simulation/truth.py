@@ -80,11 +80,15 @@ class Recorder:
         self.first_frame_tick: int | None = None
         self.framed: set[int] = set()  # ticks that a frame was made for
 
-    def feed(self, frames: Frames) -> None:
-        self._sampler.feed(frames)
+    @property
+    def newest_ns(self) -> int | None:
+        return self._sampler.newest_ns
 
-    def advance(self, until_ns: int | None) -> list[Records]:
-        runs = self._sampler.advance(until_ns)
+    def feed(self, frames: Frames, ticks_max: int) -> int:
+        return self._sampler.feed(frames, ticks_max)
+
+    def advance(self, until_ns: int | None = None, ticks_max: int | None = None) -> list[Records]:
+        runs = self._sampler.advance(until_ns, ticks_max)
         for records in runs:
             self._check(records)
             self._run.add(records)
