@@ -39,7 +39,9 @@ class Config:
     store: Path = Path("collector.db")
     rules: Path = SHIPPED_RULES
     window_bytes: int = 256 << 10  # unacknowledged, per vehicle, at most
-    ack_within_s: float = 100.0  # how long a vehicle keeps what is durable here without knowing it
+    ack_within_s: float = (
+        20.0  # so soon a vehicle hears what is durable here, or that this collector is there at all
+    )
     insecure: bool = False  # listen beyond loopback without TLS
 
     def __post_init__(self) -> None:

@@ -13,6 +13,9 @@ Rules
 - An ack is sent at half the window, when a backlog ends, at goodbye, within ack_within_ns of the first batch that it is for
   (DRAIN_ACK_NS while a backlog drains: an agent may take its window smaller than we do), and at once for what came
   twice. A batch that is not durable is never acked: outcomes tell of commits only.
+- Batches, gaps and heartbeats are answered within ack_within_ns, if only by a message that says nothing: so an agent knows a
+  link that leads nowhere from one on which nothing happens. An agent that says less than it promised in its heartbeat is gone,
+  unless it is this side that has not got round to listening.
 - A hole is answered with one Rewind for each place that is wanted. What still arrives from beyond it is left alone.
   An agent that knows more to be durable than is here is rewound at once: it may have nothing new to send.
 - What is asked for (blobs, groups) is asked for once.
@@ -61,8 +64,10 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 WINDOW_BYTES = 256 << 10  # a backlog at 20 MB/s and 10 ms; a vehicle's own traffic fits a thousand times
-ACK_WITHIN_NS = 100 * NS
+ACK_WITHIN_NS = 20 * NS
 DRAIN_ACK_NS = NS // 5
+PATIENCE = 1.5  # of what the agent promised
+ANSWERED = frozenset({"batch", "gap", "heartbeat"})
 HELLO_NS = 20 * NS  # whoever says nothing for so long is no agent, and takes the place of one
 HELD_BYTES_MAX = 2 << 20
 ALIASES_MAX = 4096  # streams described in one conversation
@@ -117,6 +122,9 @@ class Conversation:
         self.key: OutboxKey | None = None
         self._hello_due_ns: int | None = None
         self._ack_due_ns: int | None = None
+        self._answer_due_ns: int | None = None
+        self._heard_ns = 0
+        self._patience_ns = 0  # for the agent to say something; 0: it promised nothing
         self._identity = identity
         self._window_bytes = window_bytes
         self._ack_within_ns = ack_within_ns
@@ -146,7 +154,12 @@ class Conversation:
         """When `wake` has something to do."""
         if self.state is State.NEW:
             return self._hello_due_ns
-        return self._ack_due_ns if self.state is State.OPEN else None
+        if self.state is not State.OPEN:
+            return None
+        gone_ns = self._heard_ns + self._patience_ns if self._patience_ns else None
+        return min(
+            (due for due in (self._ack_due_ns, self._answer_due_ns, gone_ns) if due is not None), default=None
+        )
 
     # Events
 
@@ -156,8 +169,11 @@ class Conversation:
 
     def received(self, up: pb.Up, now_ns: int) -> list[Action]:
         """A message came."""
+        self._heard_ns = now_ns
+        if self._answer_due_ns is None and up.WhichOneof("message") in ANSWERED:
+            self._answer_due_ns = now_ns + self._ack_within_ns
         try:
-            return self._received(up, now_ns)
+            return self._answered(self._received(up, now_ns))
         except wire.Malformed as error:
             return self._refuse(error.code, str(error))
 
@@ -166,7 +182,7 @@ class Conversation:
         item = self._submitted.popleft()
         if self.state is State.ENDED:
             return []
-        return self._ingested(item, outcome, now_ns)
+        return self._answered(self._ingested(item, outcome, now_ns))
 
     def wake(self, now_ns: int) -> list[Action]:
         """Time has passed; `due_ns` says when this is wanted."""
@@ -174,7 +190,19 @@ class Conversation:
             return []
         if self.state is State.NEW:
             return self._refuse(pb.Refuse.CODE_PROTOCOL, f"no Hello within {HELLO_NS // NS} s")
-        return self._ack()
+        if self._patience_ns and now_ns - self._heard_ns >= self._patience_ns:
+            if not self._submitted:
+                return [Report("agent has fallen silent", {"for_s": self._patience_ns // NS}), *self._end()]
+            self._heard_ns = now_ns  # it may have said much that waits for ingest to take it
+            if self.due_ns is None or now_ns < self.due_ns:
+                return []
+        acked = self._ack() if self._ack_due_ns is not None else []
+        return self._answered(acked or [Send(pb.Down())])
+
+    def _answered(self, actions: list[Action]) -> list[Action]:
+        if any(isinstance(action, Send) for action in actions):
+            self._answer_due_ns = None
+        return actions
 
     def replaced(self) -> list[Action]:
         """A newer conversation of the same outbox began."""
@@ -215,7 +243,9 @@ class Conversation:
         if kind == "blob":
             return self._blob(self.key, up.blob)
         if kind == "heartbeat":
-            return [self._submit(wire.beat(self.key, up.heartbeat))]
+            beat = wire.beat(self.key, up.heartbeat)
+            self._patience_ns = int(beat.speaks_within_s * PATIENCE * NS)
+            return [self._submit(beat)]
         if self.state is State.GREETED or self._describing is not None:
             return self._hold(up)
         return self._in_order(self.key, up, now_ns)
@@ -331,6 +361,7 @@ class Conversation:
             max_block_version=BLOCK_VERSION,
             window_bytes=self._window_bytes,
             guards_hash=outcome.guards_hash,
+            answer_within_s=-(-self._ack_within_ns // NS),
             prior_hash=outcome.prior_hash,
             stored_stream_id=outcome.stored_stream_id,
         )

@@ -106,6 +106,7 @@ class Beat:
     record: bytes
     guard_states: bytes
     health: dict[str, object]
+    speaks_within_s: int = 0  # what the agent promises; 0: nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,13 @@ def beat(key: OutboxKey, message: pb.Heartbeat) -> Beat:
             f"a heartbeat with a record of {len(message.record)} bytes; at most {RECORD_BYTES_MAX}"
         )
     return Beat(
-        key, message.stream_no, message.tick, message.record, message.guard_states, _health(message.health)
+        key,
+        message.stream_no,
+        message.tick,
+        message.record,
+        message.guard_states,
+        _health(message.health),
+        message.speaks_within_s,
     )
 
 

@@ -92,7 +92,7 @@ class Agent:
         self._uplink = Uplink(
             config.collector.address,
             config.outbox.path,
-            Waits(uplink.heartbeat_s, uplink.backlog_heartbeat_s, uplink.retry_min_s, uplink.retry_max_s),
+            waits_of(config),
             rate_hz=config.sampling.rate_hz,
             limits=Limits(uplink.pace_bytes_per_s, uplink.month_bytes),
             post=self._capture.post,
@@ -338,6 +338,19 @@ class Agent:
             "rss_bytes": machine.rss_bytes,
         }
         status.write_status(self._config.outbox.path, state)
+
+
+def waits_of(config: Config) -> Waits:
+    """What the uplink needs of the configuration."""
+    uplink = config.uplink
+    return Waits(
+        uplink.heartbeat_s,
+        uplink.backlog_heartbeat_s,
+        uplink.retry_min_s,
+        uplink.retry_max_s,
+        # Blocks come that often anyway, so that a promise of two costs nothing.
+        speaks_within_s=min(uplink.heartbeat_s, 2 * config.blocks.online_s),
+    )
 
 
 def settings_of(config: Config) -> Settings:

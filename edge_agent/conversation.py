@@ -126,7 +126,8 @@ class Conversation:
                 raise item
             if isinstance(item, commands.Snapped):
                 message = pb.Up(heartbeat=self._compose_heartbeat(item))
-                self._session.allowance.charge(message.ByteSize())
+                message.heartbeat.speaks_within_s = self._session.speaks_within_s
+                self._session.said(message)
                 await self._send(message)
             else:
                 await self._happened(item)

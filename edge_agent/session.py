@@ -12,6 +12,8 @@ Rules
 - Welcome only moves forward; Rewind alone goes back. An ack is for what was sent, or the collector is wrong.
 - What Welcome says is stored counts only where it is of a stream that this outbox has, under its id, and no more of it
   than there is. Otherwise a twin sent it, and this outbox becomes a fork with everything that was not acked before.
+- Either side promises how soon it speaks: the collector after anything that it hears, the agent by itself. Whoever waits half
+  as long again in vain ends the conversation: what is connected may still lead nowhere.
 - Nothing is sent that the outbox does not hold: a broken row is mended there first, and its gap is sent.
 """
 
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, assert_never
 from codec.errors import SchemaError
 from codec.guards import GuardSet
 from codec.priors import PRIOR_BYTES_MAX, prior_hash
+from codec.schema import NS
 from codec.stream import BLOCK_VERSION
 from edge_agent.allowance import Allowance
 from edge_agent.events import (
@@ -68,6 +71,8 @@ LATE_S = 30  # on the vehicle's own clock
 WINDOW_BYTES_MAX = 16 << 20  # whatever the collector says, the agent remembers no more than this
 RESEND_BATCHES_MAX = 4096  # of one request: some minutes of a watched vehicle, far more than one group
 GAP_BYTES = 32  # of a gap on the wire, about
+PATIENCE = 1.5  # of what the collector promised
+ANSWERED = frozenset({"batch", "gap", "heartbeat"})  # by whatever the collector says next
 
 
 class Phase(Enum):
@@ -89,10 +94,18 @@ class Session:
         rate_hz: int,
         heartbeat_ns: int,
         backlog_heartbeat_ns: int,
+        speaks_within_ns: int | None = None,
         allowance: Allowance | None = None,
     ) -> None:
         self.phase = Phase.GREETING
         self.allowance = allowance or Allowance()
+        self._speaks_within_ns = heartbeat_ns if speaks_within_ns is None else speaks_within_ns
+        self._said = False  # something since the last tick
+        self._said_at_ns: int | None = None
+        self._unanswered = False  # something was said that the collector has not answered
+        self._unanswered_at_ns: int | None = None
+        self._promised_s = 0  # as speaks_within_s
+        self._patience_ns = 0  # how long that may take; 0: the collector did not say
         self._late_ticks = LATE_S * rate_hz
         self._heartbeat_ns = heartbeat_ns
         self._backlog_heartbeat_ns = backlog_heartbeat_ns
@@ -124,6 +137,7 @@ class Session:
                 return self._opened(event)
             case Received():
                 self.allowance.charge(event.message.ByteSize())
+                self._unanswered, self._unanswered_at_ns = False, None
                 return self._received(event.message)
             case Stored():
                 self._end = max(self._end, event.end)
@@ -176,6 +190,7 @@ class Session:
         self.phase = Phase.STREAMING
         self._window_bytes = min(welcome.window_bytes, WINDOW_BYTES_MAX)
         self._offered_prior = welcome.prior_hash
+        self._patience_ns = int(welcome.answer_within_s * PATIENCE * NS)
         self._holding = 0 < welcome.max_block_version < BLOCK_VERSION
         actions: list[Action] = [Welcomed()]
         if self._holding:
@@ -211,6 +226,8 @@ class Session:
     # What the collector says
 
     def _received(self, message: pb.Down) -> list[Action]:
+        if not message.ByteSize():
+            return []  # the collector is there, and has nothing else to say
         kind = message.WhichOneof("message")
         if kind == "refuse":
             return self._close(f"refused: {message.refuse.text or pb.Refuse.Code.Name(message.refuse.code)}")
@@ -310,8 +327,14 @@ class Session:
 
     # Sending
 
-    def _say(self, message: pb.Up) -> Send:
+    def said(self, message: pb.Up) -> None:
+        """It goes to the collector."""
         self.allowance.charge(message.ByteSize())
+        self._said = True
+        self._unanswered |= message.WhichOneof("message") in ANSWERED
+
+    def _say(self, message: pb.Up) -> Send:
+        self.said(message)
         return Send(message)
 
     def _go_on(self) -> list[Action]:
@@ -412,8 +435,21 @@ class Session:
 
     # Time, and the end
 
+    @property
+    def speaks_within_s(self) -> int:
+        """What heartbeats promise."""
+        return -(-self._speaks_within_ns * self.allowance.stretch // NS)
+
     def _ticked(self, event: Ticked) -> list[Action]:
-        self.allowance.ticked(event.now_ns, event.wall_ns)
+        now_ns = event.now_ns
+        self.allowance.ticked(now_ns, event.wall_ns)
+        if self._said or self._said_at_ns is None:
+            self._said, self._said_at_ns = False, now_ns
+        if self._unanswered and self._unanswered_at_ns is None:
+            self._unanswered_at_ns = now_ns
+        since_ns = self._unanswered_at_ns
+        if self._patience_ns and since_ns is not None and now_ns - since_ns > self._patience_ns:
+            return self._close(f"the collector has said nothing for {self._patience_ns // NS} s")
         if self.phase is not Phase.STREAMING:
             return []
         actions: list[Action] = []
@@ -421,14 +457,19 @@ class Session:
         if spent != self._told_spent:
             self._told_spent = spent
             actions.append(spent)
-        interval_ns = self._backlog_heartbeat_ns if self.draining else self._heartbeat_ns
-        if (
-            self._beat_at_ns is None
-            or event.now_ns - self._beat_at_ns >= interval_ns * self.allowance.stretch
-        ):
-            self._beat_at_ns = event.now_ns
+        if self._beat_is_due(now_ns):
+            self._beat_at_ns = self._said_at_ns = now_ns
             actions.append(Beat())
         return actions + self._go_on()
+
+    def _beat_is_due(self, now_ns: int) -> bool:
+        if self._beat_at_ns is None or self._said_at_ns is None or self._promised_s != self.speaks_within_s:
+            self._promised_s = self.speaks_within_s
+            return True
+        interval_ns = self._backlog_heartbeat_ns if self.draining else self._heartbeat_ns
+        stretch = self.allowance.stretch
+        silent = now_ns - self._said_at_ns >= self._speaks_within_ns * stretch
+        return silent or now_ns - self._beat_at_ns >= interval_ns * stretch
 
     def _fork(self, why: str) -> list[Action]:
         self.phase = Phase.CLOSED

@@ -64,6 +64,7 @@ class Waits:
     backlog_heartbeat_s: float
     retry_min_s: float
     retry_max_s: float
+    speaks_within_s: float = 60.0
 
 
 class Uplink:
@@ -188,6 +189,7 @@ class Uplink:
             rate_hz=self._rate_hz,
             heartbeat_ns=int(waits.heartbeat_s * NS),
             backlog_heartbeat_ns=int(waits.backlog_heartbeat_s * NS),
+            speaks_within_ns=int(waits.speaks_within_s * NS),
             allowance=self.allowance,
         )
         try:

@@ -124,7 +124,7 @@ Global___Up: _TypeAlias = Up  # noqa: Y015
 
 @_typing.final
 class Down(_message.Message):
-    """Collector to agent."""
+    """Collector to agent. Without a message it says: the collector is still there."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -427,12 +427,15 @@ class Heartbeat(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     GUARD_STATES_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    SPEAKS_WITHIN_S_FIELD_NUMBER: _builtins.int
     stream_no: _builtins.int
     tick: _builtins.int
     record: _builtins.bytes
     """one record as a keyframe block, thresholds as in the schema"""
     guard_states: _builtins.bytes
     """one bit per guard of the set in force, in its order"""
+    speaks_within_s: _builtins.int
+    """from now on something is said up at least so often; 0: no promise"""
     @_builtins.property
     def health(self) -> Global___Health: ...
     def __init__(
@@ -443,10 +446,11 @@ class Heartbeat(_message.Message):
         record: _builtins.bytes = ...,
         guard_states: _builtins.bytes = ...,
         health: Global___Health | None = ...,
+        speaks_within_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard_states", b"guard_states", "health", b"health", "record", b"record", "stream_no", b"stream_no", "tick", b"tick"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard_states", b"guard_states", "health", b"health", "record", b"record", "speaks_within_s", b"speaks_within_s", "stream_no", b"stream_no", "tick", b"tick"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -575,6 +579,7 @@ class Welcome(_message.Message):
     PRIOR_HASH_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     STORED_STREAM_ID_FIELD_NUMBER: _builtins.int
+    ANSWER_WITHIN_S_FIELD_NUMBER: _builtins.int
     max_block_version: _builtins.int
     window_bytes: _builtins.int
     """unacknowledged bytes in flight, at most; one batch always may be"""
@@ -585,6 +590,8 @@ class Welcome(_message.Message):
     """TOML the collector manages; empty: none"""
     stored_stream_id: _builtins.bytes
     """of the stream that `stored` is in: a twin's ack is no ack"""
+    answer_within_s: _builtins.int
+    """something is said so soon after a batch, gap or heartbeat; 0: no promise"""
     @_builtins.property
     def stored(self) -> Global___Position:
         """last batch that is durable here; absent: none"""
@@ -599,10 +606,11 @@ class Welcome(_message.Message):
         prior_hash: _builtins.bytes = ...,
         config: _builtins.bytes = ...,
         stored_stream_id: _builtins.bytes = ...,
+        answer_within_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_stream_id", b"stored_stream_id", "window_bytes", b"window_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_s", b"answer_within_s", "config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_stream_id", b"stored_stream_id", "window_bytes", b"window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

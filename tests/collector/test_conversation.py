@@ -139,6 +139,7 @@ def test_welcome_tells_what_is_stored_and_the_guards_follow_where_they_differ():
         window_bytes=5000,
         guards_hash=GUARDS.hash,
         stored_stream_id=b"stream",
+        answer_within_s=20,
     )
     assert blob.message.blob == pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=GUARDS.hash, content=GUARDS.to_bytes())
 

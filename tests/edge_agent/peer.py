@@ -27,10 +27,10 @@ class Peer(telemetry_pb2_grpc.TelemetryServicer):
         self._call = None
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, port: int = 0) -> int:
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> int:
         self._server = grpc.aio.server()
         telemetry_pb2_grpc.add_TelemetryServicer_to_server(self, self._server)
-        port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        port = self._server.add_insecure_port(f"{host}:{port}")
         await self._server.start()
         return port
 
