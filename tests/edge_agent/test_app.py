@@ -12,6 +12,7 @@ from pathlib import Path
 import can
 import pytest
 
+from codec.priors import built_in, make_prior
 from codec.stream import StreamDecoder
 from edge_agent.app import Agent
 from edge_agent.choices import make_plan
@@ -21,6 +22,7 @@ from edge_agent.outbox_file import lock_outbox
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.status import read_status
 from edge_agent.uplink import Uplink
+from protos import telemetry_pb2 as pb
 from tests.edge_agent.peer import peer
 from tests.edge_agent.samples import everything
 
@@ -102,6 +104,24 @@ async def test_a_log_is_sampled_stored_sent_and_acknowledged(tmp_path):
         sum(len(decoder.decode(batch.seq, batch.block).records) for batch in sent)
         == state["records"]["count"]
     )
+
+
+async def test_a_prior_that_came_is_kept_and_what_the_next_run_starts_from(tmp_path):
+    written_log(tmp_path, 20)
+    async with peer() as (collector, port):
+        config, plan = configured(tmp_path, port)
+        base, rows = built_in(), len(plan.schema.signals)
+        trained = make_prior(base.contexts.repeat(rows, axis=0), base.weights.repeat(rows, axis=0), base)
+        collector.welcome.prior_hash = trained.hash
+        blob = pb.Blob(kind=pb.BLOB_KIND_PRIOR, hash=trained.hash, content=trained.content)
+        collector.greeting = [pb.Down(blob=blob)]
+        assert await asyncio.wait_for(Agent(config, plan).run(), 20) == 0
+        assert read_status(config.outbox.path)["prior"] == {"hash": trained.hash.hex(), "refused": 0}
+        collector.greeting = []
+        assert await asyncio.wait_for(Agent(config, plan).run(), 20) == 0
+    assert [up.hello.prior_hash for up in collector.received if up.HasField("hello")] == [b"", trained.hash]
+    assert collector.received[-1].HasField("goodbye")
+    assert [up.stream.prior_hash for up in collector.received if up.HasField("stream")][-1] == trained.hash
 
 
 async def test_an_uplink_that_met_a_bug_is_started_again(tmp_path, monkeypatch):
