@@ -10,7 +10,7 @@ PYTHON ?=
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check lint simulate simulate-mutants bench soak kernels wheel protos prior lock vectors aarch64
+.PHONY: help setup demo test check lint simulate simulate-mutants bench soak torture kernels wheel protos prior lock vectors aarch64
 
 help:
 	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
@@ -18,6 +18,7 @@ help:
 	@echo "make check   lint, types, arrows, tests: what CI runs"
 	@echo "make bench   the figures of README and docs/performance.md"
 	@echo "make soak    whether memory or descriptors grow, four minutes (a week: ARGS=\"--minutes 60\")"
+	@echo "make torture a thousand SIGKILLs and as much else, half an hour (ARGS=\"--minutes 5 --kills 200\")"
 	@echo "make wheel   dist/*.whl for vehicles, with compiled kernels: no numba there (ARGS=\"--machine aarch64\": for other machines)"
 	@echo "make setup   only .venv with everything; the others do it themselves"
 	@echo "make vectors write tests/vectors again          make aarch64  the codec's bits on aarch64, under qemu"
@@ -69,6 +70,11 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+# With compiled kernels: what starts a thousand times should start fast.
+torture: $(READY)
+	$(BIN)/python -m codec compile codec decoder
+	$(BIN)/python -m tests.torture $(ARGS)
 
 # Beside the sources, for this kind of machine or another; whatever does not fit the sources is not used.
 kernels: $(READY)

@@ -12,6 +12,7 @@ Rules
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
 from codec.errors import CodecError
@@ -156,8 +157,9 @@ class _Group:
             {},
         )  # what an earlier conversation asked for will not come on this one
         outbox.priors_gone = set()
-        if item.replaces and item.replaces != item.key.outbox_id:
-            self._replace(OutboxKey(item.key.vehicle, item.replaces), item.key.outbox_id)
+        for old, successor in pairwise((*item.replaces, item.key.outbox_id)):
+            if old != item.key.outbox_id:
+                self._replace(OutboxKey(item.key.vehicle, old), successor)
         guards = self._ingest.guards
         content = guards.to_bytes() if guards.guards else b""
         if content:
@@ -172,11 +174,9 @@ class _Group:
         )
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
-        """End an outbox with an open-ended gap: nobody knows what else it held."""
+        """End an outbox with an open-ended gap: nobody knows what else it held, least of all where it never called."""
         here = self._ingest.outboxes.get(old)
-        saved = here or self._ledger.find_outbox(old)
-        if saved is None:
-            return
+        saved = here or self._ledger.open_outbox(old, self._now)
         stream_no, seq = saved.progress.wanted.stream_no, saved.progress.wanted.seq
         self._ledger.changes.replaced[saved.id] = {"of_id": saved.id, "replaced_by": successor}
         row = rows.gap(saved.id, stream_no, seq, None, None, None, pb.GAP_REASON_OUTBOX_LOST, self._now)

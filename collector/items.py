@@ -36,7 +36,7 @@ class Greeting:
     """A conversation begins; its outcome is where the outbox stands."""
 
     key: OutboxKey
-    replaces: bytes = b""
+    replaces: tuple[bytes, ...] = ()  # outboxes whose place it took, oldest first
     model: str = ""
     firmware_version: str = ""
     agent_version: str = ""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 ID_BYTES = 16
+REPLACED_MAX = 16  # outboxes that one may take the place of
 BLOCK_BYTES_MAX = 4 << 20  # a block of 4096 lossless records of a few hundred signals
 RECORD_BYTES_MAX = 1 << 16
 BLOB_BYTES_MAX = 4 << 20
@@ -51,11 +52,13 @@ def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
     if identity is not None and vehicle != identity:
         raise Malformed(f"the certificate names {identity}, the message {vehicle}", pb.Refuse.CODE_IDENTITY)
     _check_bytes("outbox_id", hello.outbox_id, (ID_BYTES,))
-    _check_bytes("replaces", hello.replaces, (0, ID_BYTES))
+    if len(hello.replaces) % ID_BYTES or len(hello.replaces) > REPLACED_MAX * ID_BYTES:
+        raise Malformed(f"replaces has {len(hello.replaces)} bytes; at most {REPLACED_MAX} ids of {ID_BYTES}")
+    replaces = [hello.replaces[at : at + ID_BYTES] for at in range(0, len(hello.replaces), ID_BYTES)]
     _check_bytes("schema_hash", hello.schema_hash, (0, HASH_BYTES))
     return Greeting(
         OutboxKey(vehicle, hello.outbox_id),
-        hello.replaces,
+        tuple(replaces),
         hello.model[:TEXT_MAX],
         hello.firmware_version[:TEXT_MAX],
         hello.agent_version[:TEXT_MAX],

@@ -3,9 +3,10 @@
 Rules
 - Every byte of TCP payload is counted where the proxy reads it, in either direction, also those that a dead zone then
   swallows: the vehicle has paid for them.
-- A cut is one of two kinds. `REFUSED`: connections are reset, new ones refused, as when a tunnel ends a call.
+- A cut is one of three kinds. `REFUSED`: connections are reset, new ones refused, as when a tunnel ends a call.
   `SILENT`: everything looks connected and nothing arrives, as when packets vanish; what was connected at that time is
-  reset when the network is back, as by a carrier that has forgotten it.
+  reset when the network is back, as by a carrier that has forgotten it. `STALLED`: nothing arrives for now; all of it
+  does when the network is back, unless somebody gave up meanwhile.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Road(Enum):
     OPEN = auto()
     REFUSED = auto()
     SILENT = auto()
+    STALLED = auto()
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Lane:
     road: Road = Road.OPEN
     traffic: Traffic = field(default_factory=Traffic)
     through: int = 0  # connections that reach the collector
+    moving: asyncio.Event = field(default_factory=asyncio.Event)  # bytes pass: not while it is stalled
     server: asyncio.Server | None = None
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -66,6 +69,7 @@ class Proxy:
     async def lay(self, name: str) -> int:
         """A port for one vehicle."""
         lane = Lane(port=0)
+        lane.moving.set()
         await self._listen(lane)
         self._lanes[name] = lane
         return lane.port
@@ -82,14 +86,18 @@ class Proxy:
         return lane.road is Road.OPEN and lane.through > 0
 
     async def set_road(self, name: str, road: Road) -> None:
-        """Cut or restore. Whatever is connected loses its connection, unless the road goes silent."""
+        """Cut or restore. Whatever is connected loses its connection, unless the road goes silent or stalls."""
         lane = self._lanes[name]
-        lane.road = road
+        was, lane.road = lane.road, road
+        if road is Road.STALLED:
+            lane.moving.clear()
+        else:
+            lane.moving.set()
         if road is Road.REFUSED:
             await self._stop_listening(lane)
         elif lane.server is None:
             await self._listen(lane)
-        if road is not Road.SILENT:
+        if road is Road.REFUSED or (road is Road.OPEN and was is not Road.STALLED):
             _reset_all(lane)
 
     async def close(self) -> None:
@@ -153,6 +161,7 @@ async def _pump(
             lane.traffic.up_bytes += len(chunk)
         else:
             lane.traffic.down_bytes += len(chunk)
+        await lane.moving.wait()
         if writer is None or lane.road is Road.SILENT:
             writer = None  # a hole in a byte stream cannot be mended: this connection is lost
             continue

@@ -25,7 +25,7 @@ from codec.priors import Prior, prior_hash
 from codec.schema import SCHEMA_BYTES_MAX, Schema
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox import Outbox
-from edge_agent.outbox_file import salvaged_id, set_aside
+from edge_agent.outbox_file import set_aside
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
 from edge_agent.recovery import finish_stream
 from edge_agent.rows import BlobKind, Commit, position_of
@@ -99,16 +99,13 @@ def open_outbox(settings: Settings, new_id: Callable[[int], bytes]) -> tuple[Out
     try:
         return _opened(settings, new_id), ""
     except OutboxDamaged:
-        replaced = salvaged_id(settings.path)
         aside = set_aside(settings.path)
-        return _opened(settings, new_id, replaced), aside
+        return _opened(settings, new_id), aside
 
 
-def _opened(settings: Settings, new_id: Callable[[int], bytes], replaces: bytes = b"") -> Outbox:
+def _opened(settings: Settings, new_id: Callable[[int], bytes]) -> Outbox:
     outbox = Outbox(settings.path, new_id, synchronous=settings.synchronous, side_log=settings.side_log)
     try:
-        if replaces:
-            outbox.replace(replaces)
         _finish(outbox)
     except BaseException:
         outbox.close()
@@ -202,7 +199,7 @@ class Capture:
         self._tell = tell
         self._unwritten = Commit()
         self._trouble = ""
-        self._lost = b""  # id of an outbox whose file is damaged, while there is no other file yet
+        self._lost = False  # the file is damaged, and there is no other one yet
         self._aside = ""
         self._silent_since_ns = 0
         self._sampled = _Sampled(settings.path) if settings.side_log else None
@@ -276,7 +273,7 @@ class Capture:
 
     def _write(self, commit: Commit) -> None:
         self._unwritten = self._unwritten.then(commit)
-        if self._lost and not self._begin_file(self._lost):
+        if self._lost and not self._begin_file():
             return
         if not self._unwritten:
             return
@@ -317,7 +314,7 @@ class Capture:
         What is unwritten goes with its stream. Where the disk takes no fresh file yet, everything waits in memory.
         """
         self._tell(Trouble(why))
-        self._lost = self.outbox.outbox_id
+        self._lost = True
         self.outbox.close()
         self._aside = ""
         filling, clock = self.pipeline.filling, self.pipeline.clock
@@ -325,12 +322,12 @@ class Capture:
         self._unwritten = Commit() if filling is None else self.pipeline.add(filling, clock)
         self._write(Commit())
 
-    def _begin_file(self, replaces: bytes) -> bool:
+    def _begin_file(self) -> bool:
         """Whether there is a fresh file now in the place of the one that is lost."""
         guards, prior = self.pipeline.guards, self.pipeline.prior
         try:
             self._aside = self._aside or set_aside(self._settings.path)
-            fresh = _opened(self._settings, self._new_id, replaces)
+            fresh = _opened(self._settings, self._new_id)
         except OSError as error:
             self._say(f"{error.filename}: {error.strerror}; make the folder and the disk writable")
             return False
@@ -352,7 +349,7 @@ class Capture:
             self._say(str(error))
             return False
         fresh.spent = self.outbox.spent
-        self.outbox, self._lost = fresh, b""
+        self.outbox, self._lost = fresh, False
         self._tell(FileReplaced(self._aside))
         return True
 

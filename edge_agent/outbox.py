@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING
 
 from edge_agent.allowance import Spent
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
-from edge_agent.outbox_file import lock_outbox
+from edge_agent.outbox_file import (
+    OUTBOX_ID_BYTES,
+    REPLACED_MAX,
+    lock_outbox,
+    remember_ids,
+    remembered_ids,
+)
 from edge_agent.outbox_rows import (
     NOWHERE,
     SQL,
@@ -58,7 +64,6 @@ JOURNAL_STEP_BYTES = (
     256  # the journal's rows are all as long as the longest so far, in steps: see `_put_journal`
 )
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
-OUTBOX_ID_BYTES = 16
 
 
 class Outbox:
@@ -102,10 +107,13 @@ class Outbox:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
         if version == 0:
+            self._expect_nothing()
+            replaces = remembered_ids(self._lock)[-REPLACED_MAX * OUTBOX_ID_BYTES :]
             with self._transaction():
                 for statement in SQL["schema"].split(";\n"):
                     self._db.execute(statement)
                 self._set_fact("outbox_id", self._new_id(OUTBOX_ID_BYTES))
+                self._set_fact("replaces", replaces)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         else:
             for (finding,) in self._db.execute("PRAGMA quick_check(1)"):
@@ -119,9 +127,25 @@ class Outbox:
         self.replaces = self._bytes_fact("replaces")
         self.guards_hash = self._bytes_fact("guards_hash")
         self._prior = self._bytes_fact("prior")  # the schema that it is for, and its name
+        self._remember()
         self.wanted = int(self._fact("wanted") or 0)
         self.spent = Spent(int(self._fact("spent_month") or 0), int(self._fact("spent_bytes") or 0))
         self._kept = (self.wanted, self.spent)
+
+    def _expect_nothing(self) -> None:
+        """A file of version 0 is a new one."""
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if {"facts", "batches"} <= tables:
+            raise OutboxDamaged(f"{self.path}: an outbox whose version is gone")
+        if tables:
+            raise OutboxError(f"{self.path}: a database, but no outbox; name another [outbox] path")
+
+    def _remember(self) -> None:
+        """Where damage to the file does not reach: should it be lost, what begins in its place says so."""
+        try:
+            remember_ids(self._lock, self.replaces + self.outbox_id)
+        except OSError as error:
+            raise OutboxBusy(f"{self.path}.lock: {error.strerror}; free some disk space") from error
 
     def close(self) -> None:
         """Keep the last acknowledgement and let go of the file."""
@@ -345,12 +369,6 @@ class Outbox:
 
     # Becoming another outbox
 
-    def replace(self, replaced: bytes) -> None:
-        """Take the place of one that was lost."""
-        with self._explained(), self._transaction():
-            self._set_fact("replaces", replaced)
-        self.replaces = replaced
-
     def fork(self) -> None:
         """Become an outbox of its own, because this one has a twin: a new id, streams numbered from 0 again.
 
@@ -385,6 +403,8 @@ class Outbox:
                 self._set_fact(key, value)
         self.outbox_id, self.replaces, self.wanted = outbox_id, b"", 0
         self._kept = (0, self._kept[1])
+        with contextlib.suppress(OutboxBusy):  # it is done; what opens the file next remembers it
+            self._remember()
 
     # SQLite
 

@@ -1,15 +1,19 @@
-"""The outbox as a file: who may use it, and what becomes of a damaged one."""
+"""The outbox as a file: who may use it, what becomes of a damaged one, and by whose name it is missed.
+
+Beside it lies its lock, which holds the outbox's id and those of the outboxes whose place it took. Damage to the outbox
+does not reach it, so whatever begins where an outbox was, knows which.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import sqlite3
 from pathlib import Path
 
 from edge_agent.errors import OutboxError
-from edge_agent.outbox_rows import SQL
+
+OUTBOX_ID_BYTES = 16
+REPLACED_MAX = 16  # outboxes that were lost one after the other; the collector has long heard of those before
 
 
 def lock_outbox(path: str) -> int:
@@ -44,11 +48,15 @@ def set_aside(path: str) -> str:
     return name
 
 
-def salvaged_id(path: str) -> bytes:
-    """The outbox_id of a damaged file, or empty where it cannot be read any more."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            row = db.execute(SQL["fact"], ("outbox_id",)).fetchone()
-    except sqlite3.Error:
-        return b""
-    return row[0] if row else b""
+def remembered_ids(lock: int) -> bytes:
+    """Of the outboxes that were here, oldest first; the last one is the one that is, or was."""
+    ids = os.pread(lock, (REPLACED_MAX + 1) * OUTBOX_ID_BYTES, 0)
+    return ids[: len(ids) // OUTBOX_ID_BYTES * OUTBOX_ID_BYTES]
+
+
+def remember_ids(lock: int, ids: bytes) -> None:
+    """Raises OSError."""
+    if os.pread(lock, len(ids) + 1, 0) != ids:
+        os.pwrite(lock, ids, 0)
+        os.ftruncate(lock, len(ids))
+        os.fsync(lock)

@@ -229,7 +229,7 @@ class Hello(_message.Message):
     outbox_id: _builtins.bytes
     """16 random bytes, drawn when the outbox file is made"""
     replaces: _builtins.bytes
-    """the outbox that this one takes the place of; empty: none"""
+    """ids of the outboxes whose place it took, lost one after the other, oldest first"""
     guards_hash: _builtins.bytes
     """guard set in force; empty: none"""
     vehicle: _builtins.str

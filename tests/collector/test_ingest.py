@@ -100,8 +100,15 @@ def test_outboxes_of_one_vehicle_have_positions_of_their_own(bench, connected):
 
 def test_an_outbox_that_replaces_another_ends_it_with_an_open_gap(bench, connected):
     bench.take(connected.drive())
-    bench.take(Greeting(Vehicle(outbox=2).key, replaces=connected.key.outbox_id))
+    bench.take(Greeting(Vehicle(outbox=2).key, replaces=(connected.key.outbox_id,)))
     assert gaps(bench) == [(0, 1, None, None, "outbox_lost")]
+
+
+def test_outboxes_lost_one_after_the_other_each_leave_a_gap_known_here_or_not(bench, connected):
+    bench.take(connected.drive())
+    never_called = Vehicle(outbox=2).key.outbox_id
+    bench.take(Greeting(Vehicle(outbox=3).key, replaces=(connected.key.outbox_id, never_called)))
+    assert gaps(bench) == [(0, 1, None, None, "outbox_lost"), (0, 0, None, None, "outbox_lost")]
 
 
 # Restart: nothing survives but the file

@@ -101,7 +101,8 @@ def test_nothing_that_a_peer_claims_raises(tmp_path_factory, data):
                 item = Beat(vehicle.key, stream_no, 0, data.draw(st.sampled_from(contents)), b"", {})
             case "replace":
                 item = Greeting(
-                    vehicle.key, replaces=data.draw(st.sampled_from([vehicle.key.outbox_id, b"x" * 16]))
+                    vehicle.key,
+                    replaces=data.draw(st.tuples(st.sampled_from([vehicle.key.outbox_id, b"x" * 16]))),
                 )
             case "restart":
                 bench.restart()

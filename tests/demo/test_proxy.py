@@ -83,6 +83,20 @@ async def test_a_silent_road_swallows_and_counts_and_resets_when_it_ends():
                 await end.readexactly(1)
 
 
+async def test_a_stalled_road_holds_bytes_back_and_then_gives_them_up():
+    async with echo_behind_proxy() as (proxy, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await proxy.set_road("car", Road.STALLED)
+        writer.write(b"a" * 10)
+        async with asyncio.timeout(10):
+            while proxy.traffic("car").up_bytes < 10:
+                await asyncio.sleep(0.001)
+        assert proxy.traffic("car").down_bytes == 0
+        await proxy.set_road("car", Road.OPEN)
+        async with asyncio.timeout(10):
+            assert await reader.readexactly(10) == b"a" * 10
+
+
 async def test_a_collector_that_is_down_looks_like_a_reset():
     proxy = Proxy("127.0.0.1", 1)  # nobody listens on port 1
     port = await proxy.lay("car")

@@ -1,0 +1,61 @@
+"""The file of an outbox: whatever becomes of it, the next one knows whose place it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from edge_agent.errors import OutboxDamaged, OutboxError
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_file import REPLACED_MAX, set_aside
+from tests.edge_agent.samples import new_outbox
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "outbox.db"
+
+
+LOSSES = {
+    "deleted": Path.unlink,
+    "emptied": lambda path: os.truncate(path, 0),
+    "set aside": lambda path: set_aside(str(path)),
+}
+
+
+@pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES)
+def test_whatever_becomes_of_the_file_the_next_one_names_it(path, lose):
+    names = []
+    for _ in range(REPLACED_MAX + 3):
+        outbox = new_outbox(path)
+        assert outbox.replaces == b"".join(names[-REPLACED_MAX:])
+        names.append(outbox.outbox_id)
+        outbox.close()
+        lose(path)
+
+
+def test_a_fork_takes_nobodys_place(path):
+    outbox = new_outbox(path)
+    outbox.fork()
+    named = outbox.outbox_id
+    outbox.close()
+    path.unlink()
+    fresh = new_outbox(path)
+    assert fresh.replaces == named
+    fresh.close()
+
+
+def test_an_outbox_whose_version_is_gone_is_damaged_and_another_database_left_alone(path, tmp_path):
+    new_outbox(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 0")
+    with pytest.raises(OutboxDamaged, match="version is gone"):
+        Outbox(str(path))
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as db:
+        db.execute("CREATE TABLE notes (text)")
+    with pytest.raises(OutboxError, match="no outbox; name another"):
+        Outbox(str(tmp_path / "other.db"))

@@ -1,0 +1,33 @@
+"""A short torture, and what finds nothing when there is something to find."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+import pytest
+
+from tests.torture.__main__ import report, torture
+from tests.torture.disk import build
+from tests.torture.planted import BUGS
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        return None
+    return build(tmp_path_factory.mktemp("disk"))
+
+
+def test_a_short_torture_comes_out_whole(tmp_path, library):
+    result = asyncio.run(torture(tmp_path, 1, kills=16, wall_s=8.0, library=library))
+    assert not result.complaints, report(result)
+    assert report(result).endswith("WHOLE")
+    assert sum(result.done.values()) >= 20
+    assert library is None or result.failed_calls
+
+
+def test_planted_bugs_are_found(tmp_path):
+    result = asyncio.run(torture(tmp_path, 2, kills=16, wall_s=5.0, library=None, planted=BUGS))
+    assert "durable up to" in report(result)  # acknowledged before it was committed
+    assert "neither stored nor in a gap" in report(result)  # a journal that nobody finished
