@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     rows: Iterator[Row]
     match options.what:
         case "vehicles":
-            columns, rows = VEHICLE_COLUMNS, iter(store.vehicles())
+            columns, rows = VEHICLE_COLUMNS, vehicle_rows(store)
         case "faults":
             columns = FAULT_COLUMNS
             rows = iter(store.faults(vin, severity=options.severity, only_open=options.only_open))
@@ -68,6 +68,7 @@ VEHICLE_COLUMNS = (
     "records",
     "batches",
     "open_faults",
+    "buses",
 )
 FAULT_COLUMNS = (
     "vin", "code", "severity", "started_at", "detected_at", "ended_at", "signal", "peak", "approximate", "late",
@@ -75,6 +76,20 @@ FAULT_COLUMNS = (
 )  # fmt: skip
 GAP_COLUMNS = ("vin", "stream_no", "first_seq", "last_seq", "records", "reason", "noted_at")
 STREAM_COLUMNS = ("vin", "stream_no", "began_at", "rate_hz", "signals", "batches", "records", "blocks_bytes")
+
+
+def vehicle_rows(store: Store) -> Iterator[Row]:
+    """With how its buses were when it was last heard of."""
+    for row in store.vehicles():
+        buses = ((row["heartbeat"] or {}).get("health") or {}).get("buses", ())
+        yield row | {"buses": ", ".join(map(_bus, buses))}
+
+
+def _bus(bus: dict[str, Any]) -> str:
+    """`can0 up`; what heartbeats leave out is empty or 0."""
+    text = f"{bus.get('name', '?')} {bus.get('state', '?').replace('_', ' ')}"
+    lost = bus.get("frames_overrun", 0) + bus.get("frames_dropped", 0)
+    return f"{text} ({lost:,} frames lost)" if lost else text
 
 
 def known_vehicle(store: Store, vin: str) -> str:

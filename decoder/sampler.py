@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PARK_AFTER_S = 60.0
 TIME_NS_MAX = sampling.TIME_NS_MAX
+BUSES_MAX = 256  # a frame's bus is one byte
 _ROOM_TICKS = 256  # closed in one call of a kernel; more than one feed of a live bus closes
 _LOG_FRAMES, _LOG_TICKS = (
     8192,
@@ -69,6 +70,7 @@ class Sampler:
         self._closed: list[_Part] = []
         self._held = Frames.empty()  # begins with a frame that leaps; neither believed nor disproved yet
         self._disbelieved = 0
+        self._unknown = np.zeros(BUSES_MAX, np.int64)
 
     @property
     def late_frames(self) -> int:
@@ -78,7 +80,11 @@ class Sampler:
     @property
     def unknown_frames(self) -> int:
         """Frames of no message of the plan, or with a multiplexor value that the DBC lacks."""
-        return int(self._state.clock[sampling.UNKNOWN])
+        return int(self._unknown.sum())
+
+    def unknown_frames_of(self, bus: int) -> int:
+        """Those of one bus."""
+        return int(self._unknown[bus])
 
     @property
     def clock_steps(self) -> int:
@@ -128,7 +134,9 @@ class Sampler:
                 _ROOM_TICKS - room,
             )
             closed += self._collect(_ROOM_TICKS - room, end)
-            at_frame = int(clock[sampling.AT_FRAME])
+            taken = slice(at_frame, int(clock[sampling.AT_FRAME]))
+            self._unknown += np.bincount(frames.buses[taken][paths[taken, 0] < 0], minlength=BUSES_MAX)
+            at_frame = taken.stop
             if clock[sampling.LEAPS] and (ticks_max is None or closed < ticks_max):
                 known = at_frame + np.flatnonzero(matched[at_frame:] >= 0)[: sampling.STEP_FRAMES]
                 leaps = times_ns[known] > self._leaps_from_ns

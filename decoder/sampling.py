@@ -57,14 +57,13 @@ CYCLES_MISSED = 5
     BEHIND,
     PENDING,
     LATE,
-    UNKNOWN,
     STEPS,
     AT_FRAME,
     TOLD,
     BEGUN,
     LEAPS,
     CLOCK_CELLS,
-) = range(16)
+) = range(15)
 # Columns of `State.signals`: count, state, time of the newest frame that carried it, learned cycle, timeout, and how
 # long a learned timeout may become (0: the timeout is fixed).
 COUNT, STATE, SEEN, CYCLE, TIMEOUT, LEARNED_MAX, SIGNAL_COLUMNS = range(7)
@@ -213,7 +212,6 @@ def take_frames(
         clock[AT_FRAME] = i
         message = np.int64(matched[i])
         if message < 0:
-            clock[UNKNOWN] += 1
             continue
         time_ns = min(timestamps_ns[i], TIME_NS_MAX - clock[SET_BACK_NS]) + clock[SET_BACK_NS]
         if i >= believed and clock[NOW] != BEFORE_ALL and time_ns - max(clock[NOW], clock[TOLD]) > LEAP_NS:
@@ -231,7 +229,6 @@ def take_frames(
             clock[RUNNING] = 1
             clock[NEXT_TICK] = max(clock[NEXT_TICK], -(-clock[NOW] // period_ns))
         if paths[i, 0] < 0:
-            clock[UNKNOWN] += 1
             continue
         if latches[message, PAYLOAD_BYTES] < 0:
             pending[clock[PENDING]] = message

@@ -20,11 +20,12 @@ from codec.schema import NS
 from decoder.sampler import Sampler
 from edge_agent import clock, commands, events, status
 from edge_agent.allowance import Limits
-from edge_agent.bus import INBOX_FRAMES_MAX, REPLAY_FRAMES_MAX, BusReader, Inbox
+from edge_agent.bus import BusReader
 from edge_agent.capture import FileReplaced, PriorRefused, Settings, Trouble, Written
 from edge_agent.capture_thread import Begun, CaptureThread, Ended, ParkedChanged, Told
 from edge_agent.errors import AgentError
 from edge_agent.health import HealthProbe
+from edge_agent.inbox import INBOX_FRAMES_MAX, REPLAY_FRAMES_MAX, Inbox
 from edge_agent.network import NetworkNews
 from edge_agent.notify import Notifier
 from edge_agent.outbox_reader import OutboxReader
@@ -80,6 +81,8 @@ class Agent:
         )
         self._health = HealthProbe(config.outbox.path)
         self._trouble = ""
+        self._parked = False
+        self._lost_told = 0
         self._failure: AgentError | None = None
 
     async def run(self) -> int:
@@ -104,7 +107,7 @@ class Agent:
         for reader in self._readers:
             reader.start()
         linking = asyncio.create_task(self._keep_linked())
-        news = NetworkNews(loop, self._uplink.network_changed)
+        news = NetworkNews(loop, self._network_changed)
         reporting = asyncio.create_task(self._report())
         try:
             await self._until_over(linking)
@@ -123,6 +126,11 @@ class Agent:
             if reader.state.state == "ended" and reader.state.trouble:
                 raise AgentError(reader.state.trouble)
         return 0
+
+    def _network_changed(self) -> None:
+        self._uplink.network_changed()
+        for reader in self._readers:
+            reader.open_again()
 
     async def _keep_linked(self) -> None:
         """The uplink, until it has left. A bug of ours that ends it costs a conversation, not the link."""
@@ -180,8 +188,9 @@ class Agent:
             case Ended():
                 self._ended.set()
             case ParkedChanged():
-                log.info("parked" if told.parked else "driving")
-                self._uplink.leave(Leaving.PARK if told.parked else None)
+                log.info("the buses are silent" if told.parked else "driving")
+                self._parked = told.parked
+                self._park_or_stay()
             case Trouble():
                 self._trouble = told.text
                 if told.text:
@@ -214,6 +223,13 @@ class Agent:
         self._uplink.begin(identity, begun.wanted, begun.written, begun.spent)
         self._notifier.send(READY=1)
 
+    def _park_or_stay(self) -> None:
+        """Silent buses are a parked vehicle. One that is down or off is a fault, and somebody has to see it."""
+        if self._asked.is_set() or self._ended.is_set():
+            return  # it leaves for good
+        sound = all(reader.state.state not in ("down", "bus_off") for reader in self._readers)
+        self._uplink.leave(Leaving.PARK if self._parked and sound else None)
+
     # Reports
 
     async def _report(self) -> None:
@@ -221,9 +237,19 @@ class Agent:
         interval_s = min(STATUS_S, self._notifier.watchdog_s or STATUS_S)
         while True:
             self._write_status()
+            self._tell_losses()
+            self._park_or_stay()
             if self._capture.alive:
                 self._notifier.send(WATCHDOG=1, STATUS=self._uplink.link.state)
             await asyncio.sleep(interval_s)
+
+    def _tell_losses(self) -> None:
+        """In the log each time that the number has doubled: a flood must not become one of lines."""
+        overrun = sum(reader.state.frames_overrun for reader in self._readers)
+        dropped = self._inbox.dropped.total()
+        if overrun + dropped > 2 * self._lost_told:
+            self._lost_told = overrun + dropped
+            log.error("frames were lost", before_they_were_read=overrun, before_they_were_taken=dropped)
 
     def _outbox_figures(self) -> tuple[int, int, float]:
         """(bytes, batches not acknowledged, age of the oldest in s)."""
@@ -249,6 +275,24 @@ class Agent:
             return now.boot_ns - tick_ns
         return now.wall_ns - (tick_ns + stream.facts.clock.offset_ns)
 
+    def _bus_figures(self) -> list[dict[str, Any]]:
+        """Of each bus, by the names in `BusHealth`."""
+        return [
+            {
+                "name": state.name,
+                "state": state.state,
+                "trouble": state.trouble,
+                "frames": state.frames,
+                "frames_unknown": self._sampler.unknown_frames_of(index),
+                "frames_overrun": state.frames_overrun,
+                "frames_dropped": self._inbox.dropped[index],
+                "error_frames": state.error_frames,
+                "times_down": state.times_down,
+                "times_bus_off": state.times_bus_off,
+            }
+            for index, state in enumerate(reader.state for reader in self._readers)
+        ]
+
     def _heartbeat(self, snapped: commands.Snapped) -> pb.Heartbeat:
         machine = self._health.ask()
         used_bytes, batches, oldest_s = self._outbox_figures()
@@ -260,16 +304,7 @@ class Agent:
             outbox_oldest_s=oldest_s,
             disk_free_bytes=machine.disk_free_bytes,
             temperature_c=machine.temperature_c,
-            buses=[
-                pb.BusHealth(
-                    name=reader.state.name,
-                    state=reader.state.state,
-                    frames=reader.state.frames,
-                    frames_unknown=self._sampler.unknown_frames if index == 0 else 0,
-                    error_frames=reader.state.error_frames,
-                )
-                for index, reader in enumerate(self._readers)
-            ],
+            buses=[pb.BusHealth(**bus) for bus in self._bus_figures()],
         )
         snapshot = snapped.snapshot
         if snapshot is None:
@@ -319,21 +354,11 @@ class Agent:
                 "encoded": pipeline.encoded_count if pipeline else 0,
                 "bytes": pipeline.block_bytes if pipeline else 0,
             },
-            "buses": [
-                {
-                    "name": reader.state.name,
-                    "state": reader.state.state,
-                    "frames": reader.state.frames,
-                    "error_frames": reader.state.error_frames,
-                    "trouble": reader.state.trouble,
-                }
-                for reader in self._readers
-            ],
+            "buses": self._bus_figures(),
             "prior": {
                 "hash": capture.prior_hash.hex() if capture else "",
                 "refused": capture.priors_refused if capture else 0,
             },
-            "frames_dropped": self._inbox.dropped,
             "cpu_percent": machine.cpu_percent,
             "rss_bytes": machine.rss_bytes,
         }

@@ -1,14 +1,14 @@
 """Buses: one thread each reads python-can and hands frames over. The only place that knows python-can's messages.
 
-A bus that fails is closed, and opened again after a while; the others, and capture, go on. Frames nobody takes in time
-are dropped, oldest first, and counted; a replayed log waits instead.
+A bus that fails is closed, and opened again: after a while, or at once when the kernel says that an interface came up.
+The others, and capture, go on.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -16,6 +16,7 @@ import structlog
 from codec.schema import NS
 from decoder.frames import EXTENDED, Frames
 from edge_agent import clock
+from edge_agent.bus_state import BusState
 from edge_agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -24,80 +25,19 @@ if TYPE_CHECKING:
     import can
 
     from edge_agent.config import BusConfig
+    from edge_agent.inbox import Inbox
 
 GATHER_NS = 20_000_000  # frames of so long go over together: 50 wake-ups a second at most
 CHUNK_FRAMES_MAX = 1024
 RECEIVE_S = 0.2  # how long a silent bus keeps its thread from seeing that it has to stop
-SILENT_NS = 2 * NS
-INBOX_FRAMES_MAX = 400_000  # a minute of four full buses, about 40 MB
-REPLAY_FRAMES_MAX = 20_000  # how far a log may be read ahead
 REOPEN_S = (0.5, 10.0)  # first and longest wait before a bus is opened again
+QUEUE_BYTES = 4 << 20  # of the kernel's for a socket, as far as it lets us: a second of a full bus
+_SO_MEMINFO = (
+    55  # Source: linux/sock_diag.h; its ninth number counts the datagrams that the queue had no room for
+)
+_MEMINFO = struct.Struct("=9I")
 
 log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class BusState:
-    """How a bus is, for heartbeat and status. Written by its own thread alone."""
-
-    name: str
-    state: str = "down"  # up, silent, down, ended
-    frames: int = 0
-    error_frames: int = 0
-    last_frame_ns: int = 0  # on CLOCK_BOOTTIME
-    trouble: str = ""
-
-
-@dataclass(slots=True)
-class Inbox:
-    """Frames on their way from the bus threads to capture."""
-
-    frames_max: int = INBOX_FRAMES_MAX
-    waits: bool = False  # a full inbox holds up whoever puts; otherwise the oldest frames go
-    dropped: int = 0
-    _items: deque[tuple[int, Frames | None]] = field(default_factory=deque)
-    _count: int = 0
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _closed: bool = False
-
-    def put(self, bus: int, frames: Frames | None) -> None:
-        """Frames of a bus, or None: it has ended."""
-        size = len(frames) if frames is not None else 0
-        with self._changed:
-            while (
-                self.waits and not self._closed and self._count > 0 and self._count + size > self.frames_max
-            ):
-                self._changed.wait()
-            while not self.waits and self._count > 0 and self._count + size > self.frames_max:
-                _, oldest = self._items.popleft()
-                lost = len(oldest) if oldest is not None else 0
-                self._count -= lost
-                self.dropped += lost
-            self._items.append((bus, frames))
-            self._count += size
-            self._changed.notify_all()
-
-    def take(self, timeout_s: float) -> list[tuple[int, Frames | None]]:
-        """All there is, at once or after at most `timeout_s`."""
-        with self._changed:
-            if not self._items and not self._closed:
-                self._changed.wait(timeout_s)
-            items = list(self._items)
-            self._items.clear()
-            self._count = 0
-            self._changed.notify_all()
-        return items
-
-    def wake(self) -> None:
-        """Let `take` return: there is something else to do."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Nobody takes any more: nobody waits any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
 
 
 class BusReader:
@@ -120,6 +60,8 @@ class BusReader:
         self._own_clock = own_clock
         self._door = clock.Door()
         self._stop = threading.Event()
+        self._again = threading.Event()  # to be opened without waiting any longer
+        self._shown = ""  # the state that the log was told
         self._thread = threading.Thread(target=self._run, name=f"bus-{config.name}", daemon=True)
 
     def start(self) -> None:
@@ -127,45 +69,51 @@ class BusReader:
 
     def stop(self) -> None:
         self._stop.set()
+        self._again.set()
 
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
+    def open_again(self) -> None:
+        """Some interface came up: it may be this one."""
+        self._again.set()
+
     def _run(self) -> None:
         wait_s = REOPEN_S[0]
         while not self._stop.is_set():
+            frames, state = self.state.frames, self.state
             try:
                 bus = open_bus(self._config, self._filters)
             except AgentError as error:
-                self._down(str(error))
+                state.failed(str(error))
                 if self._own_clock:  # a log that cannot be read now never can
-                    self.state.state = "ended"
-                    self._inbox.put(self._index, None)
-                    return
+                    return self._end(str(error))
             else:
-                wait_s = REOPEN_S[0]
                 if self._read(bus):
-                    return
-            self._stop.wait(wait_s)
-            wait_s = min(wait_s * 2, REOPEN_S[1])
+                    return None
+            self._show()
+            wait_s = min(wait_s * 2, REOPEN_S[1]) if state.frames == frames else REOPEN_S[0]
+            self._again.wait(wait_s)
+            self._again.clear()
+        return None
 
     def _read(self, bus: can.BusABC) -> bool:
         """Read until the bus ends (True) or fails (False)."""
-        log.info("bus is open", bus=self._config.name, interface=self._config.interface)
-        self.state.state, self.state.trouble = "up", ""
-        self.state.last_frame_ns = clock.now().boot_ns
+        self.state.opened(clock.now().boot_ns)
+        overruns = _Overruns(bus)
         try:
             while not self._stop.is_set():
                 frames = self._gather(bus)
+                self.state.frames_overrun += overruns.fresh()
+                self._show()
                 if len(frames):
                     self._inbox.put(self._index, frames)
                 elif getattr(bus, "ended", False):
-                    self.state.state = "ended"
-                    self._inbox.put(self._index, None)
+                    self._end()
                     return True
             return True
         except Exception as error:  # noqa: BLE001  # drivers raise what they like; none may end the agent
-            self._down(
+            self.state.failed(
                 f"{self._config.name}: {type(error).__name__}: {error}; opening it again until it works"
             )
             return False
@@ -178,43 +126,71 @@ class BusReader:
     def _gather(self, bus: can.BusABC) -> Frames:
         """What comes within GATHER_NS of the first frame."""
         rows: list[tuple[int, int, int, bytes]] = []
-        until_ns = 0
-        while len(rows) < CHUNK_FRAMES_MAX:
+        read = clock.now()
+        until_ns = read.boot_ns + int(RECEIVE_S * NS)
+        first = True
+        while len(rows) < CHUNK_FRAMES_MAX and read.boot_ns < until_ns:
+            message = bus.recv((until_ns - read.boot_ns) / NS)
             read = clock.now()
-            timeout_s = (until_ns - read.boot_ns) / NS if rows else RECEIVE_S
-            if timeout_s <= 0:
-                break
-            message = bus.recv(timeout_s)
             if message is None:
                 break
-            read = clock.now()
+            if first:
+                first, until_ns = False, read.boot_ns + GATHER_NS
             if message.is_error_frame:
-                self.state.error_frames += 1
-                continue
-            if message.is_remote_frame:
-                continue
-            stamp_ns = (
-                round(message.timestamp * NS)
-                if self._own_clock
-                else self._door.to_boottime(round(message.timestamp * NS), read)
-            )
-            id_ = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
-            until_ns = until_ns or read.boot_ns + GATHER_NS
-            rows.append((stamp_ns, self._index, id_, bytes(message.data)))
-        self._count(len(rows))
+                classes = message.arbitration_id if self._config.interface == "socketcan" else 0
+                self.state.error_frame(classes, bytes(message.data))
+            elif not message.is_remote_frame:
+                stamp_ns = round(message.timestamp * NS)
+                if not self._own_clock:
+                    stamp_ns = self._door.to_boottime(stamp_ns, read)
+                id_ = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
+                rows.append((stamp_ns, self._index, id_, bytes(message.data)))
+                self.state.read(1, read.boot_ns)  # one by one: what comes after an error frame counts as such
+        if not rows:
+            self.state.read(0, read.boot_ns)
         return Frames.from_rows(rows)
 
-    def _count(self, frames: int) -> None:
-        now_ns = clock.now().boot_ns
-        self.state.frames += frames
-        if frames:
-            self.state.last_frame_ns = now_ns
-        self.state.state = "silent" if now_ns - self.state.last_frame_ns > SILENT_NS else "up"
+    def _end(self, trouble: str = "") -> None:
+        self.state.ended(trouble)
+        self._show()
+        self._inbox.put(self._index, None)
 
-    def _down(self, trouble: str) -> None:
-        if trouble != self.state.trouble:  # once, not at every try
-            log.error("bus is down", bus=self._config.name, trouble=trouble)
-        self.state.state, self.state.trouble = "down", trouble
+    def _show(self) -> None:
+        """Tell the log, once for each change that an operator should know of."""
+        state = self.state
+        shown = state.state if state.state in ("down", "bus_off") else "open"
+        if shown == self._shown:
+            return
+        self._shown = shown
+        if shown == "open":
+            log.info("bus is open", bus=state.name, interface=self._config.interface)
+        else:
+            said = "bus is down" if shown == "down" else "bus is off"
+            log.error(said, bus=state.name, trouble=state.trouble)
+
+
+class _Overruns:
+    """What the kernel had no room for in the queue of a bus's socket; nothing where the bus has no socket of its own."""
+
+    def __init__(self, bus: can.BusABC) -> None:
+        found = getattr(bus, "socket", None)
+        self._socket = found if isinstance(found, socket.socket) else None
+        self._seen = 0
+        if self._socket is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE_BYTES)
+
+    def fresh(self) -> int:
+        """Frames since the last call."""
+        if self._socket is None:
+            return 0
+        try:
+            told = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:  # a kernel before 4.12
+            self._socket = None
+            return 0
+        dropped = _MEMINFO.unpack(told)[-1] if len(told) == _MEMINFO.size else 0
+        before, self._seen = self._seen, dropped
+        return (dropped - before) & 0xFFFFFFFF
 
 
 def open_bus(config: BusConfig, filters: Sequence[dict[str, Any]] | None = None) -> can.BusABC:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from codec.stream import Clock
     from decoder.sampler import Sampler
     from edge_agent.allowance import Spent
-    from edge_agent.bus import Inbox
     from edge_agent.capture import Settings
+    from edge_agent.inbox import Inbox
 
 IDLE_S = 0.05  # silence is noticed that exactly
 PARKED_IDLE_S = 1.0

@@ -100,11 +100,8 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
         ),
         ("compression", _compression(records)),
     ]
-    rows += [("bus", _bus(bus)) for bus in state["buses"]]
-    if state["frames_dropped"]:
-        rows.append(
-            ("", f"{state['frames_dropped']:,} frames dropped: the outbox's disk was too slow for too long")
-        )
+    for bus in state["buses"]:
+        rows += [("bus", _bus(bus)), *(("", line) for line in _bus_troubles(bus))]
     rows.append(("process", f"{state['cpu_percent']:.1f} % of a core, {_size(state['rss_bytes'])} of memory"))
     return "\n".join(f"{name:<17}{text}" for name, text in rows)
 
@@ -126,10 +123,23 @@ def _compression(records: dict[str, Any]) -> str:
 
 
 def _bus(bus: dict[str, Any]) -> str:
-    text = f"{bus['name']}: {bus['state']}, {bus['frames']:,} frames"
-    if bus["error_frames"]:
-        text += f", {bus['error_frames']:,} error frames"
-    return text + (f"; {bus['trouble']}" if bus["trouble"] else "")
+    text = f"{bus['name']}: {bus['state'].replace('_', ' ')}, {bus['frames']:,} frames"
+    for name, words in (("frames_unknown", "unknown"), ("error_frames", "error frames")):
+        text += f", {bus[name]:,} {words}" if bus[name] else ""
+    for name, words in (("times_down", "down"), ("times_bus_off", "bus off")):
+        text += f", {bus[name]:,} times {words}" if bus[name] else ""
+    return text
+
+
+def _bus_troubles(bus: dict[str, Any]) -> list[str]:
+    troubles = [bus["trouble"]] if bus["trouble"] else []
+    if bus["frames_overrun"]:
+        troubles.append(f"{bus['frames_overrun']:,} frames lost: this machine was too slow to read them")
+    if bus["frames_dropped"]:
+        troubles.append(
+            f"{bus['frames_dropped']:,} frames dropped: capture, or the outbox's disk, was too slow"
+        )
+    return troubles
 
 
 def _size(count: float) -> str:

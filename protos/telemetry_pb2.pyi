@@ -508,14 +508,28 @@ class BusHealth(_message.Message):
     FRAMES_FIELD_NUMBER: _builtins.int
     FRAMES_UNKNOWN_FIELD_NUMBER: _builtins.int
     ERROR_FRAMES_FIELD_NUMBER: _builtins.int
-    FRAMES_UNDECODABLE_FIELD_NUMBER: _builtins.int
+    FRAMES_OVERRUN_FIELD_NUMBER: _builtins.int
+    FRAMES_DROPPED_FIELD_NUMBER: _builtins.int
+    TIMES_DOWN_FIELD_NUMBER: _builtins.int
+    TIMES_BUS_OFF_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     state: _builtins.str
-    """up, silent, down, ended"""
+    """up, silent, bus_off, down, ended"""
     frames: _builtins.int
+    """read"""
     frames_unknown: _builtins.int
+    """of these, of no sampled message, or with a multiplexor value that the DBC lacks"""
     error_frames: _builtins.int
-    frames_undecodable: _builtins.int
+    frames_overrun: _builtins.int
+    """lost before they were read: the kernel's or the controller's queue was full"""
+    frames_dropped: _builtins.int
+    """lost after they were read: nobody took them in time"""
+    times_down: _builtins.int
+    """unplugged, switched off, failed"""
+    times_bus_off: _builtins.int
+    trouble: _builtins.str
+    """what is wrong now; empty: nothing"""
     def __init__(
         self,
         *,
@@ -524,11 +538,15 @@ class BusHealth(_message.Message):
         frames: _builtins.int = ...,
         frames_unknown: _builtins.int = ...,
         error_frames: _builtins.int = ...,
-        frames_undecodable: _builtins.int = ...,
+        frames_overrun: _builtins.int = ...,
+        frames_dropped: _builtins.int = ...,
+        times_down: _builtins.int = ...,
+        times_bus_off: _builtins.int = ...,
+        trouble: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_frames", b"error_frames", "frames", b"frames", "frames_undecodable", b"frames_undecodable", "frames_unknown", b"frames_unknown", "name", b"name", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_frames", b"error_frames", "frames", b"frames", "frames_dropped", b"frames_dropped", "frames_overrun", b"frames_overrun", "frames_unknown", b"frames_unknown", "name", b"name", "state", b"state", "times_bus_off", b"times_bus_off", "times_down", b"times_down", "trouble", b"trouble"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from collector.__main__ import main
+from collector.items import Beat
 from tests.collector.vehicle import Vehicle
 
 
@@ -36,6 +37,14 @@ def test_vehicles_faults_gaps_and_streams_in_every_format(ask):
     assert [row["records"] for row in rows(ask("gaps", "--format", "csv"))] == ["10"]
     (stream,) = json.loads(ask("streams", "--vin", "asset:one", "--format", "json"))
     assert (stream["records"], stream["began_at"]) == (50, "2023-11-14T22:13:20.000Z")
+
+
+def test_how_the_buses_of_a_vehicle_are_is_shown(bench, connected, ask):
+    assert rows(ask("vehicles", "--format", "csv"))[0]["buses"] == ""
+    buses = [{"name": "can0", "state": "up"}, {"name": "can1", "state": "bus_off", "frames_dropped": 1999}]
+    bench.take(Beat(connected.key, 0, 0, b"", b"", {"buses": [*buses, {}]}))
+    (vehicle,) = rows(ask("vehicles", "--format", "csv"))
+    assert vehicle["buses"] == "can0 up, can1 bus off (1,999 frames lost), ? ?"
 
 
 def test_a_signal_at_full_rate_over_a_range(ask):

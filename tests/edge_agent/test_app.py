@@ -11,10 +11,12 @@ from pathlib import Path
 
 import can
 import pytest
+import structlog
 
 from codec.priors import built_in, make_prior
 from codec.stream import StreamDecoder
 from edge_agent.app import Agent
+from edge_agent.bus_state import BUS_OFF
 from edge_agent.choices import make_plan
 from edge_agent.config_file import parse_config
 from edge_agent.errors import OutboxError
@@ -25,6 +27,7 @@ from edge_agent.uplink import Uplink
 from protos import telemetry_pb2 as pb
 from tests.edge_agent.peer import peer
 from tests.edge_agent.samples import everything
+from tests.edge_agent.wire import FRAME, Wire, error_frame
 
 DBC = """VERSION ""
 BU_: ECU
@@ -53,6 +56,7 @@ def configured(
     channel: str = "drive.log",
     speed: float = 0,
     more: str = "",
+    heartbeat_s: float = 60,
 ):
     text = f"""
 [vehicle]
@@ -66,6 +70,7 @@ synchronous = "NORMAL"
 retry_min_s = 0.02
 retry_max_s = 0.1
 drain_s = 5
+heartbeat_s = {heartbeat_s}
 [[bus]]
 interface = "{interface}"
 channel = "{channel}"
@@ -193,6 +198,43 @@ async def test_a_live_bus_that_falls_silent_parks_the_vehicle(tmp_path):
             assert until_parked >= 1
             car.send(can.Message(arbitration_id=0x123, data=bytes(8), is_extended_id=False))
             await collector.until(lambda: collector.kinds().count("hello") == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(running, 5) == 0
+
+
+async def test_a_bus_that_is_down_is_no_parked_vehicle_and_the_heartbeat_says_what_it_is(
+    tmp_path, monkeypatch
+):
+    wire = Wire()
+    monkeypatch.setattr("edge_agent.bus.open_bus", wire.open)
+    monkeypatch.setattr("edge_agent.bus.REOPEN_S", (0.01, 0.02))
+    written_log(tmp_path, 1)
+    with structlog.testing.capture_logs() as told:
+        await _down_and_back(tmp_path, wire, told)
+
+
+async def _down_and_back(tmp_path, wire, told):
+    async with peer() as (collector, port):
+        more = "[sampling]\npark_after_s = 1\n"
+        config, plan = configured(
+            tmp_path, port, interface="socketcan", channel="can7", more=more, heartbeat_s=0.1
+        )
+        running = asyncio.create_task(Agent(config, plan).run())
+
+        def bus() -> pb.BusHealth:
+            beats = [up.heartbeat for up in collector.received if up.HasField("heartbeat")]
+            return beats[-1].health.buses[0] if beats else pb.BusHealth()
+
+        wire.carry(FRAME, can.Message(arbitration_id=0x55, is_extended_id=False), error_frame(BUS_OFF), FRAME)
+        await collector.until(lambda: bus().frames == 3)
+        await collector.until(lambda: bus().state == "up" and bus().frames_unknown == 1)
+        assert (bus().error_frames, bus().times_bus_off, bus().trouble) == (1, 1, "")
+        wire.is_down = True
+        await until(lambda: "the buses are silent" in "".join(map(str, told)))
+        await collector.until(lambda: bus().state == "down" and "Network is down" in bus().trouble)
+        assert "goodbye" not in collector.kinds()
+        wire.is_down = False
+        await collector.until(lambda: "goodbye" in collector.kinds())
         os.kill(os.getpid(), signal.SIGTERM)
         assert await asyncio.wait_for(running, 5) == 0
 

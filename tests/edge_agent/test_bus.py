@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import errno
+import socket
 import threading
 import time
 
 import can
-import numpy as np
 import pytest
+import structlog
 
 from decoder.frames import EXTENDED, Frames
 from edge_agent import clock
-from edge_agent.bus import BusReader, Inbox, open_bus
+from edge_agent.bus import BusReader, open_bus
+from edge_agent.bus_state import BUS_OFF, RESTARTED
 from edge_agent.config import BusConfig
 from edge_agent.errors import AgentError
-
-
-def frames(count: int) -> Frames:
-    return Frames.from_rows([(at, 0, at, b"") for at in range(count)])
+from edge_agent.inbox import Inbox
+from tests.edge_agent.wire import FRAME, Wire, WireBus, error_frame, lost
 
 
 def until(condition, *, timeout_s: float = 10.0) -> None:
@@ -101,61 +103,111 @@ def test_a_live_bus_is_stamped_with_boot_time_and_error_frames_are_counted():
         assert len(found) == 1
 
 
-class Flaky(can.BusABC):
-    """An adapter that is pulled out and plugged in again."""
-
-    opened = 0
-
-    def __init__(self, channel, can_filters=None, **_):
-        Flaky.opened += 1
-        self.reads = 0
-        super().__init__(channel, can_filters=can_filters)
-
-    def _recv_internal(self, timeout):  # noqa: ARG002
-        self.reads += 1
-        if self.reads > 2:
-            raise OSError(19, "No such device")
-        return can.Message(arbitration_id=0x123, is_extended_id=False), True
-
-    def send(self, msg, timeout=None):
-        raise NotImplementedError
+LIVE = BusConfig(interface="socketcan", channel="can0", dbc=(), name="can0", options={})
 
 
-def test_a_bus_that_fails_is_opened_again(monkeypatch):
-    monkeypatch.setattr(
-        "edge_agent.bus.open_bus", lambda config, filters: Flaky(config.channel, can_filters=filters)
-    )
+@pytest.fixture
+def wire(monkeypatch):
+    made = Wire()
+    monkeypatch.setattr("edge_agent.bus.open_bus", made.open)
     monkeypatch.setattr("edge_agent.bus.REOPEN_S", (0.01, 0.02))
-    Flaky.opened = 0
-    config = BusConfig(interface="flaky", channel="x", dbc=(), name="x", options={})
-    with reading(config, own_clock=False) as (reader, _):
-        until(lambda: Flaky.opened > 3)
+    return made
+
+
+@pytest.mark.parametrize("code", [errno.ENODEV, errno.ENETDOWN, errno.ENXIO, errno.EIO])
+def test_an_adapter_that_is_pulled_out_and_plugged_in_again_goes_on(wire, code):
+    with reading(LIVE, own_clock=False) as (reader, inbox):
+        wire.carry(FRAME)
+        assert len(collected(inbox, count=1)) == 1
+        wire.absent = OSError(errno.ENODEV, "No such device")
+        wire.carry(lost(code))
+        until(lambda: reader.state.state == "down")
         until(lambda: "No such device" in reader.state.trouble)
+        wire.absent = None
+        wire.carry(FRAME, FRAME)
+        assert len(collected(inbox, count=2)) == 2
+        until(lambda: reader.state.state == "up")
+        assert (reader.state.times_down, reader.state.trouble, reader.state.frames) == (1, "", 3)
+
+
+def test_an_interface_that_is_down_is_told_once_and_tried_until_it_is_up(wire):
+    """Its socket opens, and fails at its first read."""
+    with structlog.testing.capture_logs() as lines, reading(LIVE, own_clock=False) as (reader, inbox):
+        wire.carry(FRAME)
+        collected(inbox, count=1)
+        wire.is_down = True
+        tried = wire.opened
+        until(lambda: wire.opened > tried + 5)
+        assert reader.state.times_down == 1
+        assert reader.state.state == "down"
+        wire.is_down = False
+        until(lambda: reader.state.state == "up")
+    assert [line["event"] for line in lines] == ["bus is open", "bus is down", "bus is open"]
+
+
+def test_an_interface_that_came_up_is_opened_without_waiting(wire, monkeypatch):
+    monkeypatch.setattr("edge_agent.bus.REOPEN_S", (60.0, 60.0))
+    wire.absent = OSError(errno.ENODEV, "No such device")
+    with reading(LIVE, own_clock=False) as (reader, _):
+        until(lambda: wire.opened == 1)
+        wire.absent = None
+        reader.open_again()
+        until(lambda: reader.state.state == "up")
+
+
+def test_a_bus_that_is_off_is_counted_and_its_restart_is_noticed(wire):
+    with reading(LIVE, own_clock=False) as (reader, _):
+        wire.carry(FRAME, error_frame(BUS_OFF))
+        until(lambda: reader.state.state == "bus_off")
+        wire.carry(error_frame(RESTARTED))
+        until(lambda: reader.state.state == "up")
+        assert (reader.state.times_bus_off, reader.state.error_frames, reader.state.times_down) == (1, 2, 0)
+
+
+def test_nothing_but_error_frames_holds_up_neither_the_count_nor_the_end(wire):
+    with reading(LIVE, own_clock=False) as (reader, _):
+        over = threading.Event()
+        storm = threading.Thread(
+            target=lambda: [wire.carry(error_frame(0x8)) for _ in iter(over.is_set, True)]
+        )
+        storm.start()
+        until(lambda: reader.state.error_frames > 2000 and reader.state.state == "silent", timeout_s=20)
+        reader.stop()
+        reader.join(5)
+        ended = not reader._thread.is_alive()
+        over.set()
+        storm.join()
+        assert ended
+
+
+def test_what_other_adapters_call_an_error_frame_is_only_counted(wire):
+    config = dataclasses.replace(LIVE, interface="pcan")
+    with reading(config, own_clock=False) as (reader, _):
+        wire.carry(error_frame(BUS_OFF))
+        until(lambda: reader.state.error_frames == 1)
+        assert reader.state.times_bus_off == 0
+
+
+def test_what_the_kernel_had_no_room_for_is_counted(wire, monkeypatch):
+    """Any datagram socket of Linux counts what its queue could not take."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        receiver.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("edge_agent.bus.QUEUE_BYTES", 4096)
+        monkeypatch.setattr(WireBus, "socket", receiver, raising=False)
+        with reading(LIVE, own_clock=False) as (reader, _):
+            until(lambda: reader.state.state == "up")
+            for _ in range(1000):
+                sender.sendto(bytes(16), receiver.getsockname())
+            until(lambda: 900 < reader.state.frames_overrun < 1000)
+            told = reader.state.frames_overrun
+            sender.sendto(bytes(16), receiver.getsockname())
+            until(lambda: reader.state.frames_overrun == told + 1)
 
 
 def test_what_cannot_be_opened_says_which_bus_and_why():
     config = BusConfig(interface="no-such", channel="x", dbc=(), name="left", options={})
     with pytest.raises(AgentError, match=r"\[\[bus\]\] left: .*'no-such'"):
         open_bus(config)
-
-
-def test_a_full_inbox_drops_the_oldest_of_a_bus_and_counts_them():
-    inbox = Inbox(frames_max=100)
-    for _ in range(5):
-        inbox.put(0, frames(40))
-    assert sum(len(part) for _, part in inbox.take(0)) == 80
-    assert inbox.dropped == 120
-
-
-def test_a_full_inbox_holds_up_a_log():
-    inbox = Inbox(frames_max=100, waits=True)
-    thread = threading.Thread(target=lambda: [inbox.put(0, frames(40)) for _ in range(10)])
-    thread.start()
-    total = 0
-    while total < 400:
-        items = inbox.take(1.0)
-        assert sum(len(part) for _, part in items) <= 100
-        total += sum(len(part) for _, part in items)
-    thread.join()
-    assert inbox.dropped == 0
-    assert np.iinfo(np.int64).max > total

@@ -7,14 +7,18 @@ from edge_agent.status import is_running, read_status, render_status, status_pat
 
 NS = 10**9
 NOW = 2_000_000_000 * NS
+BUS = {
+    "name": "can0", "state": "up", "trouble": "", "frames": 12345, "frames_unknown": 0, "frames_overrun": 0,
+    "frames_dropped": 0, "error_frames": 2, "times_down": 0, "times_bus_off": 0,
+}  # fmt: skip
 STATE = {
     "written_ns": NOW - 3 * NS, "pid": 7, "vehicle": "asset:a", "model": "Model 3", "collector": "c:1",
     "link": {"state": "online", "since_ns": NOW - 600 * NS, "trouble": "", "acked_at_ns": NOW - 9 * NS, "draining": False,
              "month": "2026-11", "month_bytes": 3_000_000, "month_bytes_max": 0, "stretch": 1},
     "outbox": {"path": "o.db", "bytes": 1_500_000, "quota_bytes": 268_000_000, "batches": 4, "oldest_s": 7300.0, "trouble": ""},
     "records": {"count": 1000, "signals": 20, "rate_hz": 50, "encoded": 1000, "bytes": 500},
-    "buses": [{"name": "can0", "state": "up", "frames": 12345, "error_frames": 2, "trouble": ""}],
-    "frames_dropped": 0, "cpu_percent": 1.25, "rss_bytes": 60_000_000,
+    "buses": [BUS],
+    "cpu_percent": 1.25, "rss_bytes": 60_000_000,
 }  # fmt: skip
 
 
@@ -43,9 +47,18 @@ def test_an_agent_that_does_not_run_is_told_in_capitals():
 
 
 def test_trouble_is_shown():
-    troubled = {**STATE, "outbox": {**STATE["outbox"], "trouble": "disk full"}, "frames_dropped": 5}
-    assert "TROUBLE: disk full" in rendered(troubled, running=True)
-    assert "5 frames dropped" in rendered(troubled, running=True)
+    bus = {**BUS, "state": "bus_off", "frames_dropped": 5, "frames_overrun": 6, "frames_unknown": 7}
+    bus |= {"times_down": 3, "times_bus_off": 1, "trouble": "check the wiring"}
+    troubled = {**STATE, "outbox": {**STATE["outbox"], "trouble": "disk full"}, "buses": [bus]}
+    text = rendered(troubled, running=True)
+    for part in (
+        "TROUBLE: disk full",
+        "can0: bus off, 12,345 frames, 7 unknown, 2 error frames, 3 times down, 1 times bus off\n",
+        "check the wiring",
+        "6 frames lost",
+        "5 frames dropped",
+    ):
+        assert part in text, text
 
 
 def test_what_the_month_has_cost_is_shown_and_what_that_means():
