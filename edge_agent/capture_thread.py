@@ -19,6 +19,7 @@ from edge_agent import clock, commands, events
 from edge_agent.capture import Capture, FileReplaced, News, Trouble, Written, open_outbox
 from edge_agent.errors import AgentError, OutboxBusy, OutboxDamaged
 from edge_agent.merge import Merge
+from edge_agent.outbox_reader import OutboxReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +137,10 @@ class CaptureThread:
             self.capture = capture
             try:
                 self._tell(_begun(capture))
+                if not capture.outbox.checked:
+                    threading.Thread(
+                        target=self._check, args=[capture.outbox_id], name="outbox-check", daemon=True
+                    ).start()
                 self._work(capture)
             finally:
                 capture.close()
@@ -144,6 +149,18 @@ class CaptureThread:
         except Exception as error:
             log.exception("capture failed")
             self._tell(AgentError(f"capture failed: {type(error).__name__}: {error}"))
+
+    def _check(self, outbox_id: bytes) -> None:
+        """In a thread of its own: what was too long for the start."""
+        try:
+            with OutboxReader(self._settings.path) as reader:
+                reader.check()
+        except OutboxDamaged as error:
+            self.post(commands.ToOutbox(outbox_id, commands.ReplaceFile(str(error))))
+        except OutboxBusy as error:
+            log.warning("outbox could not be checked; the next start tries again", trouble=str(error))
+        else:
+            log.info("outbox is checked")
 
     def _told(self, news: News) -> None:
         self._tell(news)

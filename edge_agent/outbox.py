@@ -25,6 +25,7 @@ from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox_file import (
     OUTBOX_ID_BYTES,
     REPLACED_MAX,
+    check,
     lock_outbox,
     remember_ids,
     remembered_ids,
@@ -63,6 +64,7 @@ PAGE_BYTES = 512  # SQLite's smallest: a commit appends two or three of them to 
 JOURNAL_STEP_BYTES = (
     256  # the journal's rows are all as long as the longest so far, in steps: see `_put_journal`
 )
+CHECK_S = 0.5  # of the file, before it is used: capture begins within a second
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
 
 
@@ -85,6 +87,9 @@ class Outbox:
         self._new_id = new_id
         self._journal_slot = 0  # where the next row of the journal goes
         self._journal_bytes = 0  # how long its rows are
+        self.checked = (
+            True  # whether the whole file was; if not, somebody else has to, see `OutboxReader.check`
+        )
         self._lock = lock_outbox(path)
         try:
             with self._explained():
@@ -116,9 +121,7 @@ class Outbox:
                 self._set_fact("replaces", replaces)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         else:
-            for (finding,) in self._db.execute("PRAGMA quick_check(1)"):
-                if finding != "ok":
-                    raise OutboxDamaged(f"{self.path}: {finding}")
+            self.checked = check(self._db, self.path, within_s=CHECK_S)
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
             self._db.execute(SQL["set_fact"], ("opened", 1))
             if side_log:

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from edge_agent.outbox_file import check
 from edge_agent.outbox_rows import NOWHERE, SQL, batch_of, damaged_stream, explain, gap_of, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
 
@@ -113,6 +114,11 @@ class OutboxReader:
                 if batch is None:
                     break
         return Fetched(tuple(rows), streams)
+
+    def check(self) -> None:
+        """The whole file, however long it takes. Raises OutboxDamaged."""
+        with self._explained():
+            check(self._db, self.path)
 
     def stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd] | None:
         """None: there is no such stream. Raises OutboxDamaged."""

@@ -1,0 +1,81 @@
+"""Capture begins within a second, however long the outbox is looked at; what is found later counts all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import secrets
+import sqlite3
+
+import pytest
+
+from edge_agent.bus import Inbox
+from edge_agent.capture import FileReplaced, Settings
+from edge_agent.capture_thread import Begun, CaptureThread
+from edge_agent.errors import OutboxDamaged
+from edge_agent.outbox_file import check
+from edge_agent.pipeline import BlockTicks
+from tests.edge_agent.samples import SCHEMA, fill, new_outbox
+
+WAIT_S = 20.0
+ROWS = 100_000
+
+
+@pytest.fixture
+def path(tmp_path):
+    outbox = new_outbox(tmp_path / "outbox.db")
+    fill(outbox, 60)
+    outbox.close()
+    return tmp_path / "outbox.db"
+
+
+def damage(path):
+    """In the middle of the blocks, which nobody reads at the start."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2048] = b"\xff" * 2048
+    path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def capturing(path):
+    """News of a capture thread."""
+    news: queue.Queue[object] = queue.Queue()
+    ticks = BlockTicks(offline=60, online=30, watched=10, keyframe=120, loss_max=10)
+    settings = Settings(str(path), "OFF", 1 << 30, ticks, 60 * 10**9, bytes(16))
+    thread = CaptureThread(
+        SCHEMA, None, settings, Inbox(), 1, own_clock=True, new_id=secrets.token_bytes, tell=news.put
+    )
+    thread.start()
+    yield news
+    thread.stop(WAIT_S)
+
+
+def test_a_check_that_takes_too_long_is_left_for_later(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "long.db", check_same_thread=False)) as db:
+        db.execute(
+            "CREATE TABLE numbers AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT i, zeroblob(200) AS filler FROM n",
+            [ROWS],
+        )
+        assert not check(db, "long.db", within_s=0.001)
+        assert check(db, "long.db")
+
+
+def test_a_small_outbox_is_checked_before_it_is_used(path):
+    damage(path)
+    with capturing(path) as news:
+        assert isinstance(news.get(timeout=WAIT_S), FileReplaced)
+        assert isinstance(news.get(timeout=WAIT_S), Begun)
+
+
+def test_damage_that_the_start_had_no_time_for_is_found_while_it_runs(path, monkeypatch):
+    damage(path)
+    with pytest.raises(OutboxDamaged), contextlib.closing(sqlite3.connect(path)) as db:
+        check(db, str(path))
+    monkeypatch.setattr("edge_agent.outbox.check", lambda *_, **__: False)
+    with capturing(path) as news:
+        begun = news.get(timeout=WAIT_S)
+        assert isinstance(begun, Begun)
+        while not isinstance(told := news.get(timeout=WAIT_S), Begun):
+            pass
+        assert told.replaces == begun.outbox_id
