@@ -33,7 +33,7 @@ from collector.store.engine import StoreUnavailable
 from collector.store.ledger import StoreLedger
 from collector.writer import commit
 from decoder import dbc as dbcs
-from decoder.defaults import default_choices
+from decoder.defaults import default_choices, most_wanted
 from decoder.plan import Plan, PlanError, build_plan
 from decoder.sampler import Sampler, sample_log
 from protos import telemetry_pb2 as pb
@@ -105,7 +105,7 @@ def import_log(
         vehicle = check_vehicle(vin)
         recording = load_recording(open_log(log))
         loaded = [dbcs.load(path) for path in dbc_paths]
-        plan = _plan(recording, loaded, rate_hz, lossless=lossless)
+        plan, left_out = _plan(recording, loaded, rate_hz, lossless=lossless)
     except (LogError, dbcs.DbcError, PlanError, ValueError) as error:
         raise ImportRefused(str(error)) from None
     runs = records_of(plan, recording.frames)
@@ -122,15 +122,18 @@ def import_log(
     finally:
         taker.close()
     warnings = [warning for one in loaded for warning in one.warnings]
-    return Imported(records, batches, new, size, (*recording.left_out, *warnings, *plan.warnings))
+    return Imported(records, batches, new, size, (*recording.left_out, *warnings, *left_out, *plan.warnings))
 
 
-def _plan(recording: Recording, loaded: Sequence[dbcs.Dbc], rate_hz: int, *, lossless: bool) -> Plan:
+def _plan(
+    recording: Recording, loaded: Sequence[dbcs.Dbc], rate_hz: int, *, lossless: bool
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan, and a warning if it cannot hold all signals."""
     buses = assign_dbcs(recording, loaded)
-    choices = default_choices(buses, recording.frames)
+    choices, left_out = most_wanted(default_choices(buses, recording.frames))
     if lossless:
         choices = tuple(replace(choice, threshold=0.0, resolution=0.0) for choice in choices)
-    return build_plan(buses, choices, rate_hz=rate_hz)
+    return build_plan(buses, choices, rate_hz=rate_hz), left_out
 
 
 def records_of(plan: Plan, frames: Frames) -> Iterator[Records]:

@@ -9,7 +9,7 @@ Sampler(plan).feed(frames) .advance(until)    records on a grid of ticks; sample
 """
 
 from decoder.dbc import Dbc, DbcError, load, parse
-from decoder.defaults import default_choices
+from decoder.defaults import default_choices, most_wanted
 from decoder.frames import EXTENDED, Frames
 from decoder.plan import Plan, PlanError, SignalChoice, build_plan
 from decoder.sampler import PARK_AFTER_S, Sampler
@@ -33,5 +33,6 @@ __all__ = [
     "build_plan",
     "default_choices",
     "load",
+    "most_wanted",
     "parse",
 ]

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from codec.errors import SchemaError
-from codec.schema import Kind, Signal
+from codec.schema import SIGNALS_MAX, Kind, Signal
 from decoder import tables
 from decoder.plan import SignalChoice, unusable
 from decoder.signals import bus_messages, bus_signals, is_enumeration, kind_of
@@ -77,6 +77,18 @@ def default_choices(buses: Sequence[Bus], frames: Frames | None = None) -> tuple
         seen = tables.occurring(messages, frames.buses, frames.ids)
         entries = [entry for entry in entries if (entry.owner.bus, entry.owner.key) in seen]
     return tuple(_choice(entry) for entry in entries)
+
+
+def most_wanted(choices: Sequence[SignalChoice]) -> tuple[tuple[SignalChoice, ...], tuple[str, ...]]:
+    """As many as a schema holds, in their order, and a warning if some had to go: counters first, then states."""
+    if len(choices) <= SIGNALS_MAX:
+        return tuple(choices), ()
+    ranks = sorted(range(len(choices)), key=lambda index: choices[index].priority)[:SIGNALS_MAX]
+    warning = (
+        f"{len(choices)} signals occur, and {SIGNALS_MAX} can be sampled: {len(choices) - SIGNALS_MAX} left out, counters "
+        "and states first; give fewer DBCs to have others"
+    )
+    return tuple(choices[index] for index in sorted(ranks)), (warning,)
 
 
 def _choice(entry: BusSignal) -> SignalChoice:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codec.errors import SchemaError
-from codec.schema import NS, Schema, Signal
+from codec.schema import NS, SIGNALS_MAX, Schema, Signal
 from decoder import tables
 from decoder.frames import EXTENDED, FD_BYTES
 from decoder.signals import (
@@ -102,6 +102,8 @@ def build_plan(
         (entry.owner.bus, entry.owner.message.name, entry.signal.name): entry
         for entry in bus_signals(buses, messages)
     }
+    if len(choices) > SIGNALS_MAX:
+        raise PlanError(f"{len(choices)} signals are chosen, and {SIGNALS_MAX} can be sampled; choose fewer")
     chosen = [_find(buses, known, choice) for choice in choices]
     try:
         schema = Schema(rate_hz, tuple(_signal(buses, *pair) for pair in zip(choices, chosen, strict=True)))
@@ -132,7 +134,7 @@ def build_plan(
         tuple(used),
         np.array([round(timeout * NS) for timeout in timeouts], np.int64),
         np.array([choice.timeout_s is None for choice in choices], np.bool_),
-        tuple(warnings),
+        (*warnings, *not_sampled(messages)),
     )
 
 
@@ -162,6 +164,26 @@ def unusable(entry: BusSignal) -> str:
     if tables.end_byte(entry.signal) > FD_BYTES:
         return f"it lies beyond the {FD_BYTES} bytes of a frame"
     return ""
+
+
+def not_sampled(messages: Sequence[BusMessage]) -> list[str]:
+    """A line for each message of which something cannot be sampled: what, and why."""
+    lines = []
+    for entry in messages:
+        names: dict[str, list[str]] = {}
+        for signal in entry.message.signals:
+            reason = unusable(BusSignal(signal.name, entry, signal))
+            if reason:
+                names.setdefault(reason, []).append(signal.name)
+        reason = tables.opaque(entry.message)
+        if reason and not names:
+            names[f"its message {reason}"] = ["what it carries"]
+        lines += [
+            f"{entry.source}: message {entry.message.name}: {', '.join(found)} cannot be sampled: {reason}; "
+            "`replay-logs decode` leaves it to cantools"
+            for reason, found in names.items()
+        ]
+    return lines
 
 
 def _signal(buses: Sequence[Bus], choice: SignalChoice, entry: BusSignal) -> Signal:

@@ -10,6 +10,7 @@ from codec.schema import SIGNALS_MAX
 from decoder.dbc import DbcError, load
 from decoder.defaults import default_choices
 from decoder.plan import Bus, PlanError, build_plan
+from decoder.signals import NOT_AVAILABLE_WORDS
 from edge_agent.errors import ConfigError
 from edge_agent.nearest import nearest
 
@@ -50,7 +51,12 @@ def make_plan(config: Config) -> tuple[Plan, list[str]]:
     if not offered:
         raise ConfigError(f"{config.path}: [[bus]] dbc: no signal in these DBCs can be sampled")
     try:
-        plan = build_plan(buses, _chosen(config, offered), rate_hz=config.sampling.rate_hz)
+        plan = build_plan(
+            buses,
+            _chosen(config, offered),
+            rate_hz=config.sampling.rate_hz,
+            not_available_words=config.sampling.not_available or NOT_AVAILABLE_WORDS,
+        )
     except (PlanError, SchemaError) as error:
         raise ConfigError(f"{config.path}: [signals]: {error}") from None
     return plan, [*warnings, *plan.warnings]

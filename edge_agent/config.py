@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -56,6 +57,10 @@ class Sampling:
     )
     park_after_s: float = setting(
         60.0, "a bus silent for so long is a parked vehicle: no records until frames come", low=1, high=86_400
+    )
+    not_available: tuple[str, ...] = setting(
+        (),
+        "labels of value tables that mean it; none: SNA, not available, no data, and as highest codes error and invalid",
     )
 
 
@@ -195,4 +200,6 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return f'"{value}"'
+    if isinstance(value, tuple):
+        return json.dumps(value)
     return str(value) if isinstance(value, int | float) else "{}"

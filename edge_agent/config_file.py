@@ -117,7 +117,8 @@ def _section(
             value, wrong = _typed(table[name], types[name])
         elif item.metadata["default"] is REQUIRED:
             mistakes.append(f"{place}: missing: {item.metadata['text']}")
-            value, wrong = _placeholder(types[name]), ""
+            values[name] = _placeholder(types[name])
+            continue
         else:
             value, wrong = item.metadata["default"], ""
         wrong = wrong or _out_of_range(value, item.metadata)
@@ -136,7 +137,7 @@ def _typed(value: Any, wanted: str) -> tuple[Any, str]:
     """(value, what is wrong with it) for a value as TOML gives it; `wanted` is a field's annotation."""
     if "tuple" in wanted:
         texts = [value] if isinstance(value, str) else value
-        if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
+        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
             return tuple(texts), ""
         return (), f'{value!r}: a list of texts is wanted, such as ["car.dbc"]'
     if "Mapping" in wanted:
@@ -171,6 +172,8 @@ def _from_text(text: str, wanted: str) -> tuple[Any, str]:
 
 
 def _out_of_range(value: Any, metadata: Mapping[str, Any]) -> str:
+    if value == () and metadata["default"] is REQUIRED:
+        return '[]: a list of texts is wanted, such as ["car.dbc"]'
     if metadata["one_of"] and value not in metadata["one_of"]:
         return f"{value!r}: {' or '.join(metadata['one_of'])} is wanted"
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -8,7 +8,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from codec.schema import SIGNALS_MAX
 from decoder.defaults import default_choices
+from decoder.signals import bus_messages, bus_signals
 from edge_agent.choices import COUNTERS, load_buses
 from edge_agent.config import REQUIRED, SECTIONS, BusConfig
 from edge_agent.errors import ConfigError
@@ -72,8 +74,10 @@ def propose(
             f"# {left_out} of {len(choices)} signals are commented out: counters and checksums, and what goes beyond",
             f"# about {budget_bytes / 1e6:g} MB a month at {HOURS:g} h of driving. Swap as you like.",
         ]
+    described = _described(buses)
     for choice in choices:
-        lines += _signal(choice, buses, active=choice.name in chosen)
+        found = described[choice.bus, choice.message, choice.signal]
+        lines += _signal(choice, found, active=choice.name in chosen)
     summary = f"{len(chosen)} of {len(choices)} signals, about {_monthly_bytes(choices, chosen) / 1e6:.1f} MB a month"
     return "\n".join(lines) + "\n", summary
 
@@ -84,6 +88,8 @@ def within_budget(choices: Sequence[SignalChoice], budget_bytes: float) -> set[s
     chosen: set[str] = set()
     for choice in choices:
         room -= cost_bytes(choice)
+        if len(chosen) == SIGNALS_MAX:
+            break
         if (room >= 0 and choice.priority < COUNTERS) or not chosen:
             chosen.add(choice.name)
         elif room < 0:
@@ -115,16 +121,13 @@ def _defaults(section: str) -> list[str]:
     return lines
 
 
-def _signal(choice: SignalChoice, buses: Sequence[Bus], *, active: bool) -> list[str]:
-    found = _find(choice, buses)
-    about = [f"{choice.message}.{choice.signal}"]
-    if found is not None:
-        about.append(_one_line(found.unit or "no unit"))
-        if found.minimum is not None and found.maximum is not None:
-            about.append(f"{found.minimum:g} to {found.maximum:g}")
-        if found.choices:
-            words = [f"{value} {_one_line(str(word))}" for value, word in list(found.choices.items())[:6]]
-            about.append(f"{', '.join(words)}{' ...' if len(found.choices) > len(words) else ''}")
+def _signal(choice: SignalChoice, found: DbcSignal, *, active: bool) -> list[str]:
+    about = [f"{choice.message}.{choice.signal}", _one_line(found.unit or "no unit")]
+    if found.minimum is not None and found.maximum is not None:
+        about.append(f"{found.minimum:g} to {found.maximum:g}")
+    if found.choices:
+        words = [f"{value} {_one_line(str(word))}" for value, word in list(found.choices.items())[:6]]
+        about.append(f"{', '.join(words)}{' ...' if len(found.choices) > len(words) else ''}")
     if choice.rationale:
         about.append(_one_line(choice.rationale))
     settings = {"threshold": choice.threshold, "resolution": choice.resolution, "circular": choice.circular}
@@ -137,14 +140,13 @@ def _signal(choice: SignalChoice, buses: Sequence[Bus], *, active: bool) -> list
     return [f"# {'; '.join(about)}", f"{'' if active else '# '}{_key(choice.name)} = {value}"]
 
 
-def _find(choice: SignalChoice, buses: Sequence[Bus]) -> DbcSignal | None:
-    for dbc in buses[choice.bus].dbcs:
-        for message in dbc.messages:
-            if message.name == choice.message:
-                for signal in message.signals:
-                    if signal.name == choice.signal:
-                        return signal
-    return None
+def _described(buses: Sequence[Bus]) -> dict[tuple[int, str, str], DbcSignal]:
+    """What the DBCs say of a signal, by bus, message and name."""
+    messages, _ = bus_messages(buses)
+    found: dict[tuple[int, str, str], DbcSignal] = {}
+    for entry in bus_signals(buses, messages):
+        found.setdefault((entry.owner.bus, entry.owner.message.name, entry.signal.name), entry.signal)
+    return found
 
 
 def _meaning(section: str, key: str) -> str:

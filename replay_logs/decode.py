@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from codec.schema import SIGNALS_MAX
 from decoder.defaults import default_choices
 from decoder.plan import build_plan
 from decoder.sampler import Sampler, sample_log
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from decoder.signals import Bus
 
 TIME = "time_s"
-_ROWS = 8192  # rows of the table built at a time: a wide table does not fit into memory as a whole
+_CELLS = 1 << 20  # of the table, built at a time: a wide one does not fit into memory as a whole
 _NS = 1e9
 _SMALLEST = 1e-250  # below it the scale would be infinite
 
@@ -42,10 +43,11 @@ def every_value(
     values = BulkDecoder(buses, mask_unavailable=True).decode_values(frames)
     seen, column = np.unique(values.signal, return_inverse=True)
     rows, row = np.unique(values.frame, return_inverse=True)
+    at_a_time = max(1, _CELLS // (1 + len(seen)))
 
     def blocks() -> Iterator[NDArray[np.float64]]:
-        for start in range(0, len(rows), _ROWS):
-            taken = rows[start : start + _ROWS]
+        for start in range(0, len(rows), at_a_time):
+            taken = rows[start : start + at_a_time]
             low, high = np.searchsorted(row, (start, start + len(taken)))
             block = np.full((len(taken), 1 + len(seen)), np.nan)
             block[:, 0] = frames.timestamps_ns[taken] / _NS
@@ -59,7 +61,12 @@ def on_grid(
     frames: Frames, buses: Sequence[Bus], rate_hz: int
 ) -> tuple[tuple[str, ...], Iterator[NDArray[np.float64]]]:
     """Column names, and rows float64[n, 1 + columns] of each tick: its time and every signal's latest value."""
-    plan = build_plan(buses, default_choices(buses, frames), rate_hz=rate_hz)
+    choices = default_choices(buses, frames)
+    if len(choices) > SIGNALS_MAX:
+        raise TableError(
+            f"{len(choices)} signals occur, and a grid has room for {SIGNALS_MAX}: give fewer DBCs, or no --rate"
+        )
+    plan = build_plan(buses, choices, rate_hz=rate_hz)
     schema = plan.schema
 
     def blocks() -> Iterator[NDArray[np.float64]]:

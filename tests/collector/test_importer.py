@@ -105,3 +105,19 @@ def test_what_cannot_be_taken_is_said(log, what):
     with pytest.raises(ImportRefused):
         import_log(arguments["log"], [arguments["dbc"]], arguments["vin"], log.with_name("s.db"))
     assert not log.with_name("s.db").exists()
+
+
+def test_of_more_signals_than_a_schema_holds_the_rest_is_named(log, monkeypatch):
+    monkeypatch.setattr("decoder.defaults.SIGNALS_MAX", 1)
+    imported = take(log)
+    assert imported.records > 0
+    assert "2 signals occur, and 1 can be sampled: 1 left out" in imported.warnings[0]
+
+
+def test_a_stamp_of_the_year_2100_moves_no_record(log):
+    lines = log.read_text().splitlines()
+    lines[300] = f"(4102444800.000000){lines[300].partition(')')[2]}"
+    log.write_text("\n".join(lines) + "\n")
+    assert take(log).records == pytest.approx(59.9 * 50, abs=2)
+    (fault,) = open_store(log.with_name("s.db")).faults()
+    assert fault["detected_at"].startswith("2023-11-14")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from decoder.defaults import default_choices, plain_unit
+from decoder.defaults import default_choices, most_wanted, plain_unit
 from decoder.plan import build_plan
 from tests.decoder import dbc_writer
 
@@ -106,3 +106,18 @@ def test_a_multiplexor_comes_last_since_what_it_selects_is_sampled_anyway():
     priorities = {found.signal: found.priority for found in default_choices([bus])}
     assert priorities["Page"] == 3
     assert priorities["Temp"] == 1
+
+
+def test_what_is_more_than_a_schema_holds_goes_counters_first(monkeypatch):
+    bus = dbc_writer.bus(
+        "BO_ 1 M: 8 X", ' SG_ Counter : 0|4@1+ (1,0) [0|0] "" X', ' SG_ Speed : 8|16@1+ (0.1,0) [0|250] "km/h" X',
+        ' SG_ Torque : 24|16@1+ (1,0) [0|500] "Nm" X',
+    )  # fmt: skip
+    choices = default_choices([bus])
+    assert most_wanted(choices) == (choices, ())
+    monkeypatch.setattr("decoder.defaults.SIGNALS_MAX", 2)
+    kept, warnings = most_wanted(choices)
+    assert [one.name for one in kept] == ["Speed", "Torque"]
+    assert warnings == (
+        "3 signals occur, and 2 can be sampled: 1 left out, counters and states first; give fewer DBCs to have others",
+    )

@@ -48,6 +48,34 @@ def test_what_cannot_be_sampled_is_refused_by_name(choice, why):
         build_plan([BUS], [choice])
 
 
+def test_what_only_cantools_could_read_is_named():
+    bus = dbc_writer.bus(
+        "BO_ 257 Text: 24 X", ' SG_ Words : 0|120@1+ (1,0) [0|0] "" X', ' SG_ More : 120|70@1+ (1,0) [0|0] "" X',
+        "BO_ 258 Pages: 16 X", ' SG_ Page M : 0|65@1+ (1,0) [0|0] "" X', ' SG_ One m1 : 80|8@1+ (1,0) [0|0] "" X',
+        "BO_ 259 Plain: 8 X", ' SG_ S : 0|8@1+ (1,0) [0|0] "" X',
+    )  # fmt: skip
+    plan = build_plan([bus], [SignalChoice("S", 0, "Plain", "S")])
+    assert plan.warnings == (
+        (
+            "test.dbc: message Text: Words cannot be sampled: 120 bits are text and no number; `replay-logs decode` leaves "
+            "it to cantools"
+        ),
+        (
+            "test.dbc: message Text: More cannot be sampled: 70 bits are text and no number; `replay-logs decode` leaves it "
+            "to cantools"
+        ),
+        (
+            "test.dbc: message Pages: Page, One cannot be sampled: its message has Page, which has 65 bits; `replay-logs "
+            "decode` leaves it to cantools"
+        ),
+    )
+
+
+def test_more_signals_than_a_schema_holds_are_refused_in_one_line():
+    with pytest.raises(PlanError, match=r"^4097 signals are chosen, and 4096 can be sampled; choose fewer$"):
+        build_plan([BUS], [SPEED] * 4097)
+
+
 def test_names_and_signals_are_chosen_once():
     with pytest.raises(PlanError, match="stand twice"):
         build_plan([BUS], [SPEED, SPEED])

@@ -46,6 +46,12 @@ def test_init_comments_out_what_goes_beyond_the_budget(folder):
     assert "1 of 2 signals are commented out" in text
 
 
+def test_init_proposes_no_more_than_can_be_sampled(folder, monkeypatch):
+    monkeypatch.setattr("edge_agent.propose.SIGNALS_MAX", 1)
+    assert main(["init", "--dbc", "car.dbc", "-o", "agent.toml", "--budget-mb", "9999"]) == 0
+    assert list(tomllib.loads((folder / "agent.toml").read_text())["signals"]) == ["VehicleSpeed"]
+
+
 @pytest.mark.parametrize(
     ("folder_name", "dbc"),
     [("mustang", "ford_lincoln_base_pt.dbc"), ("leaf", "EV-can_ZE1.dbc")],

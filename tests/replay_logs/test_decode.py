@@ -78,3 +78,18 @@ def test_numbers_in_csv_have_no_tails(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path):
     with pytest.raises(TableError, match=r"\.csv or \.parquet"):
         write_table(tmp_path / "a.xlsx", ["a"], iter([]))
+
+
+def test_more_signals_than_a_grid_holds_are_refused_and_every_value_is_written_all_the_same(
+    recording, buses, monkeypatch
+):
+    monkeypatch.setattr("replay_logs.decode.SIGNALS_MAX", 3)
+    with pytest.raises(
+        TableError, match=r"signals occur, and a grid has room for 3: give fewer DBCs, or no --rate"
+    ):
+        on_grid(recording.frames, buses, 50)
+    names, blocks = every_value(recording.frames, buses)
+    assert len(names) > 3
+    whole = np.vstack(list(blocks))
+    monkeypatch.setattr("replay_logs.decode._CELLS", 1)
+    assert np.array_equal(np.vstack(list(every_value(recording.frames, buses)[1])), whole, equal_nan=True)
