@@ -87,8 +87,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # numbers of thousands of digits are no TOMLDecodeError
         raise ConfigError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not TOML: brackets within brackets without end") from None
 
 
 def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *, prefix: str = "") -> Config:
@@ -101,7 +103,7 @@ def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *
             raise ConfigError(f"{where}: unknown key {spelt(key)}; {remedy}")
         try:
             changes[key] = _value(key, value, folder)
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, OverflowError):
             raise ConfigError(f"{where}: {key}: {value!r} is not {_wanted(key)}") from None
     try:
         return replace(config, **changes)
@@ -118,7 +120,7 @@ def _value(key: str, value: Any, folder: Path) -> Any:
     default = getattr(Config(), key)
     if isinstance(default, bool):
         return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
-    if isinstance(value, bool):
+    if isinstance(value, bool) or "\0" in str(value):
         raise TypeError
     if isinstance(default, Path):
         if not isinstance(value, str | Path):

@@ -27,6 +27,7 @@ from edge_agent.nearest import nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+INT64_MAX = (1 << 63) - 1
 SHARED_SECTIONS = frozenset({"collector"})  # the collector's own settings may stand in the same .env
 
 
@@ -58,8 +59,10 @@ def parse_config(text: str, path: Path, environment: Mapping[str, str]) -> Confi
     """Pure part of `load_config`. Raises ConfigError with a line for every mistake."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # numbers of thousands of digits are no TOMLDecodeError
         raise ConfigError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not TOML: brackets within brackets without end") from None
     mistakes: list[str] = []
     sections_known = (*SECTIONS, "bus", "signals")
     mistakes += [
@@ -137,7 +140,7 @@ def _typed(value: Any, wanted: str) -> tuple[Any, str]:
     """(value, what is wrong with it) for a value as TOML gives it; `wanted` is a field's annotation."""
     if "tuple" in wanted:
         texts = [value] if isinstance(value, str) else value
-        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        if isinstance(texts, list) and all(isinstance(text, str) and "\0" not in text for text in texts):
             return tuple(texts), ""
         return (), f'{value!r}: a list of texts is wanted, such as ["car.dbc"]'
     if "Mapping" in wanted:
@@ -150,10 +153,14 @@ def _typed(value: Any, wanted: str) -> tuple[Any, str]:
         whole = "float" not in wanted
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
             return 0, f"{value!r}: a {'whole ' if whole else ''}number is wanted"
+        if isinstance(value, int) and abs(value) > INT64_MAX:
+            return 0, "is too large a number"
         return value if whole else float(value), ""
     if wanted == "str" and isinstance(value, int) and not isinstance(value, bool):
         return str(value), ""  # channel = 0 is python-can's habit
-    return (value, "") if isinstance(value, str) else ("", f"{value!r}: a text in quotes is wanted")
+    if not isinstance(value, str):
+        return "", f"{value!r}: a text in quotes is wanted"
+    return (value, "") if "\0" not in value else ("", f"{value!r}: no text has a character 0")
 
 
 def _from_text(text: str, wanted: str) -> tuple[Any, str]:

@@ -4,7 +4,8 @@ Rules
 - What can be used is used. What is left out is counted, and said in one line for each reason.
 - The content says what format it is, not the name: `drive.candump.log.gz` is a candump log.
 - python-can's own readers parse; a line that one of them refuses costs that line and not the rest of the log.
-- The order is the file's, stamps are the file's: backward, negative and equal ones included.
+- The order is the file's, stamps are the file's: backward, negative and equal ones included. What is no time at all
+  (not a number, 146 years and more from 1970) stamps no frame.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import gc
 import gzip
 import io
+import logging
 import sys
+import threading
 import traceback
 import zlib
 from dataclasses import dataclass, field
@@ -22,6 +25,8 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 from can.io.generic import TextIOMessageReader
 from can.io.player import MESSAGE_READERS
 
+from decoder.frames import FD_BYTES
+from decoder.sampler import TIME_NS_MAX
 from replay_logs.formats import IDENTIFIER_MAX, sniff
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ _SAMPLE_BYTES = 1 << 16
 _LINE_CHARACTERS_MAX = 1 << 16  # a "line" longer than this is no text
 _QUOTE_CHARACTERS = 48
 _CLASSIC_BYTES = 8
+TIME_S_MAX = TIME_NS_MAX / 1e9
 _MAGIC = ((b"MDF     ", ".mf4"), (b"UnFinMF ", ".mf4"), (b"LOGG", ".blf"), (b"SQLite format 3\0", ".db"))
 _ENDS_EARLY = (EOFError, zlib.error, gzip.BadGzipFile)
 _REFUSED = (ValueError, IndexError, KeyError, TypeError, ArithmeticError, AssertionError)
@@ -94,7 +100,7 @@ class Log:
         assert self.parse is not None
         for line in lines:
             message = self.parse(line)
-            if message is not None:
+            if message is not None and _possible(message):
                 yield message
             elif line.strip() and lines.number > 1:  # the first may be a header
                 self._note("left out, not a frame", lines.where)
@@ -102,24 +108,25 @@ class Log:
     def _read_text(self, lines: _Lines) -> Iterator[can.Message]:
         reader: Any = MESSAGE_READERS[self.format](cast("Any", lines))
         lengths: dict[int, int] = {}
-        while not lines.ended:
-            try:
-                for message in reader:
-                    if self._sound(message, lines, lengths):
-                        lengths[message.arbitration_id] = len(message.data)
-                        yield message
-            except _REFUSED:
-                self._note("left out, not a frame", lines.where)
-                # A generator that raised is over: a new one goes on behind the bad line. It may take its first line
-                # for a header, so it gets an empty one.
-                lines.push_back("\n")
+        with _Listening(lambda: self._note("left out, not a frame", lines.where)):
+            while not lines.ended:
+                try:
+                    for message in reader:
+                        if self._sound(message, lines, lengths):
+                            lengths[message.arbitration_id] = len(message.data)
+                            yield message
+                except _REFUSED:
+                    self._note("left out, not a frame", lines.where)
+                    # A generator that raised is over: a new one goes on behind the bad line. It may take its first
+                    # line for a header, so it gets an empty one.
+                    lines.push_back("\n")
 
     def _sound(self, message: can.Message, lines: _Lines, lengths: dict[int, int]) -> bool:
         """Whether the message is what its line says, as far as one can tell."""
         carries = not (message.is_error_frame or message.is_remote_frame)
         if carries and not message.is_fd and message.dlc > len(message.data) == _CLASSIC_BYTES:
             message.dlc = _CLASSIC_BYTES  # ISO 11898-1: in classic CAN the codes 9 to 15 mean 8 bytes
-        if message.arbitration_id > IDENTIFIER_MAX or (carries and len(message.data) != message.dlc):
+        if not _possible(message) or (carries and len(message.data) != message.dlc):
             self._note("left out, not a frame", lines.where)
             return False
         # A line that has no end may have lost its end: then it is shorter than the frames before it.
@@ -140,7 +147,10 @@ class Log:
             with MESSAGE_READERS[self.format](source) as reader:
                 for message in reader:
                     count += 1
-                    yield message
+                    if _possible(message):
+                        yield message
+                    else:
+                        self._note("left out, not a frame", f" frame {count}")
         except Exception as error:  # noqa: BLE001  readers raise whatever their libraries raise
             used = (
                 "what came before is used" if count else "it is damaged or cut, and nothing of it can be used"
@@ -201,6 +211,37 @@ class _Lines:
 
     def close(self) -> None:
         """python-can's readers close at their end; the log may have more lines for another one."""
+
+
+class _Listening(logging.Handler):
+    """Hears what python-can's readers warn of, in this thread: a line that they leave out without another word."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._heard = heard
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> Self:
+        logging.getLogger("can").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("can").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread and "Failed to parse" in str(record.msg):
+            self._heard()
+
+
+def _possible(message: can.Message) -> bool:
+    """Whether it can be a frame at all: SQLite files hold anything in any column."""
+    return (
+        isinstance(message.timestamp, int | float)
+        and abs(message.timestamp) <= TIME_S_MAX
+        and isinstance(message.arbitration_id, int)
+        and 0 <= message.arbitration_id <= IDENTIFIER_MAX
+        and len(message.data) <= FD_BYTES
+    )
 
 
 def open_log(path: str | Path) -> Log:

@@ -10,6 +10,7 @@ import numpy as np
 from decoder.frames import EXTENDED, Frames
 from decoder.signals import Bus
 from decoder.values import BulkDecoder
+from replay_logs.read import LogError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Recording:
 
 
 def load_recording(log: Log, channel: str | None = None) -> Recording:
-    """Read the log, or only one of its channels."""
+    """Read the log, or only one of its channels. Raises LogError: too many channels."""
     parts: list[Frames] = []
     rows: list[tuple[int, int, int, bytes]] = []
     buses: dict[str, int] = {}
@@ -49,7 +50,8 @@ def load_recording(log: Log, channel: str | None = None) -> Recording:
             remote_frames += 1
             continue
         bus = buses.setdefault(name, len(buses))
-        assert bus < _CHANNELS_MAX
+        if bus >= _CHANNELS_MAX:
+            raise LogError(f"{log.path}: more than {_CHANNELS_MAX} channels; give a log of one vehicle")
         # Microseconds: a float of Unix seconds holds no more.
         stamp_ns = round(message.timestamp * 1e6) * 1000
         rows.append(

@@ -4,8 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.config import Config, ConfigError, load_config
+from tests.damage import TOML_TOKENS, damaged
 
 
 def test_without_a_file_it_is_sqlite_here_and_loopback_only():
@@ -75,3 +78,18 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 def test_the_configuration_is_a_value():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().listen = "x"  # type: ignore[misc]
+
+
+@given(seed=st.integers(0, 1 << 32))
+def test_whatever_the_file_holds_it_is_read_or_refused_in_one_line_that_names_it(tmp_path_factory, seed):
+    path = tmp_path_factory.getbasetemp() / "damaged-collector.toml"
+    whole = b'listen = "127.0.0.1:50051"\nstore = "c.db"\nrules = "r.toml"\nwindow_bytes = 262144\nack_within_s = 9.0\ninsecure = true\n'
+    path.write_bytes(damaged(whole, seed, TOML_TOKENS))
+    try:
+        load_config(path, {}, {})
+    except ConfigError as error:
+        refusal = str(error)
+    else:
+        return
+    assert refusal.startswith(str(path))
+    assert len(refusal.splitlines()) == 1

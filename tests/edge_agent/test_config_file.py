@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edge_agent.config import SECTIONS, settings_table
 from edge_agent.config_file import load_config, parse_config, read_environment
 from edge_agent.errors import ConfigError
+from tests.damage import TOML_TOKENS, damaged
 
 GOOD = """
 [vehicle]
@@ -182,3 +183,22 @@ def test_any_document_is_read_or_refused(document):
         lines.append(line)
     with contextlib.suppress(ConfigError):
         parsed("\n".join(lines))
+
+
+@given(seed=st.integers(0, 1 << 32))
+def test_whatever_the_file_holds_it_is_read_or_every_line_of_the_refusal_names_it(tmp_path_factory, seed):
+    path = tmp_path_factory.getbasetemp() / "damaged-agent.toml"
+    whole = (
+        GOOD + "options = { bitrate = 500000 }\n[sampling]\nrate_hz = 50\nnot_available = ['sna']\n[outbox]\n"
+    )
+    whole += (
+        "path = 'o.db'\nquota_bytes = 100000000\n[signals]\nA = 2\nB = { threshold = 5, circular = 360 }\n"
+    )
+    path.write_bytes(damaged(whole.encode(), seed, TOML_TOKENS))
+    try:
+        load_config(path, {})
+    except ConfigError as error:
+        refusal = str(error)
+    else:
+        return
+    assert all(line.startswith(str(path)) for line in refusal.splitlines()), refusal

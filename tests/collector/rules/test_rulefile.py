@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codec.guards import Guard
-from collector.rules.rulefile import RuleError, load_rules
+from collector.rules.rulefile import DEFAULT_FILE, RuleError, load_rules
+from tests.damage import TOML_TOKENS, damaged
 
 ONE = """
 [[rule]]
@@ -89,3 +92,19 @@ def test_a_code_names_one_rule():
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(RuleError, match=r"nowhere\.toml: cannot be read"):
         load_rules(tmp_path / "nowhere.toml")
+
+
+@given(seed=st.integers(0, 1 << 32))
+def test_whatever_the_file_holds_it_is_read_or_refused_by_name(tmp_path_factory, seed):
+    path = tmp_path_factory.getbasetemp() / "damaged-rules.toml"
+    path.write_bytes(damaged(DEFAULT_FILE.read_bytes(), seed, TOML_TOKENS))
+    try:
+        load_rules(path)
+    except RuleError as error:
+        refusal = str(error)
+    else:
+        return
+    said, *quoted = refusal.splitlines()
+    assert said.startswith(str(path))
+    assert len(quoted) in (0, 2)  # an expression, and a mark under the place
+    assert all(line.startswith("    ") for line in quoted)
