@@ -92,7 +92,7 @@ class Outbox:
         )
         self._lock = lock_outbox(path)
         try:
-            with self._explained():
+            with self._explained(opening=True):
                 self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 self._open(synchronous, side_log=side_log)
         except BaseException:
@@ -102,6 +102,8 @@ class Outbox:
     def _open(self, synchronous: str, *, side_log: bool) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         version = self._pragma("user_version")
+        if version > VERSION and self._fact("version") == VERSION:
+            raise OutboxDamaged(f"{self.path}: an outbox of version {VERSION} that says {version}")
         if version > VERSION:
             raise OutboxError(
                 f"{self.path}: outbox of version {version}; this software knows {VERSION}: install the newer one again, "
@@ -119,6 +121,7 @@ class Outbox:
                     self._db.execute(statement)
                 self._set_fact("outbox_id", self._new_id(OUTBOX_ID_BYTES))
                 self._set_fact("replaces", replaces)
+                self._set_fact("version", VERSION)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         else:
             self.checked = check(self._db, self.path, within_s=CHECK_S)
@@ -437,8 +440,15 @@ class Outbox:
             raise
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, *, opening: bool = False) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            # Statements that a sound file takes: a header that lies makes it unknown, or one that nobody may write.
+            lies = code == sqlite3.SQLITE_ERROR or (
+                code == sqlite3.SQLITE_READONLY and os.access(self.path, os.W_OK)
+            )
+            if opening and lies:
+                raise OutboxDamaged(f"{self.path}: {error}") from error
             raise explain(error, self.path) from error

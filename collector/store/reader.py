@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import json
 import zlib
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, tuple_
 
 from codec.errors import CodecError
 from codec.priors import Prior, built_in
@@ -36,7 +37,7 @@ from collector.store.tables import (
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Select
 
@@ -44,6 +45,18 @@ if TYPE_CHECKING:
 
 PAGE_BATCHES = 256  # blocks fetched in one transaction
 PAGE_ROWS = 1000
+PAGE_COUNTED = 50_000  # blocks counted in one transaction, some 100 ms
+
+
+class Counted(NamedTuple):
+    """Blocks that are stored."""
+
+    batches: int = 0
+    records: int = 0
+    blocks_bytes: int = 0
+
+    def __add__(self, other: Counted) -> Counted:  # type: ignore[override]
+        return Counted(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +116,6 @@ class Store:
 
     def vehicles(self) -> list[dict[str, Any]]:
         """One row per vehicle, by VIN. `records` and `batches` are those that are stored."""
-        counted = (
-            select(
-                outboxes.c.vin,
-                func.count().label("batches"),
-                func.sum(batches.c.record_count - batches.c.skip).label("records"),
-            )
-            .join(batches, batches.c.outbox == outboxes.c.id)
-            .group_by(outboxes.c.vin)
-            .subquery()
-        )
         received = (
             select(outboxes.c.vin, func.max(outboxes.c.received_at).label("received_at"))
             .group_by(outboxes.c.vin)
@@ -125,18 +128,20 @@ class Store:
             .subquery()
         )
         wanted = (
-            select(
-                vehicles, counted.c.batches, counted.c.records, received.c.received_at, opened.c.open_faults
-            )
-            .outerjoin(counted, counted.c.vin == vehicles.c.vin)
+            select(vehicles, received.c.received_at, opened.c.open_faults)
             .outerjoin(received, received.c.vin == vehicles.c.vin)
             .outerjoin(opened, opened.c.vin == vehicles.c.vin)
             .order_by(vehicles.c.vin)
         )
         rows = self._rows(wanted)
+        owners = {row.id: row.vin for row in self._fetch(select(outboxes.c.id, outboxes.c.vin))}
+        counted: defaultdict[str, Counted] = defaultdict(Counted)
+        for (outbox, _), count in self._counted(list(owners)).items():
+            counted[owners[outbox]] += count
         for row in rows:
             row["last_seen"] = max(row["last_seen"], row.pop("received_at") or "")
-            row |= {name: row[name] or 0 for name in ("batches", "records", "open_faults")}
+            row |= {"batches": counted[row["vin"]].batches, "records": counted[row["vin"]].records}
+            row["open_faults"] = row["open_faults"] or 0
             row["heartbeat"] = json.loads(row["heartbeat"]) if row["heartbeat"] else None
         return rows
 
@@ -171,23 +176,15 @@ class Store:
 
     def streams(self, vin: str | None = None) -> list[StoredStream]:
         """Every stream, in the order of outbox and stream_no."""
-        of_stream = and_(batches.c.outbox == streams.c.outbox, batches.c.stream_no == streams.c.stream_no)
         wanted = (
-            select(
-                outboxes.c.vin,
-                outboxes.c.outbox_id,
-                streams,
-                func.count(batches.c.seq).label("batches"),
-                func.coalesce(func.sum(batches.c.record_count - batches.c.skip), 0).label("records"),
-                func.coalesce(func.sum(func.length(batches.c.content)), 0).label("blocks_bytes"),
-            )
+            select(outboxes.c.vin, outboxes.c.outbox_id, streams)
             .join(outboxes, outboxes.c.id == streams.c.outbox)
-            .outerjoin(batches, of_stream)
-            .group_by(streams.c.outbox, streams.c.stream_no)
             .order_by(streams.c.outbox, streams.c.stream_no)
         )
         if vin is not None:
             wanted = wanted.where(outboxes.c.vin == vin)
+        rows = self._fetch(wanted)
+        counted = self._counted(sorted({row.outbox for row in rows}))
         return [
             StoredStream(
                 row.vin,
@@ -196,12 +193,37 @@ class Store:
                 self.schema(row.schema_hash),
                 row.offset_ns,
                 row.synchronised,
-                row.batches,
-                row.records,
-                row.blocks_bytes,
+                *counted.get((row.outbox, row.stream_no), Counted()),
             )
-            for row in self._fetch(wanted)
+            for row in rows
         ]
+
+    def _counted(self, of: Sequence[int]) -> dict[tuple[int, int], Counted]:
+        """What is stored of each (outbox, stream_no) of these outboxes."""
+        counted: defaultdict[tuple[int, int], Counted] = defaultdict(Counted)
+        key = (batches.c.stream_no, batches.c.seq)
+        sizes_of = (
+            (batches.c.record_count - batches.c.skip).label("records"),
+            func.length(batches.c.content).label("bytes"),
+        )
+        for outbox in of:
+            after: tuple[int, int] | None = (-1, -1)
+            while after is not None:
+                rest = select(*key, *sizes_of).where(batches.c.outbox == outbox, tuple_(*key) > after)
+                page = rest.order_by(*key).limit(PAGE_COUNTED).subquery()
+                sums = select(
+                    page.c.stream_no,
+                    func.count(),
+                    func.sum(page.c.records),
+                    func.sum(page.c.bytes),
+                    func.max(page.c.seq),
+                )
+                rows = self._fetch(sums.group_by(page.c.stream_no).order_by(page.c.stream_no))
+                for stream_no, *sizes, _ in rows:
+                    counted[outbox, stream_no] += Counted(*sizes)
+                full = sum(row[1] for row in rows) == PAGE_COUNTED
+                after = (rows[-1][0], rows[-1][4]) if full else None
+        return counted
 
     def runs(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> Iterator[StoredRun]:
         """Records at full rate with start_ns <= wall time < end_ns, block by block, by (outbox, stream_no, seq).

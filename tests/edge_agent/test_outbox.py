@@ -149,6 +149,7 @@ def test_an_outbox_of_newer_software_is_refused(path):
     new_outbox(path).close()
     with shell(path) as db:
         db.execute("PRAGMA user_version = 99")
+        db.execute("UPDATE facts SET value = 99 WHERE key = 'version'")
     with pytest.raises(OutboxError, match="version 99"):
         Outbox(str(path))
 

@@ -12,7 +12,7 @@ import pytest
 from edge_agent.errors import OutboxDamaged, OutboxError
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import REPLACED_MAX, set_aside
-from tests.edge_agent.samples import new_outbox
+from tests.edge_agent.samples import fill, new_outbox
 
 
 @pytest.fixture
@@ -47,6 +47,35 @@ def test_a_fork_takes_nobodys_place(path):
     fresh = new_outbox(path)
     assert fresh.replaces == named
     fresh.close()
+
+
+HEADER_BYTES = 100
+
+
+def test_a_header_with_a_flipped_bit_never_stops_the_agent(path):
+    """Taken as it is, or told apart: either way somebody can write, and knows whose place it is."""
+    outbox = new_outbox(path)
+    fill(outbox, 3)
+    named = outbox.outbox_id
+    outbox.close()
+    content = path.read_bytes()
+    for bit in range(0, HEADER_BYTES * 8, 9):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            outbox = Outbox(str(path), synchronous="OFF")
+        except OutboxDamaged:
+            for file in path.parent.glob("outbox.db*"):
+                if not file.name.endswith(".lock"):
+                    file.unlink()
+            outbox = Outbox(str(path), synchronous="OFF")
+            assert outbox.replaces.endswith(named)
+            (path.parent / "outbox.db.lock").write_bytes(named)
+        else:
+            outbox.keep_schema(b"a", b"b")
+            assert outbox.outbox_id == named
+        outbox.close()
 
 
 def test_an_outbox_whose_version_is_gone_is_damaged_and_another_database_left_alone(path, tmp_path):

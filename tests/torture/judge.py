@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codec.records import concatenate
-from collector.store import open_store
+from collector.store import StoreError, open_store
 from demo.comparison import Comparison, compare
 
 if TYPE_CHECKING:
@@ -163,6 +163,22 @@ def judge_vehicle(
         complaints.append(f"{reader.unreadable} stored blocks cannot be read")
     wrong = comparison.availability_differs + (comparison.max_error_over_threshold > 1)
     return Found(comparison, account, [f"{vehicle}: {one}" for one in complaints], wrong)
+
+
+def read_damaged(store: Path, vehicle: str, told: Told, schema: Schema) -> list[str]:
+    """What a reader was given of a damaged store and should not have been. That it refuses is as it should be."""
+    told.sampled, told.commits, told.signal_count = [], [], len(schema.signals)
+    told.read(records=True)
+    try:
+        runs = [(0, run.records) for run in open_store(store).runs(vehicle)]
+    except StoreError:
+        return []
+    found = compare(schema, [(0, run) for run in told.sampled], runs)
+    told.sampled, told.commits = [], []
+    wrong = found.availability_differs or found.max_error_over_threshold > 1
+    return [f"{found.invented:,} records were never sampled"] * bool(found.invented) + [
+        "values are wrong"
+    ] * bool(wrong)
 
 
 def _first_ticks(told: Told) -> dict[bytes, int]:

@@ -25,6 +25,7 @@ class Starter:
     def __init__(self) -> None:
         self._programs: dict[str, Tortured] = {}
         self._ready = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
 
     async def open(self, log: Path, preload: Path | None) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DEADRECKON_")}
@@ -47,10 +48,12 @@ class Starter:
         return self._programs[name]
 
     def fork(self, order: dict[str, Any]) -> None:
+        assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
 
     async def _read(self) -> None:
+        assert self._process is not None
         assert self._process.stdout is not None
         while words := (await self._process.stdout.readline()).decode().split():
             match words:
@@ -63,6 +66,8 @@ class Starter:
         self._ready.set()
 
     async def close(self) -> None:
+        if self._process is None:
+            return
         assert self._process.stdin is not None
         for program in self._programs.values():
             await program.kill()

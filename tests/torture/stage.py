@@ -28,7 +28,7 @@ from edge_agent.config_file import load_config
 from tests.torture import damage, faults
 from tests.torture.disk import Disk
 from tests.torture.faults import Fault, Kind
-from tests.torture.judge import Found, judge_vehicle, positions
+from tests.torture.judge import Found, judge_vehicle, positions, read_damaged
 from tests.torture.processes import Starter, Tortured
 from tests.torture.tap import Told
 
@@ -41,6 +41,7 @@ FRAMES = 8_000  # 20 s of driving, over and over
 SPEED = 5.0  # times real time
 LAST_S = 86_400.0  # how far ahead the log lies with which everybody ends
 DRAIN_S = 60.0
+SAMPLED_SHARE = 0.3  # of what there was to sample: the rest goes while agents start
 BACKUP_SHARE = 0.1  # of the collector's deaths
 SETTLED_SHARE = 0.8  # of damaged files: before, their write-ahead log is brought in
 DAMAGED_S = 1.5  # how long the collector runs on a damaged store
@@ -113,6 +114,8 @@ class Stage:
         self._proxy = Proxy("127.0.0.1", self._port)
         for name in VEHICLES:
             await self._add(name, drive, last, begun)
+        config = load_config(str(self.vehicles[VEHICLES[0]].outbox.parent.parent / "agent.toml"), {})
+        self._schema = make_plan(config)[0].schema  # that of all of them: they have one DBC
         await self._starter.open(self.folder / "starter.log", self._library)
         await asyncio.gather(
             *(
@@ -177,6 +180,7 @@ class Stage:
             )
         ]
         await asyncio.gather(*drivers)
+        self._played_s = time.monotonic() - self._begun
         found = await self._end()
         calls = sum(disk.failures for disk in self._disks())
         wall_s = time.monotonic() - self._begun
@@ -192,14 +196,15 @@ class Stage:
             )
         found = {}
         for name, vehicle in self.vehicles.items():
-            plan, _ = make_plan(
-                load_config(str(self.folder / name.removeprefix("asset:") / "agent.toml"), {})
-            )
             judged = await asyncio.to_thread(
-                judge_vehicle, self._store, name, vehicle.told, plan.schema, vehicle.undone,
+                judge_vehicle, self._store, name, vehicle.told, self._schema, vehicle.undone,
                 restored=self.restored > 0,
             )  # fmt: skip
             found[name] = judged
+            if len(judged.account.sampled) < SAMPLED_SHARE * SPEED * self._schema.rate_hz * self._played_s:
+                judged.complaints.append(
+                    f"{name}: {len(judged.account.sampled):,} records are too few to show anything"
+                )
             self.complaints += judged.complaints
         return found
 
@@ -313,6 +318,9 @@ class Stage:
         await self._collector.start()
         await asyncio.sleep(DAMAGED_S)
         await self._collector.kill()
+        for name, vehicle in self.vehicles.items():
+            wrong = await asyncio.to_thread(read_damaged, self._store, name, vehicle.told, self._schema)
+            self.complaints += [f"{name}: of a damaged store, {one}" for one in wrong]
         for suffix in FILES:
             self._store.with_name(self._store.name + suffix).unlink(missing_ok=True)
         self._copy(self._backup, self._store)

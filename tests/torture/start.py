@@ -21,6 +21,8 @@ import collector.__main__
 import collector.app
 import edge_agent.capture
 import edge_agent.capture_thread
+from demo.vehicles import CAR_DBC as DBC
+from demo.warm import warm_up
 from edge_agent.app import run_agent
 from edge_agent.choices import make_plan
 from edge_agent.config_file import load_config
@@ -45,6 +47,7 @@ def serve() -> None:
     running: dict[int, str] = {}
     plans: dict[str, Any] = {}
     waiting = b""
+    warm_up(DBC)  # with kernels that nobody compiled ahead, numba does it here and not in every child
     print("ready", flush=True)
     while True:
         readable, _, _ = select.select([0], [], [], POLL_S)
