@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 
@@ -140,3 +141,30 @@ def test_the_latest_rows_come_in_the_order_of_arrival(bench, connected):
     assert store.last_id(1) == rows[1]["id"]
     assert store.last_id(100) == 0
     assert store.latest(0, vin="asset:two") == []
+
+
+def test_an_export_never_keeps_the_write_ahead_log_from_being_checkpointed(bench, connected, monkeypatch):
+    monkeypatch.setattr("collector.store.reader.PAGE_BATCHES", 2)
+    bench.take(*(connected.drive(1) for _ in range(6)))
+    runs = open_store(bench.path).runs("asset:one")
+    read = [next(runs), next(runs)]
+    bench.take(connected.drive(1))
+    with contextlib.closing(sqlite3.connect(bench.path)) as shell:
+        assert shell.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    read += runs
+    assert [run.records.first_tick - START_TICK for run in read] == list(range(7))
+
+
+def test_counting_holds_no_transaction_for_longer_than_a_page(bench, connected, monkeypatch):
+    monkeypatch.setattr("collector.store.reader.PAGE_COUNTED", 3)
+    bench.take(
+        *(connected.drive(2) for _ in range(7)), connected.run(), *(connected.drive(2) for _ in range(2))
+    )
+    store = open_store(bench.path)
+    held = []
+    fetch = store._fetch
+    monkeypatch.setattr(store, "_fetch", lambda statement: held.append(len(rows := fetch(statement))) or rows)
+    (vehicle,) = store.vehicles()
+    assert (vehicle["batches"], vehicle["records"]) == (9, 18)
+    assert [(stream.batches, stream.records) for stream in store.streams()] == [(7, 14), (2, 4)]
+    assert len(held) > 2 * 3  # three pages of three blocks, and a last empty one, each time
