@@ -9,10 +9,10 @@ import sqlite3
 
 import pytest
 
-from edge_agent.bus import Inbox
 from edge_agent.capture import FileReplaced, Settings
 from edge_agent.capture_thread import Begun, CaptureThread
 from edge_agent.errors import OutboxDamaged
+from edge_agent.inbox import Inbox
 from edge_agent.outbox_file import check
 from edge_agent.pipeline import BlockTicks
 from tests.edge_agent.samples import SCHEMA, fill, new_outbox
