@@ -58,7 +58,15 @@ from codec.range_coder import (
     start_decoding,
     start_encoding,
 )
-from codec.references import code_reference, code_states, copy_column, find_copy, note_ticks, set_clock
+from codec.references import (
+    AS_BEFORE,
+    code_reference,
+    code_states,
+    copy_column,
+    find_copy,
+    note_ticks,
+    set_clock,
+)
 from codec.residuals import (
     BEFORE,
     CLOCK,
@@ -212,7 +220,8 @@ def _code_scaled(coder, buffer, ctx, starts, counts, states, state, column, p, g
     settle(state, model, space.column, count)
     if circular:
         for i in range(count):
-            space.column[i] = space.column[i] % turn
+            if space.column[i] < 0 or space.column[i] >= turn:  # rarely: a division takes long
+                space.column[i] = space.column[i] % turn
 
 
 @kernel
@@ -225,10 +234,15 @@ def _code_pattern(coder, buffer, ctx, state, count, space):
 
 
 @kernel
-def _gather(coder, counts, states, changes, count, space):
-    """Lays the available values of a column one after the other, if there are any yet. Returns how many there are."""
+def _gather(coder, counts, states, changes, alike, count, space):
+    """Lays the available values of a column one after the other, if there are any yet. Returns how many there are.
+
+    `alike`: the states are known to be all the same.
+    """
     available = 0
     if coder[DECODING]:
+        if alike:
+            return count if states[0] == _AVAILABLE else 0
         for i in range(count):
             available += 1 if states[i] == _AVAILABLE else 0
         return available
@@ -248,9 +262,8 @@ def _scatter(counts, states, count, available, column, state, digest):
     if available == count:
         for i in range(count):
             counts[i] = column[i]
-            value = np.uint64(column[i])
-            total += value
-            weighted += value * np.uint64(count - i)
+            total += np.uint64(column[i])
+            weighted += total
     else:
         k = 0
         for i in range(count):
@@ -261,7 +274,7 @@ def _scatter(counts, states, count, available, column, state, digest):
                 value = np.uint64(column[k])
                 k += 1
             total += value
-            weighted += value * np.uint64(count - i)
+            weighted += total
     digest[0] = total + np.uint64(state[LEVEL]) + np.uint64(state[TREND])
     digest[1] = weighted
 
@@ -363,7 +376,9 @@ def _code_column(
     state[HOW_STATES] = how[0]
     if coder[STATUS] != 0:
         return
-    available = _gather(coder, counts[column], states[column], changes[column], count, space)
+    available = _gather(
+        coder, counts[column], states[column], changes[column], how[0] == AS_BEFORE, count, space
+    )
     if available > 0:
         how[1] = _code_values(
             coder,

@@ -42,8 +42,13 @@ def _draw_line(column, at, start, end, length):
     whole = (end - start) // length
     rest = 2 * (end - start - whole * length)
     reciprocal = (np.int64(1) << 39) // (2 * length) + 1
-    for k in range(1, length + 1):
-        column[at + k] = start + whole * k + ((rest * k + length) * reciprocal >> 39)
+    line = column[at + 1 : at + 1 + length]
+    height = start
+    fraction = length * reciprocal
+    for k in range(length):
+        height += whole
+        fraction += rest * reciprocal
+        line[k] = height + (fraction >> 39)
 
 
 @kernel

@@ -88,16 +88,17 @@ def run_model(coder, buffer, ctx, model, correct, literal, p, count, found, stat
                 coder, buffer, ctx, C_LINE, count, p[GRID], state[LAST], state[RISE : LENGTH + 1], at, value, found,
                 space.column,
             )  # fmt: skip
-        for i in range(count):
-            reached = space.column[i]
-            if correct:
+        if correct:
+            for i in range(count):
                 space.column[i] = code_correction(
-                    coder, buffer, ctx, C_CORRECTION, space.values[i], space.low[i], space.high[i], reached
-                )
+                    coder, buffer, ctx, C_CORRECTION, space.values[i], space.low[i], space.high[i], space.column[i]
+                )  # fmt: skip
                 if residuals.too_large(space.column[i]):
                     coder[STATUS] = STATUS_DAMAGED
-            elif not coder[DECODING] and (reached < space.low[i] or reached > space.high[i]):
-                outside += 1
+        elif not coder[DECODING]:
+            for i in range(count):
+                reached = space.column[i]
+                outside += 1 if reached < space.low[i] or reached > space.high[i] else 0
     elif model == FILTER or model == SPARSE:
         base = C_FILTER if model == FILTER else C_SPARSE
         outside = residuals.code_filter(
