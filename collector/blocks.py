@@ -20,6 +20,7 @@ from collector.items import (
     BatchItem,
     Damaged,
     Failed,
+    Forked,
     GapItem,
     Hole,
     Ignored,
@@ -29,7 +30,6 @@ from collector.items import (
     Repeated,
     Resend,
     Stored,
-    Unreadable,
 )
 from collector.progress import Place, Repair
 from collector.rules import Rule, evaluate
@@ -93,7 +93,7 @@ class Blocks:
                     and (item.stream_no, item.seq) == (repair.stream_no, repair.last_seq)
                 ):
                     self._settle_review(outbox, repair)
-                return self._repeated(outbox, item.stream_no)
+                return self._duplicate(outbox, item)
             case Place.BEYOND:
                 return Ignored() if repair and repair.blocks_the_way else Hole(outbox.progress.wanted)
             case Place.NEXT:
@@ -214,6 +214,14 @@ class Blocks:
         assert outbox.progress.stored is not None
         return Stored(outbox.progress.stored, resend=self.advance(outbox))
 
+    def _duplicate(self, outbox: Outbox, item: BatchItem) -> Outcome:
+        """A place that is taken. By another block: its stream was cut short by a crash, and a twin ended it otherwise."""
+        repair = outbox.repair
+        stored = self._ledger.block(outbox.id, item.stream_no, item.seq)
+        if stored not in (None, item.content) and not (repair and repair.covers(item.stream_no, item.seq)):
+            return Forked()
+        return self._repeated(outbox, item.stream_no)
+
     def _repeated(self, outbox: Outbox, stream_no: int) -> Outcome:
         stored = outbox.progress.stored
         if stored is None:
@@ -252,7 +260,7 @@ class Blocks:
     def _unknown(self, outbox: Outbox, item: BatchItem, error: UnknownBlock) -> Outcome:
         kind, missing = error.missing
         if kind != "prior" or not isinstance(missing, bytes):
-            return Unreadable(int(missing) if isinstance(missing, int) else 0)
+            return Failed(f"block version {missing!r} is newer than this collector: upgrade it")
         if missing in outbox.priors_gone:
             return self._quarantine(outbox, item, f"starts from prior {missing.hex()}, which nobody has")
         outbox.stream = None  # to be built again once the prior is here

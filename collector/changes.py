@@ -83,6 +83,10 @@ class Ledger(Protocol):
         """Name of the prior that was trained for this schema; empty: none."""
         ...
 
+    def block(self, outbox: int, stream_no: int, seq: int) -> bytes | None:
+        """Content of a stored batch, if its checksum holds."""
+        ...
+
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         """(seq, content) of the stored batches from first_seq on, up to the first whose checksum fails."""
         ...

@@ -54,7 +54,6 @@ from collector.items import (
     Repeated,
     Resend,
     Stored,
-    Unreadable,
     Welcomed,
 )
 from protos import telemetry_pb2 as pb
@@ -334,10 +333,6 @@ class Conversation:
                     {"why": why, "seq": resend.last_seq},
                 )
                 return [report, *self._resend(resend)]
-            case Unreadable(version):
-                return [
-                    Report("block version is newer than this collector; upgrade it", {"version": version})
-                ]
             case Forked():
                 self.state = State.ENDED
                 return [Send(pb.Down(fork=pb.Fork())), Report("the outbox has a twin", {}), End()]
@@ -364,6 +359,7 @@ class Conversation:
             answer_within_s=-(-self._ack_within_ns // NS),
             prior_hash=outcome.prior_hash,
             stored_stream_id=outcome.stored_stream_id,
+            stored_crc=outcome.stored_crc,
         )
         actions: list[Action] = [Send(pb.Down(welcome=welcome))]
         if outcome.guards and outcome.guards_hash != self._guards_hash:

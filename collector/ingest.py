@@ -12,6 +12,7 @@ Rules
 
 from __future__ import annotations
 
+import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
@@ -165,12 +166,20 @@ class _Group:
         if content:
             self._keep(pb.BLOB_KIND_GUARDS, guards.hash, content)
         stored = outbox.progress.stored
+        block = self._ledger.block(outbox.id, stored.stream_no, stored.seq) if stored else None
         described = outbox.description(stored.stream_no, self._ledger) if stored else None
         stream_id = described.facts.stream_id if described else b""
         name = self._ledger.offered_prior(item.schema_hash)
         prior = (name and self._ledger.blob(pb.BLOB_KIND_PRIOR, name)) or b""
         return Welcomed(
-            stored, outbox.progress.wanted, content, guards.hash, stream_id, name if prior else b"", prior
+            stored,
+            outbox.progress.wanted,
+            content,
+            guards.hash,
+            stored_stream_id=stream_id,
+            stored_crc=zlib.crc32(block or b""),
+            prior_hash=name if prior else b"",
+            prior=prior,
         )
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:

@@ -129,6 +129,7 @@ class Welcomed:
     guards: bytes  # the guard set that rules want; empty: none
     guards_hash: bytes
     stored_stream_id: bytes = b""  # of the stream that `stored` is in
+    stored_crc: int = 0  # CRC-32 of the block there; 0: it is none
     prior_hash: bytes = b""  # the prior trained for its schema; empty: none
     prior: bytes = b""
 
@@ -197,13 +198,6 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A block version from the future: neither acked nor quarantined."""
-
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class Forked:
     """The stream number is known under another stream_id: this outbox has a twin."""
 
@@ -237,7 +231,6 @@ Outcome = (
     | Ignored
     | Lacking
     | Damaged
-    | Unreadable
     | Forked
     | Kept
     | Noted

@@ -18,10 +18,12 @@ class Elsewhere:
     runs: tuple[tuple[int, int], ...] = ()
 
     def leading(self, first_tick: int, end_tick: int) -> int:
-        """How many of these ticks, from the first one on without a break, are stored elsewhere."""
-        return next(
-            (min(end, end_tick) - first_tick for first, end in self.runs if first <= first_tick < end), 0
-        )
+        """How many of these ticks, from the first one on, to leave out: up to the last that is stored elsewhere.
+
+        Those between that are not stored are in a gap of the outbox that has what comes after them.
+        """
+        ends = [end for first, end in self.runs if first < end_tick and end > first_tick]
+        return min(ends[-1], end_tick) - first_tick if ends else 0
 
     def count(self, first_tick: int, end_tick: int) -> int:
         """How many of these ticks are stored elsewhere."""

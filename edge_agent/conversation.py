@@ -188,13 +188,8 @@ class Conversation:
             case events.FindBlob():
                 content = self._reader.blob(action.kind, action.hash)
                 return events.BlobFound(action.kind, action.hash, content)
-            case events.FindStream():
-                found = self._reader.stream(action.stream_no)
-                return (
-                    events.StreamFound(found[0].facts.stream_id, found[1].next_seq)
-                    if found
-                    else events.StreamFound(None, 0)
-                )
+            case events.FindStored():
+                return events.StoredFound(*self._reader.stored(action.position))
             case events.SetWanted():
                 self.wanted = action.wanted
                 self._link.acked_at_ns = time.time_ns()

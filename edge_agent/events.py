@@ -77,11 +77,12 @@ class BlobFound:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamFound:
-    """Answers FindStream. `stream_id` None: no stream of this outbox has that number."""
+class StoredFound:
+    """Answers FindStored. `stream_id` None: no stream of this outbox has that number."""
 
     stream_id: bytes | None
     next_seq: int
+    crc: int  # CRC-32 of the block there; 0: it is here no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Ending:
 
 
 Event = (
-    Opened | Received | Stored | FetchDone | Mended | BlobFound | StreamFound | Ticked | NetworkChanged | Ending
+    Opened | Received | Stored | FetchDone | Mended | BlobFound | StoredFound | Ticked | NetworkChanged | Ending
 )  # fmt: skip
 
 
@@ -145,10 +146,10 @@ class FindBlob:
 
 
 @dataclass(frozen=True, slots=True)
-class FindStream:
-    """Look a stream up in the outbox."""
+class FindStored:
+    """Look up in the outbox what the collector says is stored."""
 
-    stream_no: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ class Close:
 
 
 Action = (
-    Send | Fetch | FetchAgain | Mend | FindBlob | FindStream | SetWanted | SetGuards | SetPrior | SetSpent | SetWatch
+    Send | Fetch | FetchAgain | Mend | FindBlob | FindStored | SetWanted | SetGuards | SetPrior | SetSpent | SetWatch
     | AskKeyframe
     | BecomeFork | Beat | Welcomed | Complain | Close
 )  # fmt: skip

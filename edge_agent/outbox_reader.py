@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -127,6 +128,15 @@ class OutboxReader:
         if row and found is None:
             raise damaged_stream(self.path, stream_no)
         return found
+
+    def stored(self, position: int) -> tuple[bytes | None, int, int]:
+        """What is here of a place that a collector claims: (stream_id, next_seq, CRC-32 of the block or 0)."""
+        stream_no, _ = split_position(position)
+        found = self.stream(stream_no)
+        row = self._one("batches_from", (position, position + 1, 1))
+        batch = batch_of(row) if row else None
+        crc = zlib.crc32(batch.content) if batch else 0
+        return (found[0].facts.stream_id, found[1].next_seq, crc) if found else (None, 0, 0)
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
         row = self._one("blob", (int(kind), blob_hash))

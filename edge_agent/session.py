@@ -43,7 +43,7 @@ from edge_agent.events import (
     FetchAgain,
     FetchDone,
     FindBlob,
-    FindStream,
+    FindStored,
     Mend,
     Mended,
     NetworkChanged,
@@ -56,7 +56,7 @@ from edge_agent.events import (
     SetWanted,
     SetWatch,
     Stored,
-    StreamFound,
+    StoredFound,
     Ticked,
     Welcomed,
 )
@@ -116,7 +116,7 @@ class Session:
         self._end = 0  # of what the outbox holds
         self._stream_no = 0  # of this run
         self._newest_tick = 0
-        self._claimed = (0, b"")  # what Welcome says is stored: position, stream_id
+        self._claimed = (0, b"", 0)  # what Welcome says is stored: position, stream_id, CRC
         self._window_bytes = 0
         self._in_flight: deque[tuple[int, int]] = deque()  # (end position, bytes)
         self._in_flight_bytes = 0
@@ -150,7 +150,7 @@ class Session:
                 return self._go_on()
             case BlobFound():
                 return self._blob_found(event)
-            case StreamFound():
+            case StoredFound():
                 return self._check(event)
             case Ticked():
                 return self._ticked(event)
@@ -206,17 +206,19 @@ class Session:
         if welcome.stored.stream_no > STREAM_NO_MAX:
             return actions + self._fork("the collector has more of this outbox than there is")
         self.phase = Phase.CHECKING
-        self._claimed = (_position(welcome.stored), welcome.stored_stream_id)
-        return [*actions, FindStream(welcome.stored.stream_no)]
+        self._claimed = (_position(welcome.stored), welcome.stored_stream_id, welcome.stored_crc)
+        return [*actions, FindStored(_position(welcome.stored))]
 
-    def _check(self, found: StreamFound) -> list[Action]:
+    def _check(self, found: StoredFound) -> list[Action]:
         """Whether what Welcome says is stored came from here."""
-        stored, stream_id = self._claimed
+        stored, stream_id, crc = self._claimed
         stream_no, seq = split_position(stored)
         if found.stream_id is None or seq >= found.next_seq:
             return self._fork("the collector has more of this outbox than there is")
         if stream_id and stream_id != found.stream_id:
             return self._fork(f"the collector has another stream {stream_no} of this outbox")
+        if crc and found.crc and crc != found.crc:
+            return self._fork(f"the collector has another block {stream_no}/{seq} of this outbox")
         self.phase = Phase.STREAMING
         if stored < self._wanted:
             return self._go_on()

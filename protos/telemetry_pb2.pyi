@@ -597,6 +597,7 @@ class Welcome(_message.Message):
     PRIOR_HASH_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     STORED_STREAM_ID_FIELD_NUMBER: _builtins.int
+    STORED_CRC_FIELD_NUMBER: _builtins.int
     ANSWER_WITHIN_S_FIELD_NUMBER: _builtins.int
     max_block_version: _builtins.int
     window_bytes: _builtins.int
@@ -608,6 +609,8 @@ class Welcome(_message.Message):
     """TOML the collector manages; empty: none"""
     stored_stream_id: _builtins.bytes
     """of the stream that `stored` is in: a twin's ack is no ack"""
+    stored_crc: _builtins.int
+    """CRC-32 of the block at `stored`: nor is that of a twin that ended the stream otherwise; 0: none"""
     answer_within_s: _builtins.int
     """something is said so soon after a batch, gap or heartbeat; 0: no promise"""
     @_builtins.property
@@ -624,11 +627,12 @@ class Welcome(_message.Message):
         prior_hash: _builtins.bytes = ...,
         config: _builtins.bytes = ...,
         stored_stream_id: _builtins.bytes = ...,
+        stored_crc: _builtins.int = ...,
         answer_within_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_s", b"answer_within_s", "config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_stream_id", b"stored_stream_id", "window_bytes", b"window_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_s", b"answer_within_s", "config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_crc", b"stored_crc", "stored_stream_id", b"stored_stream_id", "window_bytes", b"window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

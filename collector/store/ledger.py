@@ -191,6 +191,14 @@ class Transaction:
         self._connection.execute(_PUT_BLOB, {"kind": pb.BLOB_KIND_PRIOR, "hash": name, "content": content})
         self._connection.execute(_PUT_PRIOR, row)
 
+    def block(self, outbox: int, stream_no: int, seq: int) -> bytes | None:
+        self._write("batches", "batches_replaced")
+        wanted = select(batches.c.content, batches.c.crc).where(
+            batches.c.outbox == outbox, batches.c.stream_no == stream_no, batches.c.seq == seq
+        )
+        row = self._connection.execute(wanted).one_or_none()
+        return row.content if row is not None and zlib.crc32(row.content) == row.crc else None
+
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         self._write("batches", "batches_replaced")
         wanted = (

@@ -39,7 +39,6 @@ from collector.items import (
     Repeated,
     Resend,
     Stored,
-    Unreadable,
     Welcomed,
 )
 from protos import telemetry_pb2 as pb
@@ -383,11 +382,10 @@ def test_guards_that_nobody_knows_are_asked_for_and_hold_nothing_up():
     assert said(one.ingested(Stored(Position(0, 0), guards_wanted=b"g" * 16), 0)) == ["want"]
 
 
-@pytest.mark.parametrize("outcome", [Ignored(), Unreadable(2)])
-def test_what_waits_is_not_acked(outcome):
+def test_what_waits_is_not_acked():
     one = streaming()
     one.received(batch(0), 0)
-    assert said(one.ingested(outcome, 0)) == []
+    assert said(one.ingested(Ignored(), 0)) == []
 
 
 # Ends
@@ -433,7 +431,7 @@ messages = st.one_of(
 )  # fmt: skip
 outcomes = st.sampled_from(
     [
-        Stored(Position(0, 0)), Repeated(Position(0, 0)), Hole(Position(0, 0)), Ignored(), Unreadable(2), Failed("f"),
+        Stored(Position(0, 0)), Repeated(Position(0, 0)), Hole(Position(0, 0)), Ignored(), Failed("f"),
         Lacking(pb.BLOB_KIND_SCHEMA, SCHEMA.hash, Position(0, 0)), Damaged(Resend(0, 0, 0), "w"),
     ]
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -115,10 +116,16 @@ def test_outboxes_lost_one_after_the_other_each_leave_a_gap_known_here_or_not(be
 
 
 def test_after_a_restart_the_predictor_is_rebuilt_from_stored_blocks(bench, connected):
-    bench.take(*(connected.drive(step=0.3) for _ in range(3)))
+    blocks = [connected.drive(step=0.3) for _ in range(3)]
+    bench.take(*blocks)
     bench.restart()
     assert bench.take(connected.greeting) == Welcomed(
-        Position(0, 2), Position(0, 3), RULES.guards().to_bytes(), RULES.guards().hash, bytes([1, 0]) * 8
+        Position(0, 2),
+        Position(0, 3),
+        RULES.guards().to_bytes(),
+        RULES.guards().hash,
+        bytes([1, 0]) * 8,
+        zlib.crc32(blocks[2].content),
     )
     assert bench.take(connected.drive(step=-0.2)) == Stored(Position(0, 3))
     assert within_bounds(connected.sampled, stored(bench, connected))

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.ingest import Ingest
-from collector.items import BatchItem, Beat, Described, Failed, Forked, GapItem, Greeting, Position, Stored
+from collector.items import (
+    BatchItem,
+    Beat,
+    Described,
+    Failed,
+    Forked,
+    GapItem,
+    Greeting,
+    Position,
+    Repeated,
+    Stored,
+)
 from collector.store import open_store
 from tests.collector.vehicle import RULES, Bench, Vehicle, within_bounds
 
@@ -28,8 +40,19 @@ def test_a_stream_that_follows_or_precedes_another_than_the_one_here_is_a_fork(b
 
 
 def test_welcome_names_the_stream_of_what_is_stored(bench, connected):
-    bench.take(connected.drive())
-    assert bench.take(connected.greeting).stored_stream_id == bytes([1, 0]) * 8
+    block = connected.drive()
+    bench.take(block)
+    welcomed = bench.take(connected.greeting)
+    assert welcomed.stored_stream_id == bytes([1, 0]) * 8
+    assert welcomed.stored_crc == zlib.crc32(block.content)
+
+
+def test_another_block_in_a_place_that_is_taken_is_a_fork(bench, connected):
+    """A clone whose journal became a block, while the original filled that block and sent it."""
+    first, second = connected.drive(), connected.drive()
+    bench.take(first, second)
+    assert bench.take(first) == Repeated(Position(0, 1))
+    assert bench.take(replace(second, content=first.content)) == Forked()
 
 
 # Memory

@@ -18,7 +18,7 @@ def test_it_is_what_counting_ticks_says(there, first, length):
     elsewhere = Elsewhere.of(frozenset({1}), there)
     asked = range(first, first + length)
     assert elsewhere.count(asked.start, asked.stop) == len(ticks & set(asked))
-    leading = next((index for index, tick in enumerate(asked) if tick not in ticks), length)
+    leading = max((index + 1 for index, tick in enumerate(asked) if tick in ticks), default=0)
     assert elsewhere.leading(asked.start, asked.stop) == leading
 
 

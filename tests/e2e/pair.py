@@ -189,10 +189,8 @@ class Link:
                 )
             case events.FindBlob(kind=kind, hash=name):
                 return events.BlobFound(kind, name, self.reader.blob(kind, name))
-            case events.FindStream(stream_no=stream_no):
-                found = self.reader.stream(stream_no)
-                answer = (found[0].facts.stream_id, found[1].next_seq) if found else (None, 0)
-                return events.StreamFound(*answer)
+            case events.FindStored(position=position):
+                return events.StoredFound(*self.reader.stored(position))
             case events.SetWanted(wanted=wanted):
                 self.agent.wanted = wanted
                 capture.set_wanted(wanted)

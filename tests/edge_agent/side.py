@@ -44,10 +44,8 @@ class Side:
                     case events.FetchAgain(start=start, end=end):
                         fetched = self.reader.fetch(start, bytes_max=BIG, end=end)
                         waiting.append(FetchDone(start, fetched, again=True))
-                    case events.FindStream(stream_no=stream_no):
-                        found = self.reader.stream(stream_no)
-                        answer = (found[0].facts.stream_id, found[1].next_seq) if found else (None, 0)
-                        waiting.append(events.StreamFound(*answer))
+                    case events.FindStored(position=place):
+                        waiting.append(events.StoredFound(*self.reader.stored(place)))
                     case events.FindBlob(kind=kind, hash=name):
                         waiting.append(events.BlobFound(kind, name, self.reader.blob(kind, name)))
                     case SetWanted(wanted=wanted):

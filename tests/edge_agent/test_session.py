@@ -236,8 +236,9 @@ def test_watch_and_keyframe_are_passed_on(side):
         pb.Down(welcome=pb.Welcome(stored=position(1 << 40, 0))),
         pb.Down(welcome=pb.Welcome(stored=position(0, 4))),  # more of a stream than there is
         pb.Down(welcome=pb.Welcome(stored=position(1, 1), stored_stream_id=b"the other's")),
+        pb.Down(welcome=pb.Welcome(stored=position(0, 3), stored_crc=1)),
     ],
-    ids=["told", "streams", "far", "batches", "stream_id"],
+    ids=["told", "streams", "far", "batches", "stream_id", "block"],
 )
 def test_a_twin_makes_a_fork_and_its_acks_count_for_nothing(outbox, known):
     side = Side(outbox.path, wanted=position_of(0, 2))

@@ -38,7 +38,10 @@ class Agent:
         plan = car.plan(vehicle.rate_hz, vehicle.variant)
         self.run = Run(f"{vehicle.name} life {vehicle.lives}", plan.schema)
         settings = vehicle.settings()
-        outbox, aside = open_outbox(settings, self._new_id)
+        try:
+            outbox, _ = open_outbox(settings, self._new_id)
+        finally:
+            vehicle.count_lost_files()
         self.recorder = Recorder(
             Sampler(plan, park_after_s=car.PARK_AFTER_S),
             self.run,
@@ -53,9 +56,6 @@ class Agent:
         except BaseException:
             outbox.close()
             raise
-        if aside:
-            self.note("set a damaged outbox aside")
-            vehicle.lost_file()
         vehicle.truth.runs.append(self.run)
         self.commands: deque[commands.Command] = deque()
         self._serving = False
@@ -166,8 +166,7 @@ class Agent:
             case Written():
                 self.uplink.written(news)
             case FileReplaced():
-                self.note("replaced a damaged outbox")
-                self.vehicle.lost_file()
+                self.vehicle.count_lost_files()
                 self._begin()
             case Trouble():
                 self.note(f"trouble: {news.text.rpartition('/')[2] or 'over'}")
@@ -238,6 +237,7 @@ class Agent:
                 self.uplink.put(events.Mended())
             case events.BecomeFork():
                 capture.fork(self.vehicle.clock())
+                self.vehicle.truth.forked = True
                 self.note(f"is outbox {capture.outbox.outbox_id.hex()[:6]} now")
                 self._begin()
             case commands.ReplaceFile():

@@ -7,8 +7,9 @@
 4. Faults from the store are faults from the sampled records.
 5. A vehicle changes nothing of another's, nobody crashes, and what anybody holds is bounded.
 
-Two acts of an operator are excused from 1, for what they destroy: an outbox restored from an old image, and a file that was
-damaged (its successor says that it takes its place). `synchronous = NORMAL` loses commits at a power cut, and says so.
+Excused from 1, for what they destroy: an outbox restored from an old image; a file that was damaged (its successor says that it
+takes its place); a store restored from a backup, where the vehicle's outbox became a fork and left what was acknowledged behind.
+`synchronous = NORMAL` loses commits at a power cut, and says so. Where several outboxes have one stream, gaps may count too many.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ _OUTBOXES = """SELECT id, vin, outbox_id, revision, stream_no, next_seq, stored_
 FROM outboxes"""
 _BATCHES = """SELECT stream_no, seq, first_tick, record_count, content, skip FROM batches
 WHERE outbox = ? AND (stream_no, seq) > (?, ?) ORDER BY stream_no, seq"""
-_TILES = """SELECT seq, seq, record_count FROM batches WHERE outbox = ?1 AND stream_no = ?2
-UNION ALL SELECT first_seq, last_seq, records FROM gaps WHERE outbox = ?1 AND stream_no = ?2 AND last_seq IS NOT NULL
+_TILES = """SELECT seq, seq, record_count, NULL FROM batches WHERE outbox = ?1 AND stream_no = ?2
+UNION ALL SELECT first_seq, last_seq, records, end_tick FROM gaps WHERE outbox = ?1 AND stream_no = ?2 AND last_seq IS NOT NULL
 ORDER BY 1"""
 
 
@@ -144,6 +145,9 @@ class Checker:
     def backup_restored(self) -> None:
         """An operator's act: what was acked since the backup is no longer stored."""
         self._acked.clear()
+        for truth in self._world.truths.values():
+            for run in truth.runs:
+                run.had |= run.stored > 0
 
     def close(self) -> None:
         if self._db is not None:
@@ -177,12 +181,12 @@ class Checker:
         tiles = self._db.execute(_TILES, (view.id, stream_no)).fetchall()
         if self._has_twins(view, stream_no):
             return  # a gap that another outbox fills is not noted
-        covered = sum(last - first + 1 for first, last, _ in tiles)
+        covered = sum(last - first + 1 for first, last, _, _ in tiles)
         if covered != next_seq:
             self._world.violation(
                 f"{view.vin}: stream {stream_no} is at seq {next_seq}, but {covered} are accounted for: {tiles}"
             )
-        counts = [records for _, _, records in tiles]
+        counts = [records for _, _, records, _ in tiles]
         if None not in counts and sum(counts) != record_count:
             self._world.violation(
                 f"{view.vin}: stream {stream_no} has {record_count} records by its position, {sum(counts)} by its rows"
@@ -191,9 +195,15 @@ class Checker:
     def _has_twins(self, view: _View, stream_no: int) -> bool:
         """Whether another outbox of the vehicle knows the same stream."""
         assert self._db is not None
-        same = """SELECT count(*) FROM streams WHERE stream_id =
-            (SELECT stream_id FROM streams WHERE outbox = ? AND stream_no = ?)"""
-        return bool(self._db.execute(same, (view.id, stream_no)).fetchone()[0] > 1)
+        wanted = "SELECT stream_id FROM streams WHERE outbox = ? AND stream_no = ?"
+        row = self._db.execute(wanted, (view.id, stream_no)).fetchone()
+        return row is not None and self._copies(view.vin, row[0]) > 1
+
+    def _copies(self, vin: str, stream_id: bytes) -> int:
+        """How many outboxes of the vehicle know the stream."""
+        assert self._db is not None
+        wanted = "SELECT count(*) FROM streams JOIN outboxes ON outboxes.id = outbox WHERE vin = ? AND stream_id = ?"
+        return int(self._db.execute(wanted, (vin, stream_id)).fetchone()[0])
 
     def _read_block(
         self, view: _View, stream_no: int, seq: int, first_tick: int, count: int, content: bytes, skip: int
@@ -222,8 +232,6 @@ class Checker:
             return
         block = Block(stream_no, stream.stream_id, seq, records, stream.guards_hash, stream.run, at, skip)
         view.blocks.append(block)
-        if (stream.run.stored[at : at + skip] == 0).any():
-            self._world.violation(f"{place}: {skip} records are left out as stored elsewhere, but are not")
         stored = stream.run.stored[at + skip : at + count]
         stored += 1
         if (stored > 1).any():
@@ -298,8 +306,14 @@ class Checker:
                     f"{view.vin}: stream {stream_no} begins at {origin_tick}, never sampled"
                 )
                 continue
-            for first, last, records in self._db.execute(_TILES, (view.id, stream_no)).fetchall():
+            twins = self._has_twins(view, stream_no)
+            for first, last, records, end_tick in self._db.execute(_TILES, (view.id, stream_no)).fetchall():
                 block = by_place.get((stream_no, first))
+                if block is None and twins and at is not None and end_tick is not None:
+                    at = self._cross_shared_gap(
+                        run, at, records, end_tick, f"{view.vin}: {stream_no}/{first}"
+                    )
+                    continue
                 if block is None:
                     at = self._cross_gap(view, run, at, records, (stream_no, first, last))
                     continue
@@ -328,6 +342,18 @@ class Checker:
             self._world.violation(f"{view.vin}: gap {place} holds more than was ever sampled")
         return at
 
+    def _cross_shared_gap(self, run: Run, at: int, records: int | None, end_tick: int, place: str) -> int:
+        """Of a stream that several outboxes have: they may miss the same records, and find them in each other later.
+
+        So it counts no fewer than are missing, and perhaps more.
+        """
+        stop = max(at, int(np.searchsorted(run.ticks[: run.count], end_tick)))
+        missing = run.stored[at:stop] == 0
+        run.missed[at:stop] |= missing
+        if records is not None and records < np.count_nonzero(missing):
+            self._world.violation(f"{place}: a gap of {records}, but {np.count_nonzero(missing)} are missing")
+        return stop
+
     def _account(self, vin: str, truth: Truth) -> None:
         """Each committed record is stored or in a gap, once."""
         required: dict[bytes, int] = {}
@@ -341,6 +367,10 @@ class Checker:
                 continue
             part = slice(stream.start, stream.start + committed)
             accounted = stream.run.stored[part].astype(int) + stream.run.missed[part]
+            if self._copies(vin, stream_id) > 1:
+                accounted = accounted.clip(max=1)  # several outboxes may say that they miss the same
+            if truth.forked:  # nobody has it any more under the name that the backup knows
+                accounted = np.maximum(accounted, stream.run.had[part])
             if (accounted == 1).all():
                 continue
             name = "missing" if (accounted == 0).any() else "accounted for twice"

@@ -30,6 +30,7 @@ class Run:
         self.counts = np.zeros((RECORDS_MAX, len(schema.signals)), np.int64)
         self.states = np.zeros((RECORDS_MAX, len(schema.signals)), np.uint8)
         self.stored = np.zeros(RECORDS_MAX, np.uint8)  # how often the store has each
+        self.had = np.zeros(RECORDS_MAX, bool)  # stored once, until a backup took the store's place
         self.missed = np.zeros(RECORDS_MAX, np.uint8)  # in how many gaps each is
 
     def add(self, records: Records) -> None:
@@ -65,7 +66,7 @@ class Truth:
     streams: dict[bytes, StreamTruth] = field(default_factory=dict)
     clock_offsets: set[int] = field(default_factory=set)  # those a synchronised clock ever showed, in ns
     spoiled: set[bytes] = field(default_factory=set)  # streams of which a block was changed on its way
-    guards: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
+    forked: bool = False  # an outbox left what was acknowledged with its former name
 
 
 class Recorder:

@@ -227,13 +227,8 @@ class _Talk:
                 return events.FetchDone(action.start, fetched, again=True)
             case events.FindBlob():
                 return events.BlobFound(action.kind, action.hash, self._reader.blob(action.kind, action.hash))
-            case events.FindStream():
-                found = self._reader.stream(action.stream_no)
-                return (
-                    events.StreamFound(found[0].facts.stream_id, found[1].next_seq)
-                    if found
-                    else events.StreamFound(None, 0)
-                )
+            case events.FindStored():
+                return events.StoredFound(*self._reader.stored(action.position))
             case events.SetWanted():
                 self.wanted = action.wanted
                 self._post_to_outbox(action)

@@ -55,6 +55,7 @@ class Vehicle:
         self.lenient = False  # it may have lost commits, and said so
         self.gone = False
         self.after_death: list[str] = []  # what happens to the machine before the agent is started again
+        self._asides: set[str] = set()
         self._door = Door()
         self._booted_ns = 0
         self._boot_id = b""
@@ -183,9 +184,13 @@ class Vehicle:
             else:
                 self.world.faults.after_death(self, fate)
 
-    def lost_file(self) -> None:
-        """A damaged outbox is set aside: what was in it and not sent is gone."""
-        self.committed.clear()
+    def count_lost_files(self) -> None:
+        """What was in an outbox that is damaged and set aside, and was not sent, is gone."""
+        asides = {path.name for path in self.disk.folder.glob("*.damaged-*")}
+        if asides - self._asides:
+            self.world.note(self.name, "set a damaged outbox aside")
+            self.committed.clear()
+        self._asides = asides
 
     def state(self) -> str:
         """For whoever wonders why it does not come to an end."""

@@ -64,7 +64,7 @@ class World:
     def add_vehicle(self, identity: str, *, twin: bool = False) -> Vehicle:
         truth = self.truths.setdefault(identity, Truth())
         number = len(self.vehicles)
-        name = f"{identity.removeprefix('asset:')}{'-twin' if twin else ''}"
+        name = f"{identity.removeprefix('asset:')}{f'-twin{number}' if twin else ''}"
         vehicle = Vehicle(self, name, identity, truth, self.folder / f"vehicle{number}")
         self.vehicles.append(vehicle)
         return vehicle
