@@ -110,16 +110,18 @@ class Log:
         lengths: dict[int, int] = {}
         with _Listening(lambda: self._note("left out, not a frame", lines.where)):
             while not lines.ended:
+                begun_at = lines.number
                 try:
                     for message in reader:
                         if self._sound(message, lines, lengths):
                             lengths[message.arbitration_id] = len(message.data)
                             yield message
                 except _REFUSED:
-                    self._note("left out, not a frame", lines.where)
                     # A generator that raised is over: a new one goes on behind the bad line. It may take its first
-                    # line for a header, so it gets an empty one.
-                    lines.push_back("\n")
+                    # line for a header, so it gets an empty one; if it refuses even that, the line after it is bad.
+                    if lines.number > begun_at:
+                        self._note("left out, not a frame", lines.where)
+                        lines.push_back("\n")
 
     def _sound(self, message: can.Message, lines: _Lines, lengths: dict[int, int]) -> bool:
         """Whether the message is what its line says, as far as one can tell."""
