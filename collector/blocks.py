@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.stream import is_keyframe
 from collector import rows
+from collector.findings import Findings
 from collector.items import (
     BatchItem,
     Damaged,
@@ -32,7 +33,6 @@ from collector.items import (
     Stored,
 )
 from collector.progress import Place, Repair
-from collector.rules import Rule, evaluate
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collector.active import ActiveStream
     from collector.changes import Ledger
     from collector.outbox import Outbox
+    from collector.rules import Rule
 
 
 class Blocks:
@@ -54,7 +55,7 @@ class Blocks:
         self.values = 0  # decoded so far
         self._ledger = ledger
         self._outboxes = outboxes
-        self._by_code = by_code
+        self._findings = Findings(ledger, by_code)
         self._now = now
 
     def advance(self, outbox: Outbox) -> Resend | None:
@@ -155,7 +156,7 @@ class Blocks:
         if skip < len(records):
             continues = before.end_tick == records.first_tick or skip > 0
             fresh = records.slice(skip, len(records))
-            self._materialise(outbox, stream, item, fresh, continues=continues)
+            self._findings.take(outbox, stream, fresh, late=item.late, continues=continues)
         outbox.progress = before.after_block(
             keyframe=keyframe is not None,
             first_record=first_record,
@@ -167,29 +168,6 @@ class Blocks:
         wanted = stream.guards_hash if keyframe is not None and not stream.guards_known else b""
         resend = self.advance(outbox) or resend
         return Stored(outbox.progress.stored, item.late, wanted, resend)
-
-    def _materialise(
-        self, outbox: Outbox, stream: ActiveStream, item: BatchItem, records: Records, *, continues: bool
-    ) -> None:
-        """What is made of records that are new: rows for readers, and faults. `continues`: see `Readable.seconds`."""
-        changes = self._ledger.changes
-        changes.telemetry += rows.telemetry(
-            outbox.key.vehicle, outbox.id, stream, records, item.late, continues=continues
-        )
-        spans, outbox.rule_state = evaluate(
-            stream.bound, outbox.rule_state, item.stream_no, records, stream.exact
-        )
-        for span in spans:
-            row = rows.fault(
-                outbox.id,
-                outbox.key.vehicle,
-                self._by_code[span.code],
-                span,
-                item.late,
-                lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
-                certain=outbox.is_certain(span.stream_no, self._ledger),
-            )
-            changes.faults[outbox.id, span.stream_no, span.first_tick, span.code] = row
 
     def gap(self, outbox: Outbox, item: GapItem) -> Outcome:
         progress = outbox.progress
@@ -338,14 +316,4 @@ class Blocks:
                 continue
             row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])
             changes.batches_replaced.append(row)
-            changes.telemetry_replaced += rows.telemetry(
-                outbox.key.vehicle, outbox.id, stream, block.records, late=True, continues=True
-            )
-            changes.faults_approximate.append(
-                {
-                    "of_outbox": outbox.id,
-                    "of_stream_no": stream.stream_no,
-                    "of_first_tick": block.records.first_tick,
-                    "of_end_tick": block.records.end_tick,
-                }
-            )
+            self._findings.replace(outbox, stream, block)

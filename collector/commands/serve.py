@@ -1,0 +1,57 @@
+"""`collector serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.config import Config, load_config
+
+if TYPE_CHECKING:
+    import argparse
+
+    from collector.commands.options import Commands
+
+
+def add(commands: Commands) -> None:
+    serve = commands.add_parser("serve", help="take in what vehicles send", description=run.__doc__)
+    serve.add_argument(
+        "--config", type=Path, metavar="F", help="TOML file; flags and DEADRECKON_COLLECTOR_* win over it"
+    )
+    serve.add_argument(
+        "--listen", metavar="HOST:PORT", help=f"default {Config().listen}; port 0 takes any that is free"
+    )
+    serve.add_argument("--store", metavar="F", help=f"SQLite file, made if missing; default {Config().store}")
+    serve.add_argument("--rules", metavar="F", help="rules file; default: the shipped one")
+    serve.add_argument(
+        "--window-bytes", type=int, metavar="N", help="unacknowledged bytes per vehicle, at most"
+    )
+    serve.add_argument("--ack-within-s", type=float, metavar="S", help=f"default {Config().ack_within_s:g}")
+    serve.add_argument(
+        "--insecure", action="store_true", default=None, help="listen beyond loopback without TLS"
+    )
+    serve.add_argument("--verbose", action="store_true", help="log more")
+    serve.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Takes in what vehicles send, applies the rules, and stores it. Ends on SIGTERM or SIGINT."""
+    import asyncio
+
+    import structlog
+
+    from codec.errors import NoKernels
+    from collector.app import serve
+    from collector.logs import set_up_logs
+    from collector.rules import RuleError
+    from collector.store import StoreError
+
+    names = ("listen", "store", "rules", "window_bytes", "ack_within_s", "insecure")
+    config = load_config(options.config, os.environ, {name: getattr(options, name) for name in names})
+    set_up_logs(verbose=options.verbose)
+    try:
+        return 0 if asyncio.run(serve(config)) else 1
+    except (RuleError, StoreError, NoKernels, OSError) as error:
+        structlog.get_logger().error("cannot start", trouble=str(error))
+        return 1
