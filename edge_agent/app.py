@@ -313,7 +313,9 @@ class Agent:
             stream_no=snapshot.stream_no,
             tick=snapshot.tick,
             record=snapshot.record,
+            guards_hash=snapshot.guards_hash,
             guard_states=snapshot.guard_states,
+            guard_lasted=snapshot.guard_lasted,
             health=health,
         )
 

@@ -60,11 +60,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """News for whoever sends: the outbox holds everything before `end`."""
+    """News for whoever sends: the outbox holds everything before `end`. `crossed`: a guard did, in what is new."""
 
     end: int
     stream_no: int
     newest_tick: int
+    crossed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,9 @@ class Capture:
         self._unwritten = Commit()
         self._say("")
         if batches:
-            self._tell(Written(batches[-1].end, self.pipeline.name.stream_no, self.pipeline.end_tick or 0))
+            crossed = any(batch.crossing for batch in batches)
+            stream_no, end_tick = self.pipeline.name.stream_no, self.pipeline.end_tick or 0
+            self._tell(Written(batches[-1].end, stream_no, end_tick, crossed=crossed))
 
     def _limit_bytes(self) -> int:
         """The quota, or what the file has already where the disk is nearly full: it does not shrink, so evicting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -90,8 +91,9 @@ class Conversation:
         self._wake.set()
 
     def written(self, news: Written) -> None:
-        """The newest news counts."""
-        self._written = news
+        """The newest news counts, but for what crossed."""
+        crossed = news.crossed or (self._written is not None and self._written.crossed)
+        self._written = dataclasses.replace(news, crossed=crossed)
         self._wake.set()
 
     async def run(self, identity: events.Identity) -> None:
@@ -119,7 +121,9 @@ class Conversation:
             # News first: it may have come, and Ending after it, while the item before was dealt with.
             if self._written is not None:
                 news, self._written = self._written, None
-                await self._happened(events.Stored(news.end, news.stream_no, news.newest_tick))
+                await self._happened(
+                    events.Stored(news.end, news.stream_no, news.newest_tick, crossed=news.crossed)
+                )
                 continue
             item = self._items.popleft()
             if isinstance(item, LinkDownError):
@@ -190,6 +194,8 @@ class Conversation:
                 return events.BlobFound(action.kind, action.hash, content)
             case events.FindStored():
                 return events.StoredFound(*self._reader.stored(action.position))
+            case events.FindStream():
+                return events.StreamFound(self._reader.described(action.stream_no))
             case events.SetWanted():
                 self.wanted = action.wanted
                 self._link.acked_at_ns = time.time_ns()

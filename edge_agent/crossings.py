@@ -4,6 +4,8 @@ Rules
 - A guard has crossed once its condition has become different and has stayed so for its `for_s`; a value that is not
   available restarts that, as it does for the rule. Before its first record a guard does not hold.
 - At most CLOSES_PER_S blocks end so: a value that chatters around a limit is reported late, not as a flood.
+- `states` and `lasted` say how each guard is now, so that a rule's verdict on now can be told without its records: a
+  condition is known to hold, or not to, where every guard that it rests on has lasted. A missed tick starts that anew.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class _Watched:
     settled: bool = False  # as last reported
     holds: bool = False  # as of the last available value
     since: int | None = None  # tick from which `holds` differs from `settled` without a break
+    same_since: int = 0  # tick from which it has been available and as it is
 
 
 class Crossings:
@@ -57,6 +60,7 @@ class Crossings:
         self._spacing_ticks = max(1, schema.rate_hz // CLOSES_PER_S)
         self._last_close: int | None = None
         self._due = False  # crossed, but too soon after the last close
+        self._end_tick: int | None = None
 
     def scan(self, records: Records) -> list[int]:
         """Ticks after whose record a block has to end, in order. Records are fed once, in order."""
@@ -64,16 +68,28 @@ class Crossings:
         for guard in self._guards:
             if guard is not None:
                 crossed.update(self._scan_guard(guard, records))
+        self._end_tick = records.end_tick
         return self._spaced(sorted(crossed), records)
 
     def states(self) -> bytes:
         """One bit per guard of the set, in its order, lowest bit first: whether its condition holds now."""
-        bits = [guard is not None and guard.holds for guard in self._guards]
-        return np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+        return _packed([guard is not None and guard.holds for guard in self._guards])
+
+    def lasted(self) -> bytes:
+        """The same for whether it has been available, and as it is, for its `for_s` without a break."""
+        last_tick = (self._end_tick or 0) - 1
+        return _packed(
+            [guard is not None and last_tick - guard.same_since >= guard.for_ticks for guard in self._guards]
+        )
 
     def _scan_guard(self, guard: _Watched, records: Records) -> list[int]:
         available = records.states[:, guard.column] == Availability.AVAILABLE
         holds = guard.interval.holds(self._schema.signals[guard.column], records.counts[:, guard.column])
+        same = available & (holds == holds[-1])
+        if not same.all():
+            guard.same_since = records.end_tick - int(np.argmin(same[::-1]))
+        elif records.first_tick != self._end_tick or bool(holds[-1]) != guard.holds:
+            guard.same_since = records.first_tick
         if available.any():
             guard.holds = bool(holds[np.flatnonzero(available)[-1]])
         differs = available & (holds != guard.settled)
@@ -96,6 +112,10 @@ class Crossings:
             closes.append(earliest)
             self._last_close = earliest
         return closes
+
+
+def _packed(bits: list[bool]) -> bytes:
+    return np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
 
 
 def _settle(

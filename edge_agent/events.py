@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_agent.allowance import Spent
-    from edge_agent.outbox_reader import Extent, Fetched
+    from edge_agent.outbox_reader import Described, Extent, Fetched
     from edge_agent.rows import BlobKind
     from protos import telemetry_pb2 as pb
 
@@ -46,11 +46,15 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The outbox holds everything before `end`. `newest_tick` of this run's stream is what the vehicle's clock shows."""
+    """The outbox holds everything before `end`. `newest_tick` of this run's stream is what the vehicle's clock shows.
+
+    `crossed`: a guard did, in what is new.
+    """
 
     end: int
     stream_no: int
     newest_tick: int
+    crossed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,13 @@ class StoredFound:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFound:
+    """Answers FindStream; None: the outbox has none of that number yet."""
+
+    described: Described | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passes. `now_ns`: monotonic; `wall_ns`: Unix time where the clock is synchronised."""
 
@@ -106,7 +117,8 @@ class Ending:
 
 
 Event = (
-    Opened | Received | Stored | FetchDone | Mended | BlobFound | StoredFound | Ticked | NetworkChanged | Ending
+    Opened | Received | Stored | FetchDone | Mended | BlobFound | StoredFound | StreamFound | Ticked | NetworkChanged
+    | Ending
 )  # fmt: skip
 
 
@@ -150,6 +162,13 @@ class FindStored:
     """Look up in the outbox what the collector says is stored."""
 
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindStream:
+    """Look up how a stream is described."""
+
+    stream_no: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +240,7 @@ class Close:
 
 
 Action = (
-    Send | Fetch | FetchAgain | Mend | FindBlob | FindStored | SetWanted | SetGuards | SetPrior | SetSpent | SetWatch
-    | AskKeyframe
+    Send | Fetch | FetchAgain | Mend | FindBlob | FindStored | FindStream | SetWanted | SetGuards | SetPrior | SetSpent
+    | SetWatch | AskKeyframe
     | BecomeFork | Beat | Welcomed | Complain | Close
 )  # fmt: skip

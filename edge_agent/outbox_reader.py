@@ -109,12 +109,20 @@ class OutboxReader:
             room -= len(row.content) if isinstance(row, BatchRow) else 0
             position = row.end
             if stream_no not in streams:
-                streams[stream_no] = (found[0], *(self.stream(stream_no - 1) or (None, None)))
+                streams[stream_no] = self._described(found[0])
             while batch is None or batch[0] < position:
                 batch = batches.fetchone()
                 if batch is None:
                     break
         return Fetched(tuple(rows), streams)
+
+    def described(self, stream_no: int) -> Described | None:
+        """None: there is no such stream."""
+        found = self.stream(stream_no)
+        return self._described(found[0]) if found else None
+
+    def _described(self, stream: StreamRow) -> Described:
+        return (stream, *(self.stream(stream.facts.stream_no - 1) or (None, None)))
 
     def check(self) -> None:
         """The whole file, however long it takes. Raises OutboxDamaged."""

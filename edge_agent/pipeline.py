@@ -79,7 +79,9 @@ class Snapshot:
     stream_no: int
     tick: int  # relative to the stream's origin
     record: bytes  # a keyframe block of its own
-    guard_states: bytes
+    guards_hash: bytes
+    guard_states: bytes  # of that set; see `Crossings`
+    guard_lasted: bytes
 
 
 class Pipeline:
@@ -209,9 +211,16 @@ class Pipeline:
             return None
         facts = self._encoder.facts
         encoder = StreamEncoder(self.schema, facts, guards=self._guards, prior=self._prior)
-        block = encoder.encode(self._latest)
+        block = encoder.encode(self._latest, clock=self.clock)
         relative = self._latest.first_tick - facts.origin_tick
-        return Snapshot(facts.stream_no, relative, block.content, self._crossings.states())
+        return Snapshot(
+            facts.stream_no,
+            relative,
+            block.content,
+            self._guards.hash,
+            self._crossings.states(),
+            self._crossings.lasted(),
+        )
 
     def _begin(self, origin_tick: int, clock: Clock) -> StreamRow:
         name = self.name

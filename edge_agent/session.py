@@ -15,6 +15,8 @@ Rules
 - Either side promises how soon it speaks: the collector after anything that it hears, the agent by itself. Whoever waits half
   as long again in vain ends the conversation: what is connected may still lead nowhere.
 - Nothing is sent that the outbox does not hold: a broken row is mended there first, and its gap is sent.
+- A heartbeat's stream is described before it, though its batches may wait behind a backlog. One goes at once where a guard has
+  crossed in a block that has to wait so: whoever looks at now must not wait for what was.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from codec.guards import GuardSet
 from codec.priors import PRIOR_BYTES_MAX, prior_hash
 from codec.schema import NS
 from codec.stream import BLOCK_VERSION
+from edge_agent import messages
 from edge_agent.allowance import Allowance
 from edge_agent.events import (
     Action,
@@ -44,6 +47,7 @@ from edge_agent.events import (
     FetchDone,
     FindBlob,
     FindStored,
+    FindStream,
     Mend,
     Mended,
     NetworkChanged,
@@ -57,6 +61,7 @@ from edge_agent.events import (
     SetWatch,
     Stored,
     StoredFound,
+    StreamFound,
     Ticked,
     Welcomed,
 )
@@ -64,9 +69,8 @@ from edge_agent.rows import SEQ_MAX, STREAM_NO_MAX, BatchRow, BlobKind, GapRow, 
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from edge_agent.outbox_reader import Fetched
+    from edge_agent.outbox_reader import Described, Fetched
 
-PROTOCOL = 1
 LATE_S = 30  # on the vehicle's own clock
 WINDOW_BYTES_MAX = 16 << 20  # whatever the collector says, the agent remembers no more than this
 RESEND_BATCHES_MAX = 4096  # of one request: some minutes of a watched vehicle, far more than one group
@@ -142,7 +146,9 @@ class Session:
             case Stored():
                 self._end = max(self._end, event.end)
                 self._stream_no, self._newest_tick = event.stream_no, event.newest_tick
-                return self._go_on()
+                waits = self.phase is Phase.STREAMING and self._cursor < event.end - 1
+                actions = self._go_on()
+                return [*actions, *self._beat()] if event.crossed and waits else actions
             case FetchDone():
                 return self._send_again(event.fetched) if event.again else self._send(event)
             case Mended():
@@ -152,11 +158,13 @@ class Session:
                 return self._blob_found(event)
             case StoredFound():
                 return self._check(event)
+            case StreamFound():
+                return self._describe(event.described) if event.described else []
             case Ticked():
                 return self._ticked(event)
             case NetworkChanged():
                 # A byte that nobody acknowledges is what shows a dead link.
-                return [Beat()] if self.phase is Phase.STREAMING else []
+                return self._beat() if self.phase is Phase.STREAMING else []
             case Ending():
                 self._ending = event
                 return self._go_on() if self.phase is Phase.STREAMING else []
@@ -166,25 +174,9 @@ class Session:
     # Greeting
 
     def _opened(self, event: Opened) -> list[Action]:
-        identity, extent = event.identity, event.extent
         self._wanted = self._cursor = event.wanted
-        self._guards_hash = identity.guards_hash
-        hello = pb.Hello(
-            protocol=PROTOCOL,
-            outbox_id=identity.outbox_id,
-            replaces=identity.replaces,
-            first_kept=_wire_position(extent.first_kept),
-            acked=_wire_position(extent.acked),
-            last=_wire_position(extent.last),
-            guards_hash=identity.guards_hash,
-            vehicle=identity.vehicle,
-            model=identity.model,
-            firmware_version=identity.firmware_version,
-            agent_version=identity.agent_version,
-            schema_hash=identity.schema_hash,
-            prior_hash=identity.prior_hash,
-        )
-        return [self._say(pb.Up(hello=hello))]
+        self._guards_hash = event.identity.guards_hash
+        return [self._say(messages.hello(event.identity, event.extent))]
 
     def _welcome(self, welcome: pb.Welcome) -> list[Action]:
         self.phase = Phase.STREAMING
@@ -369,7 +361,7 @@ class Session:
             full = self._in_flight and self._in_flight_bytes + size > self._window_bytes
             if full or not self.allowance.room_bytes:
                 return actions
-            actions += self._described(row, event.fetched)
+            actions += self._describe(event.fetched.streams[row.stream_no])
             self.draining = self._late(row)
             actions.append(self._say(self._wire_row(row, event.fetched)))
             self._cursor = row.end
@@ -385,50 +377,28 @@ class Session:
     def _send_again(self, fetched: Fetched) -> list[Action]:
         actions: list[Action] = []
         for row in fetched.rows:
-            actions += [*self._described(row, fetched), self._say(self._wire_row(row, fetched))]
+            actions += [
+                *self._describe(fetched.streams[row.stream_no]),
+                self._say(self._wire_row(row, fetched)),
+            ]
         if fetched.broken is not None and not self._busy:
             self._busy = True
             actions.append(Mend(fetched.broken))
         return actions
 
-    def _described(self, row: BatchRow | GapRow, fetched: Fetched) -> list[Action]:
-        """The description of its stream, where this connection has not had it."""
-        if row.stream_no in self._aliases:
+    def _describe(self, described: Described) -> list[Action]:
+        """The description of a stream, where this connection has not had it."""
+        facts = described[0].facts
+        if facts.stream_no in self._aliases:
             return []
-        alias = self._aliases[row.stream_no] = len(self._aliases)
-        stream, before, end_before = fetched.streams[row.stream_no]
-        facts = stream.facts
-        info = pb.StreamInfo(
-            alias=alias,
-            stream_id=facts.stream_id,
-            stream_no=facts.stream_no,
-            boot_id=stream.boot_id,
-            schema_hash=stream.schema_hash,
-            prev_stream_id=before.facts.stream_id if before else b"",
-            prev_last_seq=end_before.next_seq - 1 if end_before and end_before.next_seq else None,
-            prev_digest=end_before.digest if end_before and end_before.next_seq else 0,
-            origin_tick=facts.origin_tick,
-            clock_offset_ns=facts.clock.offset_ns,
-            clock_synchronised=facts.clock.synchronised,
-            guards_hash=facts.guards_hash,
-            prior_hash=facts.prior_hash,
-        )
-        return [self._say(pb.Up(stream=info))]
+        alias = self._aliases[facts.stream_no] = len(self._aliases)
+        return [self._say(messages.stream(alias, described))]
 
     def _wire_row(self, row: BatchRow | GapRow, fetched: Fetched) -> pb.Up:
         alias = self._aliases[row.stream_no]
         if isinstance(row, BatchRow):
-            return pb.Up(batch=pb.Batch(alias=alias, seq=row.seq, late=self._late(row), block=row.content))
-        origin_tick = fetched.streams[row.stream_no][0].facts.origin_tick
-        gap = pb.Gap(
-            alias=alias,
-            first_seq=row.first_seq,
-            last_seq=row.last_seq,
-            end_record=row.end_record,
-            end_tick=row.end_tick - origin_tick,
-            reason=row.reason,  # type: ignore[arg-type]
-        )
-        return pb.Up(gap=gap)
+            return messages.batch(alias, row, late=self._late(row))
+        return messages.gap(alias, row, fetched.streams[row.stream_no][0].facts.origin_tick)
 
     def _late(self, row: BatchRow | GapRow) -> bool:
         """Older than LATE_S on the vehicle's own clock, or of an earlier run."""
@@ -461,8 +431,12 @@ class Session:
             actions.append(spent)
         if self._beat_is_due(now_ns):
             self._beat_at_ns = self._said_at_ns = now_ns
-            actions.append(Beat())
+            actions += self._beat()
         return actions + self._go_on()
+
+    def _beat(self) -> list[Action]:
+        described = self._stream_no in self._aliases
+        return [Beat()] if described else [FindStream(self._stream_no), Beat()]
 
     def _beat_is_due(self, now_ns: int) -> bool:
         if self._beat_at_ns is None or self._said_at_ns is None or self._promised_s != self.speaks_within_s:
@@ -484,10 +458,3 @@ class Session:
 
 def _position(wire: pb.Position | pb.Ack | pb.Rewind) -> int:
     return position_of(wire.stream_no, min(wire.seq, SEQ_MAX))
-
-
-def _wire_position(position: int | None) -> pb.Position | None:
-    if position is None:
-        return None
-    stream_no, seq = split_position(position)
-    return pb.Position(stream_no=stream_no, seq=seq)

@@ -418,7 +418,7 @@ Global___Gap: _TypeAlias = Gap  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
-    """Now, while a backlog drains or nothing changes. Not acknowledged, never stored as records."""
+    """Now, while a backlog drains or nothing changes. Not acknowledged, never stored as records. Its stream is described before."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -427,13 +427,19 @@ class Heartbeat(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     GUARD_STATES_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    GUARDS_HASH_FIELD_NUMBER: _builtins.int
+    GUARD_LASTED_FIELD_NUMBER: _builtins.int
     SPEAKS_WITHIN_S_FIELD_NUMBER: _builtins.int
     stream_no: _builtins.int
     tick: _builtins.int
     record: _builtins.bytes
     """one record as a keyframe block, thresholds as in the schema"""
     guard_states: _builtins.bytes
-    """one bit per guard of the set in force, in its order"""
+    """one bit per guard of the set in force, in its order: whether it holds"""
+    guards_hash: _builtins.bytes
+    """of that set; empty: none"""
+    guard_lasted: _builtins.bytes
+    """one bit per guard: it has held, or has not, for its for_s without a break"""
     speaks_within_s: _builtins.int
     """from now on something is said up at least so often; 0: no promise"""
     @_builtins.property
@@ -446,11 +452,13 @@ class Heartbeat(_message.Message):
         record: _builtins.bytes = ...,
         guard_states: _builtins.bytes = ...,
         health: Global___Health | None = ...,
+        guards_hash: _builtins.bytes = ...,
+        guard_lasted: _builtins.bytes = ...,
         speaks_within_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard_states", b"guard_states", "health", b"health", "record", b"record", "speaks_within_s", b"speaks_within_s", "stream_no", b"stream_no", "tick", b"tick"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard_lasted", b"guard_lasted", "guard_states", b"guard_states", "guards_hash", b"guards_hash", "health", b"health", "record", b"record", "speaks_within_s", b"speaks_within_s", "stream_no", b"stream_no", "tick", b"tick"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

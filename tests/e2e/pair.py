@@ -191,6 +191,8 @@ class Link:
                 return events.BlobFound(kind, name, self.reader.blob(kind, name))
             case events.FindStored(position=position):
                 return events.StoredFound(*self.reader.stored(position))
+            case events.FindStream(stream_no=stream_no):
+                return events.StreamFound(self.reader.described(stream_no))
             case events.SetWanted(wanted=wanted):
                 self.agent.wanted = wanted
                 capture.set_wanted(wanted)

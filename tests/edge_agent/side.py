@@ -46,6 +46,8 @@ class Side:
                         waiting.append(FetchDone(start, fetched, again=True))
                     case events.FindStored(position=place):
                         waiting.append(events.StoredFound(*self.reader.stored(place)))
+                    case events.FindStream(stream_no=stream_no):
+                        waiting.append(events.StreamFound(self.reader.described(stream_no)))
                     case events.FindBlob(kind=kind, hash=name):
                         waiting.append(events.BlobFound(kind, name, self.reader.blob(kind, name)))
                     case SetWanted(wanted=wanted):

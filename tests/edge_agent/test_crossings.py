@@ -63,6 +63,32 @@ def test_states_are_bits_in_the_order_of_the_set():
     assert crossings.states() == bytes([0b101])
 
 
+def lasted(*runs) -> str:
+    """Bits of two guards on Temp, for 0 and 1 s, after (count, temp, available) from one tick to the next; None: a missed tick."""
+    crossings = Crossings(SCHEMA, GuardSet((Guard("Temp", ">", 45.0), Guard("Temp", ">", 45.0, for_s=1.0))))
+    first = START
+    for run in runs:
+        if run is None:
+            first += 1
+            continue
+        count, temp, available = run
+        crossings.scan(records(count, first=first, temp=temp, available=available))
+        first += count
+    return f"{crossings.lasted()[0]:02b}"
+
+
+def test_a_guard_has_lasted_when_it_was_the_same_for_its_time_without_a_break():
+    one = RATE_HZ
+    assert lasted((one, 46, True)) == "01"
+    assert lasted((one, 46, True), (1, 46, True)) == "11"
+    assert lasted((one + 1, 20, True)) == "11", "it may be that it does not hold"
+    assert lasted((one + 1, 46, True), (1, 20, True)) == "01"
+    assert lasted((one + 1, 46, True), (1, 20, True), (one, 46, True)) == "01"
+    assert lasted((one, 46, True), (1, 46, False)) == "00"
+    assert lasted((one, 46, True), (1, 46, False), (one, 46, True)) == "01"
+    assert lasted((one, 46, True), None, (one, 46, True)) == "01", "a missed tick starts it anew, as in rules"
+
+
 @given(st.data())
 def test_closes_do_not_depend_on_how_records_are_cut(data):
     temps = data.draw(st.lists(st.sampled_from([20, 45, 46]), min_size=1, max_size=200))

@@ -277,6 +277,41 @@ def test_heartbeats_come_often_while_a_backlog_drains(side):
     assert len(side.of(events.Beat)) == 2
 
 
+def test_a_heartbeat_s_stream_is_described_before_it_though_its_batches_wait(side):
+    side.welcome(window=1, stream_no=1)
+    side.hear(events.Ticked(0))
+    assert [one.stream.stream_no for one in side.sent if one.HasField("stream")] == [0, 1]
+    assert len(side.of(events.Beat)) == 1
+    side.hear(pb.Down(ack=pb.Ack(stream_no=0, seq=0)), events.Ticked(2))
+    assert len([one for one in side.sent if one.HasField("stream")]) == 2, "once"
+    assert side.batches() == ALL[:2]
+
+
+def test_a_heartbeat_of_a_stream_that_the_outbox_does_not_have_yet_goes_without_description(side):
+    side.welcome(stream_no=2)
+    side.hear(events.Ticked(0))
+    assert [one.stream.stream_no for one in side.sent if one.HasField("stream")] == [0, 1]
+    assert side.of(events.Beat)
+
+
+def test_a_crossing_that_has_to_wait_behind_a_backlog_is_told_at_once(side):
+    side.welcome(window=1, stream_no=1)
+    side.hear(events.Ticked(0))
+    side.others.clear()
+    side.hear(Stored(position_of(1, 4), 1, 0))
+    assert not side.of(events.Beat), "nothing crossed"
+    side.hear(Stored(position_of(1, 5), 1, 0, crossed=True))
+    assert len(side.of(events.Beat)) == 1
+
+
+def test_a_crossing_whose_block_goes_at_once_needs_no_heartbeat(side):
+    side.welcome(end=position_of(1, 2), stream_no=1)
+    side.hear(pb.Down(ack=pb.Ack(stream_no=1, seq=1)))
+    side.hear(Stored(position_of(1, 3), 1, 0, crossed=True))
+    assert side.batches() == ALL
+    assert not side.of(events.Beat)
+
+
 def test_goodbye_comes_after_the_last_batch_and_the_end_after_the_last_ack(side):
     side.hear(events.Ending(parked=True))
     side.welcome()

@@ -50,7 +50,8 @@ class Uplink:
     def written(self, news: Written) -> None:
         self._written = news
         if self._talk is not None:
-            self._talk.news = news
+            crossed = news.crossed or (self._talk.news is not None and self._talk.news.crossed)
+            self._talk.news = dataclasses.replace(news, crossed=crossed)
             self._talk.soon()
 
     def put(self, item: events.Event | commands.Snapped) -> None:
@@ -180,7 +181,9 @@ class _Talk:
             while self._open and (self._items or self.news is not None):
                 if self.news is not None:
                     news, self.news = self.news, None
-                    self._happened(events.Stored(news.end, news.stream_no, news.newest_tick))
+                    self._happened(
+                        events.Stored(news.end, news.stream_no, news.newest_tick, crossed=news.crossed)
+                    )
                     continue
                 item = self._items.popleft()
                 if isinstance(item, commands.Snapped):
@@ -229,6 +232,8 @@ class _Talk:
                 return events.BlobFound(action.kind, action.hash, self._reader.blob(action.kind, action.hash))
             case events.FindStored():
                 return events.StoredFound(*self._reader.stored(action.position))
+            case events.FindStream():
+                return events.StreamFound(self._reader.described(action.stream_no))
             case events.SetWanted():
                 self.wanted = action.wanted
                 self._post_to_outbox(action)
@@ -283,7 +288,9 @@ class _Talk:
                 stream_no=snapshot.stream_no,
                 tick=snapshot.tick,
                 record=snapshot.record,
+                guards_hash=snapshot.guards_hash,
                 guard_states=snapshot.guard_states,
+                guard_lasted=snapshot.guard_lasted,
             )
         self._connection.send_up(pb.Up(heartbeat=beat))
 
