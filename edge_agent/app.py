@@ -233,14 +233,17 @@ class Agent:
     # Reports
 
     async def _report(self) -> None:
-        """Status file and watchdog."""
+        """Status file and watchdog. A bug of ours in what is shown must not cost what is captured."""
         interval_s = min(STATUS_S, self._notifier.watchdog_s or STATUS_S)
         while True:
-            self._write_status()
-            self._tell_losses()
             self._park_or_stay()
             if self._capture.alive:
                 self._notifier.send(WATCHDOG=1, STATUS=self._uplink.link.state)
+            try:
+                self._write_status()
+                self._tell_losses()
+            except Exception:
+                log.exception("the status could not be written")
             await asyncio.sleep(interval_s)
 
     def _tell_losses(self) -> None:

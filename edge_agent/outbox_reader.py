@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from edge_agent.errors import OutboxBusy
 from edge_agent.outbox_file import check
 from edge_agent.outbox_rows import NOWHERE, SQL, batch_of, damaged_stream, explain, gap_of, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
@@ -52,8 +53,12 @@ class OutboxReader:
                 f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
             self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            made = self._db.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise explain(error, path) from error
+        if not made:
+            self.close()
+            raise OutboxBusy(f"{path}: is being made")
 
     def __enter__(self) -> Self:
         return self

@@ -213,9 +213,30 @@ async def test_a_bus_that_is_down_is_no_parked_vehicle_and_the_heartbeat_says_wh
         await _down_and_back(tmp_path, wire, told)
 
 
+async def test_a_status_that_cannot_be_written_costs_neither_the_watchdog_nor_a_goodbye(
+    tmp_path, monkeypatch
+):
+    wire = Wire()
+    monkeypatch.setattr("edge_agent.bus.open_bus", wire.open)
+    monkeypatch.setattr(Agent, "_outbox_figures", lambda _: 1 / 0)
+    monkeypatch.setattr("edge_agent.app.STATUS_S", 0.05)
+    said = []
+    monkeypatch.setattr("edge_agent.app.Notifier.send", lambda _, **state: said.append(state))
+    written_log(tmp_path, 1)
+    with structlog.testing.capture_logs() as told:
+        async with peer() as (_, port):
+            config, plan = configured(tmp_path, port, interface="socketcan", channel="can7")
+            running = asyncio.create_task(Agent(config, plan).run())
+            await until(lambda: sum("the status could not be written" in str(line) for line in told) > 2)
+            await until(lambda: sum("WATCHDOG" in state for state in said) > 2)
+            monkeypatch.undo()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await asyncio.wait_for(running, 15) == 0
+
+
 async def _down_and_back(tmp_path, wire, told):
     async with peer() as (collector, port):
-        more = "[sampling]\npark_after_s = 1\n"
+        more = "[sampling]\npark_after_s = 3\n"
         config, plan = configured(
             tmp_path, port, interface="socketcan", channel="can7", more=more, heartbeat_s=0.1
         )

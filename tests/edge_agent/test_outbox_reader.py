@@ -26,6 +26,13 @@ def reader(outbox):
         yield opened
 
 
+def test_a_file_that_is_being_made_is_worth_another_try(tmp_path):
+    path = tmp_path / "outbox.db"
+    sqlite3.connect(path).close()
+    with pytest.raises(OutboxBusy, match="is being made"):
+        OutboxReader(str(path))
+
+
 def test_an_empty_outbox_has_nothing(reader):
     assert reader.fetch(0, bytes_max=1000).rows == ()
     assert reader.extent(0) == Extent(None, None, None)
