@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from collector import times
 from collector.materialise import Readable
 from collector.store import Store, open_store
-from collector.store.reader import wall_ns
+from collector.store.stored import wall_ns
 
 if TYPE_CHECKING:
     import argparse

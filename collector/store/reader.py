@@ -10,19 +10,19 @@ import itertools
 import json
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select, tuple_
 
 from codec.errors import CodecError
 from codec.priors import Prior, built_in
-from codec.schema import NS, Schema
-from codec.stream import StreamDecoder, StreamFacts
+from codec.schema import Schema
+from codec.stream import StreamDecoder
 from collector.store.engine import explained, open_engine
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
+from collector.store.stored import Counted, StoredGroup, StoredRun, StoredStream, StreamSpan
 from collector.store.tables import (
     batches,
     blobs,
@@ -37,7 +37,7 @@ from collector.store.tables import (
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Select
 
@@ -46,63 +46,6 @@ if TYPE_CHECKING:
 PAGE_BATCHES = 256  # blocks fetched in one transaction
 PAGE_ROWS = 1000
 PAGE_COUNTED = 50_000  # blocks counted in one transaction, some 100 ms
-
-
-class Counted(NamedTuple):
-    """Blocks that are stored."""
-
-    batches: int = 0
-    records: int = 0
-    blocks_bytes: int = 0
-
-    def __add__(self, other: Counted) -> Counted:  # type: ignore[override]
-        return Counted(*(one + more for one, more in zip(self, other, strict=True)))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """The records of one stored block. wall_ns = tick * schema.period_ns + offset_ns."""
-
-    vin: str
-    outbox_id: bytes
-    schema: Schema
-    facts: StreamFacts
-    seq: int
-    offset_ns: int
-    synchronised: bool
-    records: Records
-    late: bool
-    doubtful: bool  # its keyframe group's digest did not match
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStream:
-    """One stream: what it is, and how much of it is here."""
-
-    vin: str
-    outbox_id: bytes
-    facts: StreamFacts
-    schema: Schema
-    offset_ns: int
-    synchronised: bool
-    batches: int
-    records: int
-    blocks_bytes: int
-
-    @property
-    def began_ns(self) -> int:
-        """Wall time."""
-        return self.facts.origin_tick * self.schema.period_ns + self.offset_ns
-
-
-@dataclass(frozen=True, slots=True)
-class StoredGroup:
-    """A keyframe group as it came: its sound blocks (seq, content), up to the first that is not."""
-
-    facts: StreamFacts
-    blocks: tuple[tuple[int, bytes], ...]
-    records: int
-    find_prior: Callable[[bytes], Prior | None]
 
 
 class Store:
@@ -225,35 +168,76 @@ class Store:
                 after = (rows[-1][0], rows[-1][4]) if full else None
         return counted
 
+    def spans(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> list[StreamSpan]:
+        """Streams that may have records with start_ns <= wall time < end_ns, by (outbox, stream_no)."""
+        of_stream = and_(batches.c.outbox == streams.c.outbox, batches.c.stream_no == streams.c.stream_no)
+        end_tick = batches.c.first_tick + batches.c.record_count
+        first = select(batches.c.first_tick).where(of_stream).order_by(batches.c.seq).limit(1)
+        last = select(end_tick).where(of_stream).order_by(batches.c.seq.desc()).limit(1)
+        wanted = (
+            select(
+                outboxes.c.outbox_id,
+                streams,
+                first.scalar_subquery().label("first_tick"),
+                last.scalar_subquery().label("end_tick"),
+            )
+            .join(outboxes, outboxes.c.id == streams.c.outbox)
+            .where(outboxes.c.vin == vin)
+            .order_by(streams.c.outbox, streams.c.stream_no)
+        )
+        found = [
+            StreamSpan(
+                vin,
+                row.outbox,
+                row.outbox_id,
+                facts_of(row),
+                self.schema(row.schema_hash),
+                row.offset_ns,
+                row.synchronised,
+                row.first_tick,
+                row.end_tick,
+            )
+            for row in self._fetch(wanted)
+            if row.first_tick is not None
+        ]
+        return [
+            span
+            for span in found
+            if (start_ns is None or span.end_ns > start_ns) and (end_ns is None or span.start_ns < end_ns)
+        ]
+
     def runs(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> Iterator[StoredRun]:
         """Records at full rate with start_ns <= wall time < end_ns, block by block, by (outbox, stream_no, seq).
 
         What lies in a gap, or in a row that does not pass its checksum, is not there: nothing is ever interpolated.
         """
-        wanted = select(outboxes.c.outbox_id, streams).join(outboxes, outboxes.c.id == streams.c.outbox)
-        wanted = wanted.where(outboxes.c.vin == vin).order_by(streams.c.outbox, streams.c.stream_no)
-        for stream in self._fetch(wanted):
-            schema = self.schema(stream.schema_hash)
-            low = None if start_ns is None else -(-(start_ns - stream.offset_ns) // schema.period_ns)
-            high = None if end_ns is None else -(-(end_ns - stream.offset_ns) // schema.period_ns)
-            for row, records in self._decoded(stream, schema, low, high):
-                first = row.skip if low is None else max(row.skip, low - records.first_tick)
-                last = len(records) if high is None else min(len(records), high - records.first_tick)
-                if first >= last:
-                    continue
-                part = records if last - first == len(records) else records.slice(first, last)
-                yield StoredRun(
-                    vin,
-                    stream.outbox_id,
-                    schema,
-                    facts_of(stream),
-                    row.seq,
-                    stream.offset_ns,
-                    stream.synchronised,
-                    part,
-                    row.late,
-                    row.doubtful,
-                )
+        for span in self.spans(vin, start_ns, end_ns):
+            yield from self.runs_of(span, start_ns, end_ns)
+
+    def runs_of(
+        self, span: StreamSpan, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Iterator[StoredRun]:
+        """Those of one stream."""
+        low = None if start_ns is None else span.tick_at(start_ns)
+        high = None if end_ns is None else span.tick_at(end_ns)
+        for row, records in self._decoded(span, low, high):
+            first = row.skip if low is None else max(row.skip, low - records.first_tick)
+            last = len(records) if high is None else min(len(records), high - records.first_tick)
+            if first >= last:
+                continue
+            part = records if last - first == len(records) else records.slice(first, last)
+            yield StoredRun(
+                span.vin,
+                span.outbox_id,
+                span.schema,
+                span.facts,
+                row.seq,
+                span.offset_ns,
+                span.synchronised,
+                part,
+                row.late,
+                row.doubtful,
+            )
 
     def newest_groups(
         self, schema_hash: bytes, records_max: int, vin: str | None = None
@@ -349,14 +333,11 @@ class Store:
             )
         return self._schemas[schema_hash]
 
-    def _decoded(
-        self, stream: Any, schema: Schema, low: int | None, high: int | None
-    ) -> Iterator[tuple[Any, Records]]:
+    def _decoded(self, span: StreamSpan, low: int | None, high: int | None) -> Iterator[tuple[Any, Records]]:
         """(row, records) of the stream's sound blocks from the keyframe at or before tick `low` on."""
-        decoder = StreamDecoder(
-            schema, facts_of(stream), find_prior=partial(self._prior, len(schema.signals))
-        )
-        of_stream = and_(batches.c.outbox == stream.outbox, batches.c.stream_no == stream.stream_no)
+        find = partial(self._prior, len(span.schema.signals))
+        decoder = StreamDecoder(span.schema, span.facts, find_prior=find)
+        of_stream = and_(batches.c.outbox == span.outbox, batches.c.stream_no == span.facts.stream_no)
         seq = 0
         if low is not None:
             before = and_(of_stream, batches.c.keyframe, batches.c.first_tick <= low)
@@ -407,8 +388,3 @@ def _sound(row: Any, decoder: StreamDecoder) -> Records | None:
 def open_store(path: Path | str) -> Store:
     """The store at this path, for reading. Raises StoreError."""
     return Store(Path(path))
-
-
-def wall_ns(run: StoredRun, index: int) -> int:
-    """Wall time of one of its records."""
-    return (run.records.first_tick + index) * (NS // run.schema.rate_hz) + run.offset_ns

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from collector.store import open_store
-from collector.store.reader import PAGE_BATCHES, wall_ns
+from collector.store.reader import PAGE_BATCHES
+from collector.store.stored import wall_ns
 from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle
 
 PERIOD_NS = SCHEMA.period_ns

@@ -1,0 +1,106 @@
+"""What readers of the store get: streams and where they lie, and the records of stored blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from codec.priors import Prior
+    from codec.records import Records
+    from codec.schema import Schema
+    from codec.stream import StreamFacts
+
+
+class Counted(NamedTuple):
+    """Blocks that are stored."""
+
+    batches: int = 0
+    records: int = 0
+    blocks_bytes: int = 0
+
+    def __add__(self, other: Counted) -> Counted:  # type: ignore[override]
+        return Counted(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """The records of one stored block. wall_ns = tick * schema.period_ns + offset_ns."""
+
+    vin: str
+    outbox_id: bytes
+    schema: Schema
+    facts: StreamFacts
+    seq: int
+    offset_ns: int
+    synchronised: bool
+    records: Records
+    late: bool
+    doubtful: bool  # its keyframe group's digest did not match
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpan:
+    """Where the blocks of one stream lie. wall_ns = tick * schema.period_ns + offset_ns."""
+
+    vin: str
+    outbox: int  # the store's number of it
+    outbox_id: bytes
+    facts: StreamFacts
+    schema: Schema
+    offset_ns: int
+    synchronised: bool
+    first_tick: int
+    end_tick: int  # after its last record
+
+    @property
+    def start_ns(self) -> int:
+        return self.wall_ns(self.first_tick)
+
+    @property
+    def end_ns(self) -> int:
+        return self.wall_ns(self.end_tick)
+
+    def wall_ns(self, tick: int) -> int:
+        return tick * self.schema.period_ns + self.offset_ns
+
+    def tick_at(self, wall_ns: int) -> int:
+        """The first tick at that wall time or after it."""
+        return -(-(wall_ns - self.offset_ns) // self.schema.period_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """One stream: what it is, and how much of it is here."""
+
+    vin: str
+    outbox_id: bytes
+    facts: StreamFacts
+    schema: Schema
+    offset_ns: int
+    synchronised: bool
+    batches: int
+    records: int
+    blocks_bytes: int
+
+    @property
+    def began_ns(self) -> int:
+        """Wall time."""
+        return self.facts.origin_tick * self.schema.period_ns + self.offset_ns
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """A keyframe group as it came: its sound blocks (seq, content), up to the first that is not."""
+
+    facts: StreamFacts
+    blocks: tuple[tuple[int, bytes], ...]
+    records: int
+    find_prior: Callable[[bytes], Prior | None]
+
+
+def wall_ns(run: StoredRun, index: int) -> int:
+    """Wall time of one of its records."""
+    return (run.records.first_tick + index) * (run.schema.period_ns) + run.offset_ns
