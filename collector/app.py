@@ -21,13 +21,14 @@ from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 from collector.config import split_address
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest import Ingest
-from collector.rules import load_rules
+from collector.rules_file import RulesFile
 from collector.store.engine import StoreUnavailable
 from collector.store.ledger import StoreLedger
 from collector.writer import Writer
 
 if TYPE_CHECKING:
     from collector.config import Config
+    from collector.rules import Rules
     from collector.writer import Delivery
 
 OPEN_S = 10.0  # another process may hold the store for a moment, a start should not fail for it
@@ -47,16 +48,21 @@ async def serve(config: Config) -> bool:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    rules = load_rules(config.rules)
+    rules_file = RulesFile(config.rules)
     ledger = await _open(config)
     gateway = Gateway(window_bytes=config.window_bytes, ack_within_ns=round(config.ack_within_s * NS))
+    ingest = Ingest(rules_file.rules, settled=False)  # they may have changed while nobody was here
+
+    def change_rules(rules: Rules) -> None:
+        ingest.set_rules(rules)  # first: what a vehicle says after it heard of them finds them in force
+        gateway.set_guards(rules.guards())
 
     def deliver(delivery: Delivery) -> None:
         # Once the loop has ended: it is stored, and will be acknowledged when it is sent again.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(gateway.deliver, delivery)
 
-    writer = gateway.writer = Writer(ledger, Ingest(rules), deliver, time.time_ns)
+    writer = gateway.writer = Writer(ledger, ingest, deliver, time.time_ns)
     server, port = await start_server(gateway, config.listen)
     writer.start(warm_up, lambda: loop.call_soon_threadsafe(ended.set))
     host, _ = split_address(config.listen)
@@ -64,13 +70,16 @@ async def serve(config: Config) -> bool:
         "listening",
         address=f"{host}:{port}",
         store=str(config.store),
-        rules=len(rules.rules),
+        rules=len(rules_file.rules.rules),
         kernels=kernels,
     )
+    loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
+    watching = asyncio.create_task(rules_file.watch(change_rules))
     _notify("READY=1")
     await ended.wait()
 
     log.info("ending")
+    watching.cancel()
     _notify("STOPPING=1")
     gateway.stop_reading()
     flushed = await asyncio.to_thread(writer.stop, FLUSH_S)

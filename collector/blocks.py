@@ -74,10 +74,11 @@ class Blocks:
             outbox.progress = outbox.progress.after_stream()
             outbox.stream = None
             outbox.learn(self._ledger)
-            self._save(outbox)
+            self.save(outbox)
         return resend
 
-    def _save(self, outbox: Outbox) -> None:
+    def save(self, outbox: Outbox) -> None:
+        """Position and rule state, as they are now."""
         self._ledger.changes.outboxes[outbox.id] = (outbox.revision, outbox.progress, outbox.rule_state)
 
     # Batches and gaps
@@ -163,7 +164,7 @@ class Blocks:
             record_count=len(records),
             end_tick=records.end_tick,
         )
-        self._save(outbox)
+        self.save(outbox)
         assert outbox.progress.stored is not None
         wanted = stream.guards_hash if keyframe is not None and not stream.guards_known else b""
         resend = self.advance(outbox) or resend
@@ -188,7 +189,7 @@ class Blocks:
         outbox.progress = progress.after_gap(item.last_seq, item.end_record)
         outbox.stream = None
         outbox.repair, outbox.copies = None, {}
-        self._save(outbox)
+        self.save(outbox)
         assert outbox.progress.stored is not None
         return Stored(outbox.progress.stored, resend=self.advance(outbox))
 
@@ -271,7 +272,7 @@ class Blocks:
         outbox.progress = progress
         outbox.stream = None
         self._ledger.changes.quarantine.append(rows.quarantined(outbox.id, item, why, self._now))
-        self._save(outbox)
+        self.save(outbox)
         return Stored(progress.stored, item.late, resend=self.advance(outbox), quarantined=why)
 
     def _review(self, outbox: Outbox, expected: int, digest: int | None) -> Resend | None:

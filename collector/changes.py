@@ -77,6 +77,10 @@ class Ledger(Protocol):
         """Of the streams up to this one, from after the last stream of another boot that was synchronised."""
         ...
 
+    def with_open_faults(self) -> list[OutboxKey]:
+        """Outboxes of which faults are open."""
+        ...
+
     def blob(self, kind: int, content_hash: bytes) -> bytes | None: ...
 
     def offered_prior(self, schema_hash: bytes) -> bytes:

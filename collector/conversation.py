@@ -19,6 +19,7 @@ Rules
 - A hole is answered with one Rewind for each place that is wanted. What still arrives from beyond it is left alone.
   An agent that knows more to be durable than is here is rewound at once: it may have nothing new to send.
 - What is asked for (blobs, groups) is asked for once.
+- Guards that change are told at once, or right after Welcome where that was on its way with the old ones.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ from collector.items import (
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
+    from codec.guards import GuardSet
     from codec.stream import StreamFacts
 
 NS = 1_000_000_000
@@ -140,6 +142,7 @@ class Conversation:
         self._unacked_bytes = 0
         self._draining = False
         self._guards_hash = self._prior_hash = b""  # the agent's
+        self._newer_guards: GuardSet | None = None  # than ingest may have known when it was greeted
         self._agent_acked: Position | None = None  # as it says in Hello
         self._parting = False  # goodbye is with ingest
 
@@ -202,6 +205,12 @@ class Conversation:
         if any(isinstance(action, Send) for action in actions):
             self._answer_due_ns = None
         return actions
+
+    def guards_changed(self, guards: GuardSet) -> list[Action]:
+        """The rules want this set from now on."""
+        if self.state is State.GREETED:
+            self._newer_guards = guards
+        return self._tell_guards(guards.hash, guards.to_bytes()) if self.state is State.OPEN else []
 
     def replaced(self) -> list[Action]:
         """A newer conversation of the same outbox began."""
@@ -362,15 +371,24 @@ class Conversation:
             stored_crc=outcome.stored_crc,
         )
         actions: list[Action] = [Send(pb.Down(welcome=welcome))]
-        if outcome.guards and outcome.guards_hash != self._guards_hash:
-            blob = pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=outcome.guards_hash, content=outcome.guards)
-            actions.append(Send(pb.Down(blob=blob)))
+        if outcome.guards:
+            actions += self._tell_guards(outcome.guards_hash, outcome.guards)
+        else:
+            self._guards_hash = b""  # as Welcome says
+        if self._newer_guards is not None:
+            actions += self._tell_guards(self._newer_guards.hash, self._newer_guards.to_bytes())
         if outcome.prior and outcome.prior_hash != self._prior_hash:
             blob = pb.Blob(kind=pb.BLOB_KIND_PRIOR, hash=outcome.prior_hash, content=outcome.prior)
             actions.append(Send(pb.Down(blob=blob)))
         if self._agent_acked is not None and self._agent_acked >= outcome.wanted:
             actions += self._rewind(outcome.wanted)
         return [*actions, *self._release(now_ns)]
+
+    def _tell_guards(self, name: bytes, content: bytes) -> list[Action]:
+        if name == self._guards_hash:
+            return []
+        self._guards_hash = name
+        return [Send(pb.Down(blob=pb.Blob(kind=pb.BLOB_KIND_GUARDS, hash=name, content=content)))]
 
     def _stored_one(self, item: Item, outcome: Stored, now_ns: int) -> list[Action]:
         self._stored = outcome.stored

@@ -25,6 +25,7 @@ from protos import telemetry_pb2 as pb
 from protos import telemetry_pb2_grpc
 
 if TYPE_CHECKING:
+    from codec.guards import GuardSet
     from collector.items import OutboxKey, Outcome
     from collector.writer import Delivery, Writer
 
@@ -60,6 +61,11 @@ class Gateway(telemetry_pb2_grpc.TelemetryServicer):
         self._calls: dict[_Call, None] = {}
         self._by_outbox: dict[OutboxKey, _Call] = {}
         self._closing = False
+
+    def set_guards(self, guards: GuardSet) -> None:
+        """The set that rules want now; every agent that is here is told."""
+        for call in list(self._calls):
+            call.perform(call.conversation.guards_changed(guards))
 
     async def Connect(self, request_iterator: object, context: grpc.aio.ServicerContext) -> None:  # type: ignore[override] # noqa: ARG002, N802
         if self._closing or len(self._calls) >= CALLS_MAX:

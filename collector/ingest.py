@@ -7,6 +7,8 @@ Rules
 - A transaction is bounded by what its items decode to, which their sizes do not tell.
 - Nothing depends on arrival time; `now_ns` (wall clock) only labels rows.
 - What a batch or gap does is in `blocks`.
+- Rules may change between any two transactions. Then what is in memory was bound to others: it is read from the store again,
+  and open faults of rules that are gone or read differently end, those of vehicles that say nothing too.
 - Unknown is not damaged: a stream whose schema is not here leaves the position where it is.
 """
 
@@ -53,14 +55,23 @@ VALUES_MAX = 2_000_000  # decoded in one transaction: a hundred blocks of 10 s, 
 
 
 class Ingest:
-    """Applies items to outboxes. Not thread-safe: one writer owns it."""
+    """Applies items to outboxes. Not thread-safe: one writer owns it.
 
-    def __init__(self, rules: Rules, *, outboxes_max: int = OUTBOXES_MAX) -> None:
+    `settled`: no fault in the store is left open by rules that are others, or they are none of ours.
+    """
+
+    def __init__(self, rules: Rules, *, outboxes_max: int = OUTBOXES_MAX, settled: bool = True) -> None:
         self.rules = rules
         self.guards = rules.guards()
         self.by_code = rules.by_code()
+        self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
+        self._settled_rules = rules if settled else None  # a transaction that began with them was committed
         self.outboxes: dict[OutboxKey, Outbox] = {}  # the one that was used last is the last
         self._outboxes_max = outboxes_max
+
+    def set_rules(self, rules: Rules) -> None:
+        """In force from the next transaction on. May be called from any thread."""
+        self._wanted_rules = rules
 
     def apply(self, ledger: Ledger, items: Sequence[Item], now_ns: int) -> list[Outcome]:
         """Collects in `ledger.changes` what to write, and returns one outcome for each item, true once it is written.
@@ -70,7 +81,13 @@ class Ingest:
         # Only between transactions: what one of them changed is not in the store before its end.
         for key in list(self.outboxes)[: max(0, len(self.outboxes) - self._outboxes_max)]:
             del self.outboxes[key]
+        rules = self._wanted_rules
+        if rules is not self._settled_rules:
+            self.rules, self.guards, self.by_code = rules, rules.guards(), rules.by_code()
+            self.outboxes.clear()
         group = _Group(self, ledger, now_ns)
+        if rules is not self._settled_rules:
+            group.end_faults_of_other_rules()
         outcomes: list[Outcome] = []
         for item in items:
             outcomes.append(group.item(item))
@@ -80,6 +97,7 @@ class Ingest:
 
     def committed(self, outbox_ids: set[int]) -> None:
         """After a transaction that wrote the positions of these outboxes."""
+        self._settled_rules = self.rules
         for outbox in self.outboxes.values():
             outbox.revision += outbox.id in outbox_ids
 
@@ -129,12 +147,27 @@ class _Group:
         outbox = self._ingest.outboxes.pop(key, None)
         if outbox is None:
             outbox = Outbox.load(key, self._ledger, self._ingest.rules, self._now)
+            self._keep_guards()
             gone, outbox.rule_state = withdraw_changed(self._ingest.rules, outbox.rule_state)
             for code, episode in gone:
                 wall_ns = outbox.wall_ns(episode.seen_stream_no, episode.seen_tick, self._ledger)
                 self._ledger.changes.faults_ended.append(rows.fault_ended(outbox.id, code, episode, wall_ns))
+            if gone:
+                self._blocks.save(outbox)
         self._ingest.outboxes[key] = outbox
         return outbox
+
+    def end_faults_of_other_rules(self) -> None:
+        for key in self._ledger.with_open_faults():
+            self._outbox(key)
+
+    def _keep_guards(self) -> bytes:
+        """The set that the rules want, for whoever reads blocks that name it; empty: none."""
+        guards = self._ingest.guards
+        content = guards.to_bytes() if guards.guards else b""
+        if content:
+            self._keep(pb.BLOB_KIND_GUARDS, guards.hash, content)
+        return content
 
     def _blob(self, outbox: Outbox, item: BlobItem) -> Outcome:
         if item.content:
@@ -161,10 +194,7 @@ class _Group:
         for old, successor in pairwise((*item.replaces, item.key.outbox_id)):
             if old != item.key.outbox_id:
                 self._replace(OutboxKey(item.key.vehicle, old), successor)
-        guards = self._ingest.guards
-        content = guards.to_bytes() if guards.guards else b""
-        if content:
-            self._keep(pb.BLOB_KIND_GUARDS, guards.hash, content)
+        content = self._keep_guards()
         stored = outbox.progress.stored
         block = self._ledger.block(outbox.id, stored.stream_no, stored.seq) if stored else None
         described = outbox.description(stored.stream_no, self._ledger) if stored else None
@@ -175,7 +205,7 @@ class _Group:
             stored,
             outbox.progress.wanted,
             content,
-            guards.hash,
+            self._ingest.guards.hash,
             stored_stream_id=stream_id,
             stored_crc=zlib.crc32(block or b""),
             prior_hash=name if prior else b"",

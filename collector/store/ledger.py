@@ -175,6 +175,12 @@ class Transaction:
         period_ns = Schema.from_bytes(content).period_ns
         return Label(row.stream_no, row.boot_id, period_ns, row.end_tick, row.offset_ns, row.synchronised)
 
+    def with_open_faults(self) -> list[OutboxKey]:
+        wanted = select(outboxes.c.vin, outboxes.c.outbox_id).where(
+            outboxes.c.id.in_(select(faults.c.outbox).where(faults.c.ended_at.is_(None)))
+        )
+        return [OutboxKey(row.vin, row.outbox_id) for row in self._connection.execute(wanted)]
+
     def blob(self, kind: int, content_hash: bytes) -> bytes | None:
         self._write("blobs")
         content = self._connection.execute(wanted_blob(kind, content_hash)).scalar_one_or_none()

@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 from collector.__main__ import main
+from collector.rules import load_rules
 from collector.store import open_store
 from tests.collector.agent import LONG_S, SCHEMA_BLOB, connect, described, hello, sent
 from tests.collector.vehicle import Vehicle, within_bounds
@@ -25,11 +26,17 @@ START_S = 60
 KILLS = 3
 
 
+def rule(limit) -> str:
+    return f'[[rule]]\ncode = "HOT"\nwhen = "Temp > {limit}"\nseverity = "CRITICAL"\ndescription = "hot"\n'
+
+
 class Served:
     """A collector process on a port of its own, and again on the same one."""
 
     def __init__(self, folder) -> None:
         self.store = folder / "s.db"
+        self.rules = folder / "rules.toml"
+        self.rules.write_text(rule(45))
         self._log = folder / "log"
         self._port = 0
         self._process: subprocess.Popen | None = None
@@ -48,6 +55,8 @@ class Served:
             f"127.0.0.1:{self._port}",
             "--store",
             str(self.store),
+            "--rules",
+            str(self.rules),
         ]
         begin = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
@@ -66,6 +75,9 @@ class Served:
         with self._log.open() as log:
             log.seek(begin)
             return [json.loads(line) for line in log if line.endswith("\n")]
+
+    def send(self, number) -> None:
+        self._process.send_signal(number)
 
     def signal(self, number) -> int:
         """Exit status."""
@@ -96,6 +108,22 @@ async def test_it_ends_cleanly_with_everything_it_had_taken(served, vehicle):
         assert time.monotonic() - began < END_S
     assert served.events()[-1]["event"] == "ended"
     assert not served.store.with_name("s.db-wal").exists()
+
+
+async def test_a_rules_file_that_changes_goes_to_every_vehicle_that_is_here(served, vehicle):
+    async with connect(served.port) as link:
+        await link.say(hello(vehicle))
+        assert (await link.hear("blob")).blob.hash == load_rules(rule(45)).guards().hash
+        served.rules.write_text("nonsense")
+        served.send(signal.SIGHUP)
+        await asyncio.to_thread(
+            served.wait_for, "the rules file cannot be used; the rules before it stay in force"
+        )
+        served.rules.write_text(rule(40))  # and no signal
+        assert (await link.hear("blob")).blob.hash == load_rules(rule(40)).guards().hash
+        served.rules.write_text("")
+        served.send(signal.SIGHUP)
+        assert (await link.hear("blob")).blob.hash == b""
 
 
 async def test_it_ends_in_time_though_its_store_is_locked(served, vehicle):

@@ -187,6 +187,37 @@ def test_a_rule_that_changed_ends_its_open_faults_and_says_so(bench, connected):
     assert (new["ended_at"], new["severity"], new["approximate"]) == (None, "INFO", True)
 
 
+WARM = load_rules('[[rule]]\ncode="HOT"\nwhen="Temp > 40"\nseverity="INFO"\ndescription="warm"')
+
+
+def test_rules_that_change_while_it_runs_are_in_force_from_the_next_transaction(bench, connected):
+    bench.take(connected.drive(temp=46.0))
+    bench.ingest.set_rules(WARM)
+    connected.guards = WARM.guards()
+    connected._encoder.set_guards(WARM.guards())
+    assert bench.take(connected.drive(temp=46.0)).guards_wanted == b"", "the store knows the set already"
+    old, new = open_store(bench.path).faults()
+    assert (old["end_reason"], old["severity"], old["approximate"]) == ("rule changed", "CRITICAL", False)
+    assert (new["ended_at"], new["severity"], new["approximate"]) == (None, "INFO", False)
+    assert bench.take(connected.greeting).guards_hash == WARM.guards().hash
+
+
+def test_rules_that_change_end_the_open_faults_of_vehicles_that_say_nothing(bench, connected):
+    bench.take(connected.drive(temp=46.0))
+    other = Vehicle("asset:other", outbox=2)
+    bench.ingest.set_rules(WARM)
+    with contextlib.suppress(RuntimeError), bench.ledger.transaction() as transaction:
+        bench.ingest.apply(transaction, [other.greeting], 0)
+        raise RuntimeError
+    bench.ingest.forget()
+    assert [fault["end_reason"] for fault in open_store(bench.path).faults()] == [None]
+    bench.take(other.greeting)
+    assert [fault["end_reason"] for fault in open_store(bench.path).faults()] == ["rule changed"]
+    bench.take(other.greeting)
+    bench.take(connected.drive(temp=46.0))
+    assert [fault["end_reason"] for fault in open_store(bench.path).faults()] == ["rule changed", None]
+
+
 def test_what_a_backlog_brings_is_marked_late(bench, connected):
     assert bench.take(connected.drive(temp=46.0, late=True)) == Stored(Position(0, 0), late=True)
     store = open_store(bench.path)

@@ -19,7 +19,7 @@ from codec.stream import Clock
 from collector.conversation import Conversation, End, Submit
 from collector.conversation import Send as Down
 from collector.ingest import Ingest
-from collector.rules import load_rules
+from collector.rules import Rules, load_rules
 from collector.store import open_store
 from collector.store.ledger import StoreLedger
 from collector.writer import commit
@@ -150,6 +150,14 @@ class Link:
 
     def run(self, batches: int = MESSAGES_MAX) -> None:
         """Until both are silent, or the link breaks after so many batches."""
+        self.talk(batches)
+        self.reader.close()
+        if self.forked:
+            self.agent.capture.fork(CLOCK)
+            self.agent.wanted = self.agent.capture.outbox.wanted
+
+    def talk(self, batches: int = MESSAGES_MAX) -> None:
+        """The same, and the link stays."""
         for now_ns in range(MESSAGES_MAX):
             if self.up and batches == 0:
                 break
@@ -164,10 +172,16 @@ class Link:
                 break
         else:
             raise AssertionError("they talk for ever")
-        self.reader.close()
-        if self.forked:
-            self.agent.capture.fork(CLOCK)
-            self.agent.wanted = self.agent.capture.outbox.wanted
+
+    def stored(self) -> None:
+        """The agent has more to send."""
+        written = self.agent.capture.written()
+        self._agent(events.Stored(written.end, written.stream_no, written.newest_tick))
+
+    def change_rules(self, rules: Rules) -> None:
+        """As the collector does it while conversations go on."""
+        self.collector.ingest.set_rules(rules)
+        self._collector(self.conversation.guards_changed(rules.guards()))
 
     def _agent(self, event: events.Event) -> None:
         waiting = deque([event])

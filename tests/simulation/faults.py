@@ -64,6 +64,7 @@ class Faults:
             "power cut of the collector": self._power_station,
             "disk full at the collector": self._station_full,
             "rules changed": self._change_rules,
+            "rules changed while it runs": self._reload_rules,
             "restore the store from a backup": self._restore_backup,
             "replay a connection": self._replay,
             "a hostile peer": self._hostile,
@@ -332,6 +333,9 @@ class Faults:
     def _change_rules(self, _vehicle: Vehicle) -> None:
         self._world.station.after_death.append("rules")
         self._world.station.disk.dies_in = 0
+
+    def _reload_rules(self, _vehicle: Vehicle) -> None:
+        self._world.station.change_rules(car.RULES[self._rng.randrange(len(car.RULES))])
 
     def _restore_backup(self, _vehicle: Vehicle) -> None:
         """Take a backup now, and restore it later."""

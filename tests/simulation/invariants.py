@@ -86,6 +86,7 @@ class _View:
     vin: str
     outbox_id: bytes
     revision: int = -1
+    position: tuple[int, ...] = ()
     stored: tuple[int, int] = (-1, -1)
     last: tuple[int, int] = (-1, -1)  # batch that was read
     streams: dict[int, _Stream] = field(default_factory=dict)
@@ -163,9 +164,10 @@ class Checker:
             view = self._views.setdefault(row[0], _View(row[0], row[1], bytes(row[2])))
             if view.revision == row[3]:
                 continue
-            if named is not None and (view.vin, view.outbox_id) not in named and view.revision >= 0:
-                self._world.violation(f"{view.vin}: its outbox changed by items of {sorted(named)}")
-            view.revision = row[3]
+            others = named is not None and (view.vin, view.outbox_id) not in named and view.revision >= 0
+            if others and row[4:] != view.position:  # its rule state may change with the rules
+                self._world.violation(f"{view.vin}: its outbox changed by items of {sorted(named or ())}")
+            view.revision, view.position = row[3], row[4:]
             self._read_outbox(view, row)
 
     def _read_outbox(self, view: _View, row: tuple[Any, ...]) -> None:
@@ -286,7 +288,8 @@ class Checker:
         for vin, truth in self._world.truths.items():
             self._account(vin, truth)
             verdicts.check_reader(self._world, vin, truth)
-        if not self._world.faults.counts["rules changed"]:
+        counts = self._world.faults.counts
+        if not counts["rules changed"] and not counts["rules changed while it runs"]:
             for view in self._views.values():
                 verdicts.check_faults(self._world, self._db, view)
 

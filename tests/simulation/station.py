@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from collector.conversation import Action
     from collector.items import Item, OutboxKey, Outcome
+    from collector.rules import Rules
     from protos import telemetry_pb2 as pb
     from tests.simulation.network import Connection, Link
     from tests.simulation.world import World
@@ -55,6 +56,13 @@ class Station:
             return
         self.world.note("collector", "starts")
         self.world.checker.station_started()
+
+    def change_rules(self, rules: Rules) -> None:
+        """In the file, and where it runs, as collector.app does it."""
+        self.rules = rules
+        process = self.process
+        if process is not None:
+            self.do(process, lambda: process.change_rules(rules))
 
     def accept(self, connection: Connection, link: Link) -> None:
         """A vehicle calls. Without a collector there is nobody to hear it."""
@@ -109,7 +117,7 @@ class Process:
         except BaseException:
             self.ledger._engine.dispose()
             raise
-        self.ingest = Ingest(station.rules)
+        self.ingest = Ingest(station.rules, settled=False)
         self.calls: dict[Call, None] = {}
         self.by_outbox: dict[OutboxKey, Call] = {}
         self._turns = Turns()
@@ -119,6 +127,11 @@ class Process:
     def accept(self, connection: Connection) -> None:
         call = Call(self, connection)
         self.calls[call] = None
+
+    def change_rules(self, rules: Rules) -> None:
+        self.ingest.set_rules(rules)
+        for call in list(self.calls):
+            call.perform(call.conversation.guards_changed(rules.guards()))
 
     def discard(self) -> None:
         for call in list(self.calls):
