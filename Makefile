@@ -103,4 +103,4 @@ aarch64: $(READY)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
 lock: $(READY)
 	$(COMPILE) --all-extras --output-file requirements/dev.lock
-	for extra in agent collector logs; do $(COMPILE) --extra $$extra --constraint requirements/dev.lock --output-file requirements/$$extra.lock; done
+	for extra in agent collector logs reading; do $(COMPILE) --extra $$extra --constraint requirements/dev.lock --output-file requirements/$$extra.lock; done

@@ -39,12 +39,6 @@ class Readable:
             for name, written, count, state in zip(self._names, self._written, counts, states, strict=True)
         }
 
-    def column(self, column: int, records: Records) -> list[Value]:
-        """One signal's values."""
-        written = self._written[column]
-        counts, states = records.counts[:, column].tolist(), records.states[:, column].tolist()
-        return [None if state else written.value(count) for count, state in zip(counts, states, strict=True)]
-
     def seconds(self, records: Records, offset_ns: int, *, continues: bool) -> Iterator[tuple[int, str, str]]:
         """(tick, timestamp, JSON) of the first record in each second.
 
@@ -82,23 +76,27 @@ class _Written:
     def __init__(self, signal: Signal) -> None:
         self._signal = signal
         self._words = dict(signal.labels)
-        self._digits = _digits(signal)
+        self._digits = digits_of(signal)
         self._factor, self._offset = signal.factor, signal.offset
 
     def value(self, count: int) -> Value:
         word = self._words.get(count)
         if word is not None:
             return word
-        digits = self._digits
         if self._signal.kind is Kind.SCALED:
             number = count * self._factor + self._offset
         else:
             number = float(physical(self._signal, np.array([count], np.int64))[0])
-        if not math.isfinite(number):
-            return None
-        if digits == 0 and self._signal.kind is Kind.SCALED:
-            return round(number)
-        return float(f"{number:.{_FLOAT_DIGITS}g}") if digits is None else round(number, digits)
+        return written_number(number, self._digits)
+
+
+def written_number(number: float, digits: int | None) -> float | int | None:
+    """A value with so many decimals (None: of a float signal), as JSON and people take it; None where it is not finite."""
+    if not math.isfinite(number):
+        return None
+    if digits == 0:
+        return round(number)
+    return float(f"{number:.{_FLOAT_DIGITS}g}") if digits is None else round(number, digits)
 
 
 def to_json(values: dict[str, Any]) -> str:
@@ -106,7 +104,7 @@ def to_json(values: dict[str, Any]) -> str:
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _digits(signal: Signal) -> int | None:
+def digits_of(signal: Signal) -> int | None:
     """Decimals that tell its counts apart; None for float signals."""
     if signal.kind in (Kind.FLOAT32, Kind.FLOAT64):
         return None

@@ -18,7 +18,8 @@ from codec.priors import Prior, built_in
 from codec.stream import StreamDecoder, StreamEncoder
 from codec.training import Learnt, learn
 from collector import times
-from collector.query import PRINTERS, QueryError, known_vehicle
+from collector.query import PRINTERS
+from collector.reading.signals import QueryError
 from collector.store import open_store
 from collector.store.engine import StoreUnavailable
 from collector.store.ledger import StoreLedger
@@ -71,7 +72,7 @@ def run_train(options: argparse.Namespace) -> None:
     store = open_store(options.store)
     if options.hours <= 0:
         raise QueryError("--hours must be more than 0")
-    vin = None if options.vin is None else known_vehicle(store, options.vin)
+    vin = None if options.vin is None else store.vehicle(options.vin).vin
     for schema in _schemas(store, options.schema, vin):
         records_max = min(options.hours * 3600 * schema.rate_hz, VALUES_MAX / len(schema.signals))
         groups = store.newest_groups(schema.hash, int(records_max), vin)

@@ -6,36 +6,30 @@ import csv
 import itertools
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any, assert_never
 
 from collector import times
-from collector.materialise import Readable
+from collector.reading.signals import QueryError, written_values
 from collector.store import Store, open_store
-from collector.store.stored import wall_ns
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
-    from codec.schema import Schema
+    from collector.reading.signals import SignalInfo
+    from collector.reading.vehicle import Series, Vehicle
 
 TABLE_ROWS_MAX = 1000  # more is not read on a screen; CSV and JSON have no limit
 PIPE_COLUMNS = 200  # width of a table that goes to no terminal
 TABLE_DIGITS = 6  # significant
-NS = 1_000_000_000
 
 Row = dict[str, Any]
-
-
-class QueryError(ValueError):
-    """A question that has no answer; the message says what can be asked."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Print. Raises QueryError and StoreError."""
     store = open_store(options.store)
-    vin = None if options.vin is None else known_vehicle(store, options.vin)
+    vin = None if options.vin is None else store.vehicle(options.vin).vin
     columns: Sequence[str]
     rows: Iterator[Row]
     match options.what:
@@ -92,14 +86,6 @@ def _bus(bus: dict[str, Any]) -> str:
     return f"{text} ({lost:,} frames lost)" if lost else text
 
 
-def known_vehicle(store: Store, vin: str) -> str:
-    known = [row["vin"] for row in store.vehicles()]
-    spelt = vin if vin.startswith("asset:") else vin.upper()
-    if spelt not in known:
-        raise QueryError(f"no vehicle {vin} in {store.path}; known are {', '.join(known) or 'none yet'}")
-    return spelt
-
-
 def stream_rows(store: Store, vin: str | None) -> Iterator[Row]:
     for stream in store.streams(vin):
         yield {
@@ -118,62 +104,38 @@ def signal_rows(
     store: Store, vin: str | None, options: argparse.Namespace
 ) -> tuple[Sequence[str], Iterator[Row]]:
     """Columns and rows of the named signals; without names, of the list of signals."""
+    vehicle = the_vehicle(store, vin)
+    if not options.names:
+        return ("signal", "unit", "threshold", "source"), listed(vehicle.signals())
+    series = vehicle.series(options.names, options.start, options.end, rate_hz=options.rate, fill_s=None)
+    return ("timestamp", *(info.name for info in series.signals)), values(series)
+
+
+def the_vehicle(store: Store, vin: str | None) -> Vehicle:
+    """The one of this name, or the only one. Raises QueryError."""
     if vin is None:
-        vins = [row["vin"] for row in store.vehicles()]
+        vins = store.vins()
         if len(vins) != 1:
             raise QueryError(f"say which vehicle with --vin; known are {', '.join(vins) or 'none yet'}")
-        vin = vins[0]
-    schemas = {stream.schema.hash: stream.schema for stream in store.streams(vin)}
-    if not options.names:
-        return ("signal", "unit", "threshold", "source"), listed(schemas.values())
-    known = {name for schema in schemas.values() for name in schema.names}
-    for name in options.names:
-        if name not in known:
-            raise QueryError(f"{vin} has no signal {name}; `collector query signal --vin {vin}` lists them")
-    if options.rate is not None and options.rate <= 0:
-        raise QueryError("--rate must be more than 0")
-    now_ns = time.time_ns()
-    try:
-        start_ns, end_ns = (
-            None if text is None else times.from_text(text, now_ns) for text in (options.start, options.end)
-        )
-    except ValueError as error:
-        raise QueryError(str(error)) from None
-    return ("timestamp", *options.names), values(store, vin, options.names, start_ns, end_ns, options.rate)
+        (vin,) = vins
+    return store.vehicle(vin)
 
 
-def listed(schemas: Iterable[Schema]) -> Iterator[Row]:
-    signals = {signal.name: signal for schema in schemas for signal in schema.signals}
-    for name, signal in sorted(signals.items()):
-        yield {"signal": name, "unit": signal.unit, "threshold": signal.threshold, "source": signal.source}
+def listed(signals: Iterable[SignalInfo]) -> Iterator[Row]:
+    for info in signals:
+        yield {"signal": info.name, "unit": info.unit, "threshold": info.threshold, "source": info.source}
 
 
-def values(
-    store: Store,
-    vin: str,
-    names: Sequence[str],
-    start_ns: int | None,
-    end_ns: int | None,
-    rate_hz: float | None,
-) -> Iterator[Row]:
-    """{"timestamp": ..., name: value or None} of each record, by stream and tick."""
-    readables: dict[bytes, Readable] = {}
-    step_ns = 0 if rate_hz is None else round(NS / rate_hz)
-    slot = None
-    for run in store.runs(vin, start_ns, end_ns):
-        readable = readables.setdefault(run.schema.hash, Readable(run.schema))
+def values(series: Series) -> Iterator[Row]:
+    """{"timestamp": ..., name: value or None} of each record, by time."""
+    for piece in series.pieces:
         columns = {
-            name: readable.column(run.schema.index(name), run.records) if name in run.schema.names else None
-            for name in names
+            info.name: written_values(info, piece.values[:, k]) for k, info in enumerate(series.signals)
         }
-        for index in range(len(run.records)):
-            at_ns = wall_ns(run, index)
-            if step_ns and slot == (slot := (run.outbox_id, run.facts.stream_no, at_ns // step_ns)):
-                continue
-            row: Row = {"timestamp": times.to_text(at_ns)}
-            for name, column in columns.items():
-                row[name] = None if column is None else column[index]
-            yield row
+        for index, at_ns in enumerate(piece.times_ns.tolist()):
+            yield {"timestamp": times.to_text(at_ns)} | {
+                name: column[index] for name, column in columns.items()
+            }
 
 
 def print_json(columns: Sequence[str], rows: Iterable[Row]) -> None:

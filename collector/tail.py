@@ -6,7 +6,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from collector.query import known_vehicle
 from collector.rules.expression import comparisons, parse
 from collector.store import Store, StoreUnavailable, open_store
 
@@ -27,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     store = open_store(options.store)
-    vin = None if options.vin is None else known_vehicle(store, options.vin)
+    vin = None if options.vin is None else store.vehicle(options.vin).vin
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
     after_id = store.last_id(min(max(options.lines, 0), LINES_MAX), vin)

@@ -14,7 +14,7 @@ from tests import house_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("protos", "codec", "decoder", "edge_agent", "collector", "replay_logs", "demo", "benchmarks")
-EXTRAS = ("agent", "collector", "logs", "dev")
+EXTRAS = ("agent", "collector", "logs", "reading", "dev")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Where a package's imports have to be declared. "" stands for what everybody installs.
@@ -23,7 +23,7 @@ EXTRAS_OF = {
     "codec": ("", "collector", "dev"),  # numba where no compiled kernels fit; llvmlite to compile them
     "decoder": ("", "agent", "logs"),
     "edge_agent": ("", "agent"),
-    "collector": ("", "collector"),
+    "collector": ("", "collector", "reading"),
     "replay_logs": ("", "logs"),
     "demo": ("", "agent", "collector", "logs"),
     "benchmarks": ("", "agent", "collector", "logs", "dev"),

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
 def train_one(options: argparse.Namespace) -> int:
     """Trains a prior on stored drives, says what it saves on drives that it was not trained on, and offers it if that pays."""
     from collector import priors
-    from collector.query import QueryError
+    from collector.reading.signals import QueryError
     from collector.store import StoreError
 
     return told(lambda: priors.run_train(options), StoreError, QueryError)

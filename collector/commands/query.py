@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints what is stored: vehicles, faults, gaps, streams, or any signal over a time range at full rate."""
     from collector import query
+    from collector.reading.signals import QueryError
     from collector.store import StoreError
 
-    return told(lambda: query.run(options), StoreError, query.QueryError)
+    return told(lambda: query.run(options), StoreError, QueryError)

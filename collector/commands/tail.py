@@ -26,7 +26,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints each vehicle's records as they arrive, one a second: good values green, those in a fault red."""
     from collector import tail
-    from collector.query import QueryError
+    from collector.reading.signals import QueryError
     from collector.store import StoreError
 
     return told(lambda: tail.run(options), StoreError, QueryError)

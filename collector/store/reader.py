@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
 
     from codec.records import Records
+    from collector.reading.vehicle import Vehicle
 
 PAGE_BATCHES = 256  # blocks fetched in one transaction
 PAGE_ROWS = 1000
@@ -87,6 +88,21 @@ class Store:
             row["open_faults"] = row["open_faults"] or 0
             row["heartbeat"] = json.loads(row["heartbeat"]) if row["heartbeat"] else None
         return rows
+
+    def vins(self) -> list[str]:
+        """Of every vehicle."""
+        return [row.vin for row in self._fetch(select(vehicles.c.vin).order_by(vehicles.c.vin))]
+
+    def vehicle(self, vin: str) -> Vehicle:
+        """One vehicle, to read its signals. Raises QueryError, which names those that are known."""
+        from collector.reading.signals import QueryError, nearest
+        from collector.reading.vehicle import Vehicle
+
+        known = self.vins()
+        spelt = vin if vin.startswith("asset:") else vin.upper()
+        if spelt not in known:
+            raise QueryError(f"no vehicle {vin} in {self.path}; {nearest(vin, known)}")
+        return Vehicle(self, spelt)
 
     def faults(
         self,

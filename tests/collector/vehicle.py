@@ -59,6 +59,7 @@ class Vehicle:
         self.sampled: list[tuple[int, Records]] = []
         self.blocks: list[tuple[int, EncodedBlock]] = []
         self.stream_no = -1
+        self.signals = SCHEMA  # of the streams that are begun from now on
         self.tick = START_TICK
         self._encoder: StreamEncoder | None = None
 
@@ -68,12 +69,12 @@ class Vehicle:
         self.stream_no += 1
         name = bytes([self.key.outbox_id[0], self.stream_no if stream_id is None else stream_id]) * 8
         facts = StreamFacts(name, self.stream_no, self.tick, clock or Clock(0, True), self.guards.hash)
-        self._encoder = StreamEncoder(SCHEMA, facts, guards=self.guards)
+        self._encoder = StreamEncoder(self.signals, facts, guards=self.guards)
         began = before is not None and before.next_seq > 0
         return Description(
             self.key,
             facts,
-            SCHEMA.hash,
+            self.signals.hash,
             bytes(16),
             before.next_seq - 1 if before is not None and began else None,
             before.group_digest if before is not None and began else 0,
@@ -109,7 +110,7 @@ class Vehicle:
 
     @property
     def schema(self) -> BlobItem:
-        return BlobItem(self.key, pb.BLOB_KIND_SCHEMA, SCHEMA.hash, SCHEMA.to_bytes())
+        return BlobItem(self.key, pb.BLOB_KIND_SCHEMA, self.signals.hash, self.signals.to_bytes())
 
 
 class Bench:

@@ -1,0 +1,86 @@
+"""Signals as a pandas DataFrame, for notebooks.
+
+The frame has one float64 column for each signal and a time index in UTC, named "time", of nanoseconds. NaN is what is not available,
+and what is missing: see `pieces` for holes. Signals with a value table are categories of its words, in its order, or text, or numbers.
+
+What the columns are stands in `frame.attrs`, and `units(frame)` reads it:
+    attrs["vin"]             the vehicle
+    attrs["units"]           {signal: unit}
+    attrs["thresholds"]      {signal: largest error of its values}
+    attrs["time_uncertain"]  [(start, end)]: there the vehicle's clock was never set, and times are a guess
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from collector.reading.signals import QueryError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from collector.reading.signals import SignalInfo
+    from collector.reading.vehicle import Series
+
+Words = Literal["category", "text", "number"]
+FRAME_BYTES_MAX = 4 << 30  # more is a notebook that dies; half of it is copied once
+
+
+def frame_of(series: Series, words: Words = "category") -> pd.DataFrame:
+    """All of it. Raises QueryError."""
+    if words not in get_args(Words):
+        raise QueryError(f"words: {words!r}; it can be {', '.join(get_args(Words))}")
+    try:
+        import pandas as pd
+    except ImportError:
+        raise QueryError("frames need pandas, which is missing: pip install 'deadreckon[reading]'") from None
+    times, values, size = [], [], 0
+    for piece in series.pieces:
+        times.append(piece.times_ns)
+        values.append(piece.values)
+        size += times[-1].nbytes + values[-1].nbytes
+        if size > FRAME_BYTES_MAX:
+            raise QueryError(
+                f"more than {FRAME_BYTES_MAX >> 30} GiB in one frame; ask for a shorter range, fewer signals or a "
+                "rate_hz, or write a file with `collector export`"
+            )
+    at = np.concatenate(times) if times else np.empty(0, np.int64)
+    columns = np.concatenate(values) if values else np.empty((0, len(series.signals)))
+    index = pd.DatetimeIndex(at.view("datetime64[ns]"), name="time").tz_localize("UTC")
+    frame = pd.DataFrame(columns, index=index, columns=[info.name for info in series.signals], copy=False)
+    for info in series.signals if words != "number" else ():
+        if info.labels:
+            written = worded(info, frame[info.name].to_numpy())
+            frame[info.name] = _categories(pd, info, written) if words == "category" else written
+    frame.attrs = {
+        "vin": series.vin,
+        "units": {info.name: info.unit for info in series.signals},
+        "thresholds": {info.name: info.threshold for info in series.signals},
+        "time_uncertain": [
+            (pd.Timestamp(start, tz="UTC"), pd.Timestamp(end, tz="UTC")) for start, end in series.uncertain
+        ],
+    }
+    return frame
+
+
+def units(frame: pd.DataFrame) -> dict[str, str]:
+    """{column: unit} of a frame that was read here, of the columns that it still has."""
+    known: dict[str, str] = frame.attrs.get("units", {})
+    return {str(name): known.get(str(name), "") for name in frame.columns}
+
+
+def worded(info: SignalInfo, values: np.ndarray) -> np.ndarray:
+    """object[n]: words of values, None for NaN; a value that has no word stands as the shortest text of its number."""
+    found = dict(info.labels)
+    distinct, places = np.unique(values, return_inverse=True)
+    words = [None if np.isnan(value) else found.get(value, f"{value:.15g}") for value in distinct.tolist()]
+    return np.array(words, object)[places]
+
+
+def _categories(pd: Any, info: SignalInfo, written: np.ndarray) -> Any:
+    """Of the value table's words in its order, then of what it has no word for."""
+    table = dict.fromkeys(word for _, word in info.labels)
+    others = sorted({word for word in written if word is not None and word not in table})
+    return pd.Categorical(written, categories=[*table, *others])
