@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-HOLE_ROWS_MAX = 1 << 16  # in one piece: a long hole comes in several
+HOLE_VALUES_MAX = 1 << 18  # in one piece, 2 MB: a long hole comes in several
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _hole(one: Piece, i: int, other: Piece, j: int, fill_ns: int) -> Iterator[Pi
         first, last = start_ns + one.step_ns, max(start_ns + one.step_ns, end_ns - other.step_ns)
     width = one.values.shape[1]
     if last - first + step_ns <= fill_ns:
-        stride = HOLE_ROWS_MAX * one.step_ns
+        stride = max(1, HOLE_VALUES_MAX // max(1, width)) * one.step_ns
         for at in range(first, last + 1, stride):
             yield _nothing(np.arange(at, min(last + 1, at + stride), one.step_ns), width, one)
     else:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.reading.pieces import HOLE_ROWS_MAX, Piece, merged, thinned, with_holes
+from collector.reading.pieces import HOLE_VALUES_MAX, Piece, merged, thinned, with_holes
 
 STEP = 20
 
@@ -116,6 +116,6 @@ def test_a_slot_without_a_record_is_a_hole_and_a_record_late_in_its_slot_is_none
 
 
 def test_a_long_hole_comes_in_pieces():
-    found = list(with_holes([piece([0, 3 * HOLE_ROWS_MAX])], 1 << 60))
-    assert max(map(len, found)) == HOLE_ROWS_MAX
-    assert times(found) == list(range(0, 3 * HOLE_ROWS_MAX * STEP + 1, STEP))
+    found = list(with_holes([piece([0, 3 * HOLE_VALUES_MAX])], 1 << 60))
+    assert max(map(len, found)) == HOLE_VALUES_MAX
+    assert times(found) == list(range(0, 3 * HOLE_VALUES_MAX * STEP + 1, STEP))
