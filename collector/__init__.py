@@ -8,7 +8,7 @@ store/                       tables, one writer, readers that give back the full
 writer, gateway, app         the shell: one transaction at a time, gRPC, signals
 reading/                     one vehicle's signals over a time range, for notebooks, files and pages
 export/                      ranges as files that other tools read
-query, tail, importer        the command line
+query, tail, sentinel, importer  the command line
 
 In a notebook: `from collector import open_store`, then `open_store("collector.db").vehicle(vin).frame(["speed"], start, end)`.
 """

@@ -25,6 +25,8 @@ SHIPPED_RULES = (
 AGENTS_KEYS = frozenset({"address"})
 WINDOW_BYTES_MAX = 16 << 20
 ACK_WITHIN_S_MAX = 3600.0
+SEVERITIES = ("INFO", "WARNING", "CRITICAL")
+SENTINEL_S_MAX = 10 * 366 * 86400.0
 
 
 class ConfigError(ValueError):
@@ -33,7 +35,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `collector serve` needs. The defaults are the embedded ones."""
+    """What `collector serve` and `collector sentinel` need. The defaults are the embedded ones."""
 
     listen: str = "127.0.0.1:50051"  # host:port; port 0 takes any that is free
     store: Path = Path("collector.db")
@@ -43,6 +45,13 @@ class Config:
         20.0  # so soon a vehicle hears what is durable here, or that this collector is there at all
     )
     insecure: bool = False  # listen beyond loopback without TLS
+    sentinel_severity: str = "CRITICAL"  # open faults of it are findings at once
+    sentinel_fault_s: float = 86400.0  # any fault is one after so long
+    sentinel_silent_s: float = 86400.0  # a vehicle that is not parked is one after so long without a word
+    sentinel_lag_s: float = (
+        900.0  # a vehicle that is online is one when what is stored of it is so far behind
+    )
+    sentinel_gap_s: float = 86400.0  # a gap is one for so long
 
     def __post_init__(self) -> None:
         host, port = split_address(self.listen)
@@ -59,6 +68,13 @@ class Config:
             raise ConfigError(
                 f"ack_within_s: {self.ack_within_s:g}: must be 0.05 to {ACK_WITHIN_S_MAX:g} seconds"
             )
+        if self.sentinel_severity not in SEVERITIES:
+            raise ConfigError(
+                f"sentinel_severity: {self.sentinel_severity!r}: must be {', '.join(SEVERITIES)}"
+            )
+        for key in ("sentinel_fault_s", "sentinel_silent_s", "sentinel_lag_s", "sentinel_gap_s"):
+            if not 0 <= getattr(self, key) <= SENTINEL_S_MAX:
+                raise ConfigError(f"{key}: {getattr(self, key):g}: must be 0 to {SENTINEL_S_MAX:g} seconds")
 
 
 KEYS = tuple(field.name for field in fields(Config))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.config import Config
+from collector.config import SEVERITIES, Config
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 FORMATS = ("table", "csv", "json")
-SEVERITIES = ("INFO", "WARNING", "CRITICAL")
+__all__ = ["FORMATS", "SEVERITIES", "add_format", "add_store", "told"]
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

@@ -58,8 +58,8 @@ class Store:
         self._schemas: dict[bytes, Schema] = {}
         self.unreadable = 0  # blocks that `runs` left out so far: damaged on disk, or built on one that is
 
-    def vehicles(self) -> list[dict[str, Any]]:
-        """One row per vehicle, by VIN. `records` and `batches` are those that are stored."""
+    def vehicles(self, *, counted: bool = True) -> list[dict[str, Any]]:
+        """One row per vehicle, by VIN. `records` and `batches` are those that are stored; counting them takes a while."""
         received = (
             select(outboxes.c.vin, func.max(outboxes.c.received_at).label("received_at"))
             .group_by(outboxes.c.vin)
@@ -79,15 +79,41 @@ class Store:
         )
         rows = self._rows(wanted)
         owners = {row.id: row.vin for row in self._fetch(select(outboxes.c.id, outboxes.c.vin))}
-        counted: defaultdict[str, Counted] = defaultdict(Counted)
-        for (outbox, _), count in self._counted(list(owners)).items():
-            counted[owners[outbox]] += count
+        stored: defaultdict[str, Counted] = defaultdict(Counted)
+        for (outbox, _), count in self._counted(list(owners) if counted else []).items():
+            stored[owners[outbox]] += count
         for row in rows:
             row["last_seen"] = max(row["last_seen"], row.pop("received_at") or "")
-            row |= {"batches": counted[row["vin"]].batches, "records": counted[row["vin"]].records}
+            if counted:
+                row |= {"batches": stored[row["vin"]].batches, "records": stored[row["vin"]].records}
             row["open_faults"] = row["open_faults"] or 0
             row["heartbeat"] = json.loads(row["heartbeat"]) if row["heartbeat"] else None
         return rows
+
+    def newest_ns(self) -> dict[str, int]:
+        """{vin: wall time of its newest record}, of vehicles whose clock was set then."""
+        last = (
+            select(batches.c.first_tick + batches.c.record_count)
+            .where(batches.c.outbox == streams.c.outbox, batches.c.stream_no == streams.c.stream_no)
+            .order_by(batches.c.seq.desc())
+            .limit(1)
+            .scalar_subquery()
+            .label("end_tick")
+        )
+        wanted = (
+            select(outboxes.c.vin, streams.c.schema_hash, streams.c.offset_ns, last)
+            .join(
+                streams,
+                and_(streams.c.outbox == outboxes.c.id, streams.c.stream_no == outboxes.c.stored_stream_no),
+            )
+            .where(streams.c.synchronised)
+        )
+        newest: dict[str, int] = {}
+        for row in self._fetch(wanted):
+            if row.end_tick is not None:
+                at = (row.end_tick - 1) * self.schema(row.schema_hash).period_ns + row.offset_ns
+                newest[row.vin] = max(at, newest.get(row.vin, at))
+        return newest
 
     def vins(self) -> list[str]:
         """Of every vehicle."""
