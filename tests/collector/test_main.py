@@ -45,8 +45,11 @@ def test_a_pipe_that_closes_is_no_error(bench, connected):
     assert (done.stdout, done.stderr) == ("timestamp,Temp\n", "")
 
 
-def test_every_option_of_serve_is_a_key_of_the_configuration():
+def test_every_key_of_the_configuration_is_an_option_of_the_command_that_it_is_for():
     from collector.config import KEYS
 
     options = vars(build_parser().parse_args(["serve"]))
-    assert set(options) - {"config", "run", "verbose"} == set(KEYS)
+    assert set(options) - {"config", "run", "verbose"} == {key for key in KEYS if "sentinel_" not in key}
+    options = vars(build_parser().parse_args(["sentinel"]))
+    limits = {f"sentinel_{name}" for name in set(options) - {"config", "run", "format", "store"}}
+    assert limits == {key for key in KEYS if "sentinel_" in key}
