@@ -1,0 +1,245 @@
+"""Which signals play which role in a battery.
+
+Rules
+- A role is filled by the signal that the mapping names, else by one of the usual names, else by the only signal whose unit and
+  name suggest it. Two that suggest it are none: a wrong signal would give a number that looks right.
+- What was guessed says so with every estimate.
+- Everything below is reckoned in whole counts, so that sums do not depend on how a stream is cut: a signal's own counts, or
+  steps of FLOAT_STEP of what is no scaled integer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from codec.records import Availability
+from codec.schema import Kind, physical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from codec.records import Records
+    from codec.schema import Schema, Signal
+
+FLOAT_STEP = 0.001
+LEAST_V = (
+    200.0  # of a car's pack: errors of a current that is power over voltage are told too large, not too small
+)
+_AVAILABLE = int(Availability.AVAILABLE)
+_COUNTS_MAX = 1 << 40  # of a step of what is no scaled integer: beyond, it is no measurement
+
+
+class RolesError(ValueError):
+    """A mapping that cannot be used; the message names file and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Names of signals by role; empty: find it. `power` is used where there is no current."""
+
+    voltage: str = ""
+    current: str = ""
+    power: str = ""
+    soc: str = ""
+    imbalance: str = ""
+    cell_max: str = ""
+    cell_min: str = ""
+    temperature: str = ""
+
+
+SAMPLED = ("soc", "imbalance", "cell_max", "cell_min", "temperature")  # once a second is enough
+ROLES = tuple(one.name for one in fields(Roles))
+# Names as they stand in DBCs that we have met, the first that a schema has; then unit, what the name must say, and must not.
+_USUAL: Mapping[str, tuple[str, ...]] = {
+    "voltage": ("PackVoltage", "BattVoltage132", "HVBattVoltage", "BMS_PackVoltage"),
+    "current": ("PackCurrent", "SmoothBattCurrent132", "RawBattCurrent132", "BMS_PackCurrent"),
+    "power": ("PackPower",),
+    "soc": ("SOC", "SOCave292", "SOCUI292", "UI_SOC", "StateOfCharge"),
+    "imbalance": ("CellImbalance",),
+    "cell_max": ("CellVoltageMax", "BattBrickVoltageMax332"),
+    "cell_min": ("CellVoltageMin", "BattBrickVoltageMin332"),
+    "temperature": ("BatteryTempMax", "BattTempMax", "BMSmaxPackTemperature"),
+}
+_PACK = r"pack|batt?(?!12)|hv|traction|bms"
+_NOT_MEASURED = r"lim|max|min|target|tgt|req|set|avail|12v|low|aux|charger|dcdc"
+_GUESSED: Mapping[str, tuple[frozenset[str], str, str]] = {
+    "voltage": (frozenset({"v"}), _PACK, _NOT_MEASURED + "|cell|brick|module"),
+    "current": (frozenset({"a"}), _PACK, _NOT_MEASURED),
+    "power": (frozenset({"kw", "w"}), _PACK, _NOT_MEASURED),
+    "soc": (frozenset({"%"}), r"(^|[^a-z])soc|soc($|[^a-z])|state.?of.?charge", r"min|max|lim|target|tgt"),
+    "imbalance": (frozenset({"v", "mv"}), r"imbalance|cell.?(spread|delta|diff)", "lim"),
+    "cell_max": (frozenset({"v", "mv"}), r"(cell|brick).*max|max.*(cell|brick)", "lim|num|index"),
+    "cell_min": (frozenset({"v", "mv"}), r"(cell|brick).*min|min.*(cell|brick)", "lim|num|index"),
+    "temperature": (frozenset({"degc", "c", "°c"}), r"(batt?|pack|cell).*temp.*max|max.*(batt?|pack|cell).*temp", "lim"),
+}  # fmt: skip
+_SI: Mapping[str, float] = {"mv": 1e-3, "kw": 1e3, "ma": 1e-3}
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One role's signal. A count stands for `factor`, and is wrong by `bound` at most, both in V, A, W, % or degC."""
+
+    name: str
+    column: int
+    signal: Signal
+    factor: float
+    offset: float
+    bound: float  # of the reconstruction: the threshold, and nothing of the sensor
+    scaled: bool = True  # counts are the stream's own
+
+    def counts(self, records: Records) -> NDArray[np.int64]:
+        """int64[n]; what is not available has any."""
+        return self.whole(records.counts[:, self.column])
+
+    def whole(self, raw: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Counts of the stream as counts of this measure."""
+        if self.scaled:
+            return raw
+        steps = physical(self.signal, raw) * (_si(self.signal) / FLOAT_STEP)
+        return _whole(np.nan_to_num(steps, nan=0.0))
+
+    def value(self, counts: float) -> float:
+        return counts * self.factor + self.offset
+
+    @property
+    def step(self) -> float:
+        """What two neighbouring counts differ by."""
+        return abs(self.factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """The roles that signals of one schema play. Without voltage and current (or power) there is no battery to watch."""
+
+    rate_hz: int
+    measures: Mapping[str, Measure]
+    guessed: frozenset[str] = frozenset()  # roles
+    columns: list[int] = field(init=False)  # of voltage and current, or power
+    sampled: tuple[Measure, ...] = field(init=False)  # of the roles in SAMPLED that are played
+    sampled_columns: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sampled = tuple(self.measures[role] for role in SAMPLED if role in self.measures)
+        driven = [self.measures[name].column for name in ("voltage", self.driver) if name in self.measures]
+        object.__setattr__(self, "columns", driven)
+        object.__setattr__(self, "sampled", sampled)
+        object.__setattr__(self, "sampled_columns", [measure.column for measure in sampled])
+
+    @property
+    def driver(self) -> str:
+        """What tells the current: itself, or power."""
+        return "current" if "current" in self.measures else "power"
+
+    @property
+    def electrical(self) -> bool:
+        return "voltage" in self.measures and self.driver in self.measures
+
+    def current_counts(self, records: Records, voltage: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n] of the current, in counts of `current_factor`; any where voltage or power is not available."""
+        measure = self.measures[self.driver]
+        counts = measure.counts(records)
+        if self.driver == "current":
+            return counts
+        volts = voltage * self.measures["voltage"].factor + self.measures["voltage"].offset
+        watts = counts * measure.factor + measure.offset
+        amperes = np.divide(watts, volts, out=np.zeros(len(counts)), where=volts > 1.0)
+        return _whole(amperes / FLOAT_STEP)
+
+    @property
+    def current_factor(self) -> float:
+        return self.measures["current"].factor if self.driver == "current" else FLOAT_STEP
+
+    @property
+    def current_offset(self) -> float:
+        return self.measures["current"].offset if self.driver == "current" else 0.0
+
+    def current_bound(self, amperes: float) -> float:
+        """Largest error of a reconstructed current of this size. From power it is reckoned at LEAST_V."""
+        if self.driver == "current":
+            return self.measures["current"].bound
+        return (self.measures["power"].bound + amperes * self.measures["voltage"].bound) / LEAST_V
+
+    def described(self) -> dict[str, str]:
+        """{role: signal}, with "(guessed)" after those that were."""
+        return {
+            role: measure.name + (" (guessed)" if role in self.guessed else "")
+            for role, measure in self.measures.items()
+        }
+
+
+def bind(roles: Roles, schema: Schema) -> Battery:
+    """The signals that play the roles in this schema."""
+    found: dict[str, Measure] = {}
+    guessed: set[str] = set()
+    for role in ROLES:
+        name = getattr(roles, role) or next((one for one in _USUAL[role] if one in schema.names), "")
+        if not name:
+            name = _guess(role, schema)
+            guessed |= {role} if name else set()
+        if name in schema.names:
+            found[role] = _measure(schema, name)
+    return Battery(schema.rate_hz, found, frozenset(guessed))
+
+
+def _guess(role: str, schema: Schema) -> str:
+    units, wanted, unwanted = _GUESSED[role]
+    fitting = [
+        signal.name
+        for signal in schema.signals
+        if signal.unit.strip().lower() in units
+        and re.search(wanted, signal.name, re.IGNORECASE)
+        and not re.search(unwanted, signal.name, re.IGNORECASE)
+        and not signal.labels
+    ]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
+def _si(signal: Signal) -> float:
+    return _SI.get(signal.unit.strip().lower(), 1.0)
+
+
+def _measure(schema: Schema, name: str) -> Measure:
+    column = schema.index(name)
+    signal = schema.signals[column]
+    si = _si(signal)
+    if signal.kind is Kind.SCALED:
+        bound = signal.max_error_counts * abs(signal.factor) * si
+        return Measure(name, column, signal, signal.factor * si, signal.offset * si, bound)
+    return Measure(name, column, signal, FLOAT_STEP, 0.0, signal.threshold * si, scaled=False)
+
+
+def _whole(steps: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.rint(np.minimum(np.maximum(steps, -_COUNTS_MAX), _COUNTS_MAX)).astype(np.int64)
+
+
+def unknown(records: Records, columns: list[int]) -> NDArray[np.bool_]:
+    """bool[n]: where one of these is not available."""
+    found: NDArray[np.bool_] = np.any(records.states[:, columns] != _AVAILABLE, axis=1)
+    return found
+
+
+def load_roles(path: Path) -> Roles:
+    """A TOML file of `role = "signal"`. Raises RolesError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RolesError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise RolesError(f"{path}: not TOML: {error}") from None
+    for key, value in document.items():
+        if key not in ROLES:
+            near = difflib.get_close_matches(key, ROLES, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ROLES)}"
+            raise RolesError(f"{path}: unknown role {key}; {hint}")
+        if not isinstance(value, str):
+            raise RolesError(f"{path}: {key}: must be the name of a signal in quotes, not {value!r}")
+    return Roles(**document)
