@@ -56,6 +56,9 @@ class FaultSpan:
     peak: float | None = None
     approximate: bool = False
     evidence: Mapping[str, float | None] = field(default_factory=dict, compare=False)  # at detected_tick
+    cleared_tick: int | None = (
+        None  # where it ended: after last_tick, and later where nobody could tell for a while
+    )
 
     @property
     def verdict(self) -> tuple[str, int, int, int, int | None, int | None]:
@@ -361,11 +364,11 @@ def _advance(
         stop = _next(clears, at)
         episode = _seen(episode, one, block, stays, at, stop, approximate=approximate)
         if stop < count:
-            spans.append(_span(one.rule, episode, closed=True))
+            spans.append(_span(one.rule, episode, cleared_tick=first_tick + stop))
             episode = None
         at = stop
     if episode is not None and episode.detected_tick is not None and _differs(before, episode):
-        spans.append(_span(one.rule, episode, closed=False))
+        spans.append(_span(one.rule, episode, cleared_tick=None))
     return spans, episode
 
 
@@ -407,8 +410,9 @@ def _differs(before: Episode | None, after: Episode) -> bool:
     return (before.peak, before.approximate) != (after.peak, after.approximate)
 
 
-def _span(rule: Rule, episode: Episode, *, closed: bool) -> FaultSpan:
+def _span(rule: Rule, episode: Episode, *, cleared_tick: int | None) -> FaultSpan:
     assert episode.detected_tick is not None
+    closed = cleared_tick is not None
     return FaultSpan(
         code=rule.code,
         signal=rule.signals[0],
@@ -421,4 +425,5 @@ def _span(rule: Rule, episode: Episode, *, closed: bool) -> FaultSpan:
         peak=episode.peak,
         approximate=episode.approximate,
         evidence=episode.evidence,
+        cleared_tick=cleared_tick,
     )
