@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collector.active import ActiveStream
     from collector.changes import Ledger
     from collector.outbox import Outbox
+    from collector.pager import Pager
     from collector.rules import Rule
 
 
@@ -50,12 +51,18 @@ class Blocks:
     """Applies batches and gaps to outboxes. `outboxes`: those in memory; `now` labels rows."""
 
     def __init__(
-        self, ledger: Ledger, outboxes: Mapping[OutboxKey, Outbox], by_code: Mapping[str, Rule], now: str
+        self,
+        ledger: Ledger,
+        outboxes: Mapping[OutboxKey, Outbox],
+        by_code: Mapping[str, Rule],
+        pager: Pager,
+        now: str,
     ) -> None:
         self.values = 0  # decoded so far
         self._ledger = ledger
         self._outboxes = outboxes
-        self._findings = Findings(ledger, by_code)
+        self._findings = Findings(ledger, by_code, pager)
+        self._pager = pager
         self._now = now
 
     def advance(self, outbox: Outbox) -> Resend | None:
@@ -79,6 +86,7 @@ class Blocks:
 
     def save(self, outbox: Outbox) -> None:
         """Position and rule state, as they are now."""
+        self._pager.passed(outbox)
         self._ledger.changes.outboxes[outbox.id] = (outbox.revision, outbox.progress, outbox.rule_state)
 
     # Batches and gaps

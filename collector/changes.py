@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collector.items import Description, OutboxKey
     from collector.labels import Label
+    from collector.paging import Paging
     from collector.progress import Progress
     from collector.rules import RuleState
     from collector.twins import Elsewhere
@@ -45,7 +46,13 @@ class Changes:
     quarantine: list[Row] = field(default_factory=list)
     blobs: dict[tuple[int, bytes], Row] = field(default_factory=dict)
     faults: dict[tuple[int, int, int, str], Row] = field(default_factory=dict)
-    faults_ended: list[Row] = field(default_factory=list)  # by a change of rules
+    faults_ended: list[Row] = field(default_factory=list)  # otherwise than by their rules
+    faults_paged: list[Row] = field(default_factory=list)  # under which name somebody was told of them
+    provisional: dict[tuple[int, str], Row] = field(default_factory=dict)
+    provisional_gone: dict[tuple[int, str], Row] = field(
+        default_factory=dict
+    )  # none of these is in `provisional`
+    notices: list[Row] = field(default_factory=list)  # in their order
     faults_approximate: list[Row] = field(default_factory=list)  # in a stretch that came out wrong
     telemetry: list[Row] = field(default_factory=list)
     telemetry_replaced: list[Row] = field(default_factory=list)
@@ -75,6 +82,14 @@ class Ledger(Protocol):
 
     def labels(self, outbox: int, stream_no: int) -> list[Label]:
         """Of the streams up to this one, from after the last stream of another boot that was synchronised."""
+        ...
+
+    def paging(self, outbox: int) -> Paging:
+        """Its open faults, and the provisional ones."""
+        ...
+
+    def with_provisional(self, vehicle: str) -> list[OutboxKey]:
+        """Outboxes of the vehicle that have provisional faults."""
         ...
 
     def with_open_faults(self) -> list[OutboxKey]:

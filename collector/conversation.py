@@ -470,7 +470,7 @@ def _held_bytes(item: Item) -> int:
         case BlobItem():
             return len(item.content)
         case Beat():
-            return len(item.record) + len(item.guard_states)
+            return len(item.record) + len(item.guard_states) + len(item.guard_lasted)
         case _:
             return _size(item)
 

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from collector.active import ActiveStream
     from collector.changes import Ledger
     from collector.outbox import Outbox
+    from collector.pager import Pager
     from collector.rules import Rule
 
 
 class Findings:
     """Of one transaction. `by_code`: the rules in force."""
 
-    def __init__(self, ledger: Ledger, by_code: Mapping[str, Rule]) -> None:
+    def __init__(self, ledger: Ledger, by_code: Mapping[str, Rule], pager: Pager) -> None:
         self._ledger = ledger
+        self._pager = pager
         self._by_code = by_code
 
     def take(
@@ -71,3 +73,4 @@ class Findings:
                 certain=outbox.is_certain(span.stream_no, self._ledger),
             )
             self._ledger.changes.faults[outbox.id, span.stream_no, span.first_tick, span.code] = row
+        self._pager.found(outbox, spans, late=late)

@@ -18,7 +18,6 @@ import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
-from codec.errors import CodecError
 from collector import rows, times
 from collector.blocks import Blocks
 from collector.items import (
@@ -39,9 +38,11 @@ from collector.items import (
     Outcome,
     Welcomed,
 )
+from collector.latest import Latest
 from collector.materialise import to_json
 from collector.outbox import Outbox
-from collector.rules import Rules, withdraw_changed
+from collector.pager import Pager
+from collector.rules import Rules, RuleState, withdraw_changed
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class _Group:
         self._ingest = ingest
         self._ledger = ledger
         self._now = times.to_text(now_ns)
-        self._blocks = Blocks(ledger, ingest.outboxes, ingest.by_code, self._now)
+        self._pager = Pager(ledger, ingest.rules, now_ns)
+        self._blocks = Blocks(ledger, ingest.outboxes, ingest.by_code, self._pager, self._now)
 
     @property
     def values(self) -> int:
@@ -136,6 +138,8 @@ class _Group:
             case Beat():
                 return self._beat(outbox, item)
             case Farewell():
+                if item.state == "parked":  # it has sent everything
+                    self._pager.backlog_over(outbox)
                 row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}
                 self._ledger.changes.vehicle_states[item.key.vehicle] = row
                 return Noted()
@@ -150,8 +154,8 @@ class _Group:
             self._keep_guards()
             gone, outbox.rule_state = withdraw_changed(self._ingest.rules, outbox.rule_state)
             for code, episode in gone:
-                wall_ns = outbox.wall_ns(episode.seen_stream_no, episode.seen_tick, self._ledger)
-                self._ledger.changes.faults_ended.append(rows.fault_ended(outbox.id, code, episode, wall_ns))
+                self._pager.ended(outbox, code, episode, "rule changed")
+            self._pager.withdraw(outbox)
             if gone:
                 self._blocks.save(outbox)
         self._ingest.outboxes[key] = outbox
@@ -194,6 +198,9 @@ class _Group:
         for old, successor in pairwise((*item.replaces, item.key.outbox_id)):
             if old != item.key.outbox_id:
                 self._replace(OutboxKey(item.key.vehicle, old), successor)
+        for key in self._ledger.with_provisional(item.key.vehicle):
+            if key != item.key:  # the vehicle shows under this name what is now
+                self._pager.withdraw(self._outbox(key), everything=True)
         content = self._keep_guards()
         stored = outbox.progress.stored
         block = self._ledger.block(outbox.id, stored.stream_no, stored.seq) if stored else None
@@ -213,11 +220,19 @@ class _Group:
         )
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
-        """End an outbox with an open-ended gap: nobody knows what else it held, least of all where it never called."""
-        here = self._ingest.outboxes.get(old)
-        saved = here or self._ledger.open_outbox(old, self._now)
+        """End an outbox with an open-ended gap: nobody knows what else it held, least of all where it never called.
+
+        Its open faults end where they were last seen to hold: if they still do, the successor's records say so.
+        """
+        saved = self._outbox(old)
         stream_no, seq = saved.progress.wanted.stream_no, saved.progress.wanted.seq
         self._ledger.changes.replaced[saved.id] = {"of_id": saved.id, "replaced_by": successor}
+        if saved.rule_state.episodes:
+            for code, episode in saved.rule_state.episodes.items():
+                if episode.detected_tick is not None:
+                    self._pager.ended(saved, code, episode, "outbox lost")
+            saved.rule_state = RuleState()
+            self._blocks.save(saved)
         row = rows.gap(saved.id, stream_no, seq, None, None, None, pb.GAP_REASON_OUTBOX_LOST, self._now)
         self._ledger.changes.gaps[saved.id, stream_no, seq] = row
 
@@ -248,16 +263,10 @@ class _Group:
         return not (follows and precedes)
 
     def _beat(self, outbox: Outbox, item: Beat) -> Outcome:
-        """The latest values, for the vehicle's row. What cannot be read is left out: the next beat comes soon."""
-        latest: dict[str, object] = {"stream_no": item.stream_no, "tick": item.tick, "health": item.health}
-        active = outbox.any_stream(item.stream_no, self._ledger) if item.record else None
-        if active is not None:
-            try:
-                records = active.decode(0, item.record, self._ledger, active.fresh_decoder()).records
-                self._blocks.values += records.counts.size
-                wall_ns = records.first_tick * active.schema.period_ns + active.offset_ns
-                latest |= {"timestamp": times.to_text(wall_ns), "data": active.readable.values(records, 0)}
-            except CodecError as error:
-                latest["unreadable"] = str(error)
-        self._ledger.changes.heartbeats[item.key.vehicle] = rows.heartbeat(item, to_json(latest), self._now)
+        latest = Latest(outbox, item, self._ledger)
+        self._blocks.values += latest.values
+        if latest.place is not None:
+            self._pager.shown(outbox, latest.place, latest.verdicts)
+        vehicle = item.key.vehicle
+        self._ledger.changes.heartbeats[vehicle] = rows.heartbeat(item, to_json(latest.shown), self._now)
         return Noted()

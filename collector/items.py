@@ -107,6 +107,8 @@ class Beat:
     guard_states: bytes
     health: dict[str, object]
     speaks_within_s: int = 0  # what the agent promises; 0: nothing
+    guards_hash: bytes = b""  # of the set that the states are of; empty: of none
+    guard_lasted: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,19 @@ from codec.schema import Schema
 from collector import rows
 from collector.active import ActiveStream
 from collector.labels import relabelled
+from collector.paging import Paging
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from codec.stream import Keyframe
     from collector.changes import Ledger, SavedOutbox
     from collector.items import Description, OutboxKey
+    from collector.paging import Place
     from collector.progress import Repair
     from collector.rules import Rules
     from collector.twins import Elsewhere
+
+TICK_MIN = -(1 << 62)  # before any
 
 
 class Outbox:
@@ -34,14 +38,23 @@ class Outbox:
         self.repair: Repair | None = None
         self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
         self.priors_gone: set[bytes] = set()  # that the vehicle, when it was asked, had lost
+        self.paging = Paging(saved.id)
+        self._live: ActiveStream | None = None  # that heartbeats are of
         self._rules = rules
 
     @classmethod
     def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, now: str) -> Outbox:
         """From the store, made there where it is new."""
         outbox = cls(key, ledger.open_outbox(key, now), rules)
+        outbox.paging = ledger.paging(outbox.id)
         outbox.learn(ledger)
         return outbox
+
+    @property
+    def position(self) -> Place:
+        """Everything before it is stored, or in a gap: (stream_no, tick)."""
+        end_tick = self.progress.end_tick
+        return self.progress.wanted.stream_no, TICK_MIN if end_tick is None else end_tick
 
     def learn(self, ledger: Ledger) -> None:
         """What is known of the wanted stream and the next one."""
@@ -78,6 +91,12 @@ class Outbox:
         """A stream to read by its schema and label; None where it was never described."""
         here = self.stream
         return here if here is not None and here.stream_no == stream_no else self.activate(stream_no, ledger)
+
+    def live_stream(self, stream_no: int, ledger: Ledger) -> ActiveStream | None:
+        """The stream that heartbeats are of; it may lie far beyond the wanted one. None where it was never described."""
+        if self._live is None or self._live.stream_no != stream_no:
+            self._live = self.activate(stream_no, ledger)
+        return self._live
 
     def activate(self, stream_no: int, ledger: Ledger) -> ActiveStream | None:
         """The stream with nothing of it decoded; None where it was never described, or its schema is damaged."""

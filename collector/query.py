@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
             columns, rows = VEHICLE_COLUMNS, vehicle_rows(store)
         case "faults":
             columns = FAULT_COLUMNS
-            rows = iter(store.faults(vin, severity=options.severity, only_open=options.only_open))
+            rows = fault_rows(store, vin, options.severity, only_open=options.only_open)
         case "gaps":
             columns, rows = GAP_COLUMNS, iter(store.gaps(vin))
         case "streams":
@@ -62,21 +62,33 @@ VEHICLE_COLUMNS = (
     "records",
     "batches",
     "open_faults",
+    "live_at",
     "buses",
 )
 FAULT_COLUMNS = (
     "vin", "code", "severity", "started_at", "detected_at", "ended_at", "signal", "peak", "approximate", "late",
-    "description", "action",
+    "provisional", "description", "action",
 )  # fmt: skip
 GAP_COLUMNS = ("vin", "stream_no", "first_seq", "last_seq", "records", "reason", "noted_at")
 STREAM_COLUMNS = ("vin", "stream_no", "began_at", "rate_hz", "signals", "batches", "records", "blocks_bytes")
 
 
 def vehicle_rows(store: Store) -> Iterator[Row]:
-    """With how its buses were when it was last heard of."""
+    """With how its buses were when it was last heard of, and when its heartbeat shows it where less is stored (`live_at`)."""
+    live = {row["vin"]: row["timestamp"] for row in store.live()}
     for row in store.vehicles():
+        row["live_at"] = live.get(row["vin"])
         buses = ((row["heartbeat"] or {}).get("health") or {}).get("buses", ())
         yield row | {"buses": ", ".join(map(_bus, buses))}
+
+
+def fault_rows(store: Store, vin: str | None, severity: str | None, *, only_open: bool) -> Iterator[Row]:
+    """Those that are stored, then those that heartbeats alone show."""
+    for row in store.faults(vin, severity=severity, only_open=only_open):
+        yield row | {"provisional": False}
+    for row in store.provisional_faults(vin, severity=severity):
+        if row["ended_at"] is None or not only_open:
+            yield row
 
 
 def _bus(bus: dict[str, Any]) -> str:
@@ -186,7 +198,18 @@ NOT_IN_TABLES = frozenset(
     {"started_at", "signal", "action", "batches", "late", "approximate"}
 )  # CSV and JSON have them
 WHOLE = frozenset(
-    {"vin", "code", "severity", "state", "timestamp", "last_seen", "detected_at", "ended_at", "began_at"}
+    {
+        "vin",
+        "code",
+        "severity",
+        "state",
+        "timestamp",
+        "last_seen",
+        "detected_at",
+        "ended_at",
+        "began_at",
+        "live_at",
+    }
 )
 _STYLES = {"CRITICAL": "red", "WARNING": "yellow"}
 PRINTERS = {"json": print_json, "csv": print_csv, "table": print_table}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from collector import times
 from collector.materialise import to_json
+from collector.paging import Fault
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collector.changes import Row
     from collector.items import BatchItem, Beat, Description, Greeting
     from collector.labels import Label
+    from collector.paging import Notice, Provisional
     from collector.rules import FaultSpan, Rule
     from collector.rules.evaluate import Episode
 
@@ -196,17 +198,90 @@ def fault(
     }
 
 
-def fault_ended(outbox: int, code: str, episode: Episode, wall_ns: int) -> Row:
-    """A fault whose rule is gone or reads differently now."""
+def fault_ended(outbox: int, code: str, episode: Episode, wall_ns: int, why: str) -> Row:
+    """A fault that ended otherwise than by its rule."""
     return {
         "of_outbox": outbox,
         "of_stream_no": episode.stream_no,
         "of_first_tick": episode.first_tick,
         "of_code": code,
         "ended_at": times.to_text(wall_ns),
-        "end_reason": "rule changed",
+        "end_reason": why,
         "last_stream_no": episode.seen_stream_no,
         "last_tick": episode.seen_tick,
+    }
+
+
+def fault_paged(outbox: int, fault: Fault) -> Row:
+    return {
+        "of_outbox": outbox,
+        "of_stream_no": fault.stream_no,
+        "of_first_tick": fault.first_tick,
+        "of_code": fault.code,
+        "page": fault.page,
+    }
+
+
+def provisional(
+    outbox: int,
+    vehicle_id: str,
+    rule: Rule,
+    shown: Provisional,
+    wall_ns: int,
+    ended_ns: int | None,
+    *,
+    certain: bool,
+) -> Row:
+    """`wall_ns` of its place, `ended_ns` of where it seemed to be over."""
+    return {
+        "outbox": outbox,
+        "code": shown.code,
+        "page": shown.page,
+        "vin": vehicle_id,
+        "severity": shown.severity,
+        "description": shown.description,
+        "action": rule.action,
+        "signal": rule.signals[0],
+        "evidence": to_json({"when": rule.when}),
+        "rule_hash": shown.rule_hash,
+        "detected_at": times.to_text(wall_ns),
+        "ended_at": None if ended_ns is None else times.to_text(ended_ns),
+        "time_uncertain": not certain,
+        "stream_no": shown.stream_no,
+        "tick": shown.tick,
+        "ended_stream_no": None if shown.ended is None else shown.ended[0],
+        "ended_tick": None if shown.ended is None else shown.ended[1],
+    }
+
+
+def notice(
+    outbox: int,
+    vehicle_id: str,
+    told: Notice,
+    wall_ns: int,
+    ended_ns: int | None,
+    now_ns: int,
+    *,
+    certain: bool,
+) -> Row:
+    """`wall_ns`: when the fault was detected, as `certain` as that is; `ended_ns`: when it ended."""
+    fault = told.fault
+    first_tick = fault.first_tick if isinstance(fault, Fault) else fault.tick
+    return {
+        "kind": told.kind.value,
+        "page": told.page,
+        "vin": vehicle_id,
+        "code": fault.code,
+        "severity": fault.severity,
+        "description": fault.description,
+        "provisional": not isinstance(fault, Fault),
+        "detected_at": times.to_text(wall_ns),
+        "ended_at": None if ended_ns is None else times.to_text(ended_ns),
+        "age_s": max(0.0, round((now_ns - wall_ns) / times.NS, 3)) if certain else None,
+        "at": times.to_text(now_ns),
+        "outbox": outbox,
+        "stream_no": fault.stream_no,
+        "first_tick": first_tick,
     }
 
 

@@ -119,7 +119,10 @@ def gap(key: OutboxKey, message: pb.Gap, facts: StreamFacts) -> GapItem:
 
 def beat(key: OutboxKey, message: pb.Heartbeat) -> Beat:
     _check_number("stream_no", message.stream_no)
-    if len(message.record) > RECORD_BYTES_MAX or len(message.guard_states) > RECORD_BYTES_MAX:
+    _check_bytes("guards_hash", message.guards_hash, (0, HASH_BYTES))
+    if abs(message.tick) > TICK_MAX:
+        raise Malformed(f"a heartbeat of tick {message.tick}")
+    if max(map(len, (message.record, message.guard_states, message.guard_lasted))) > RECORD_BYTES_MAX:
         raise Malformed(
             f"a heartbeat with a record of {len(message.record)} bytes; at most {RECORD_BYTES_MAX}"
         )
@@ -131,6 +134,8 @@ def beat(key: OutboxKey, message: pb.Heartbeat) -> Beat:
         message.guard_states,
         _health(message.health),
         message.speaks_within_s,
+        message.guards_hash,
+        message.guard_lasted,
     )
 
 

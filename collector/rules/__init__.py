@@ -9,12 +9,14 @@ from collector.rules.evaluate import (
     evaluate_all,
     withdraw_changed,
 )
+from collector.rules.now import Known, guard_verdicts, lasting
 from collector.rules.rulefile import DEFAULT_FILE, Rule, RuleError, Rules, load_rules
 
 __all__ = [
     "DEFAULT_FILE",
     "BoundRules",
     "FaultSpan",
+    "Known",
     "Rule",
     "RuleError",
     "RuleState",
@@ -22,6 +24,8 @@ __all__ = [
     "bind",
     "evaluate",
     "evaluate_all",
+    "guard_verdicts",
+    "lasting",
     "load_rules",
     "withdraw_changed",
 ]

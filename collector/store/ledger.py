@@ -12,7 +12,7 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from codec.schema import HASH_BYTES, Schema
@@ -20,6 +20,7 @@ from codec.stream import Clock, StreamFacts
 from collector.changes import Changes, Row, SavedOutbox
 from collector.items import Description, OutboxKey, Position
 from collector.labels import Label
+from collector.paging import Fault, Paging, Provisional
 from collector.progress import Progress
 from collector.rules import RuleState
 from collector.store.engine import StoreUnavailable, explained, insert_new, open_engine, upsert, wall_text
@@ -28,8 +29,10 @@ from collector.store.tables import (
     blobs,
     faults,
     gaps,
+    notices,
     outboxes,
     priors,
+    provisional_faults,
     quarantine,
     streams,
     telemetry_logs,
@@ -175,9 +178,51 @@ class Transaction:
         period_ns = Schema.from_bytes(content).period_ns
         return Label(row.stream_no, row.boot_id, period_ns, row.end_tick, row.offset_ns, row.synchronised)
 
+    def paging(self, outbox: int) -> Paging:
+        self._write(*_OF_FAULTS)
+        is_open = select(faults).where(faults.c.outbox == outbox, faults.c.ended_at.is_(None))
+        found = [
+            Fault(
+                row.code,
+                row.severity,
+                row.description,
+                row.stream_no,
+                row.first_tick,
+                row.detected_tick,
+                row.page or "",
+            )
+            for row in self._connection.execute(is_open.order_by(faults.c.id))
+        ]
+        shown = self._connection.execute(
+            select(provisional_faults).where(provisional_faults.c.outbox == outbox)
+        )
+        provisional = {
+            row.code: Provisional(
+                row.code,
+                row.severity,
+                row.description,
+                row.rule_hash,
+                row.stream_no,
+                row.tick,
+                row.page,
+                None if row.ended_stream_no is None else (row.ended_stream_no, row.ended_tick),
+            )
+            for row in shown
+        }
+        return Paging(outbox, {fault.key: fault for fault in found}, provisional)
+
+    def with_provisional(self, vehicle: str) -> list[OutboxKey]:
+        self._write(*_OF_FAULTS)
+        of = select(provisional_faults.c.outbox)
+        wanted = select(outboxes.c.vin, outboxes.c.outbox_id).where(
+            outboxes.c.vin == vehicle, outboxes.c.id.in_(of)
+        )
+        return [OutboxKey(row.vin, row.outbox_id) for row in self._connection.execute(wanted)]
+
     def with_open_faults(self) -> list[OutboxKey]:
         wanted = select(outboxes.c.vin, outboxes.c.outbox_id).where(
             outboxes.c.id.in_(select(faults.c.outbox).where(faults.c.ended_at.is_(None)))
+            | outboxes.c.id.in_(select(provisional_faults.c.outbox))
         )
         return [OutboxKey(row.vin, row.outbox_id) for row in self._connection.execute(wanted)]
 
@@ -333,15 +378,25 @@ _SET_HEARTBEAT = (
     .where(vehicles.c.vin == bindparam("of_vin"))
     .values(heartbeat=bindparam("heartbeat"), last_seen=bindparam("last_seen"))
 )
+_OF_FAULT = (
+    faults.c.outbox == bindparam("of_outbox"),
+    faults.c.stream_no == bindparam("of_stream_no"),
+    faults.c.first_tick == bindparam("of_first_tick"),
+    faults.c.code == bindparam("of_code"),
+)
 _END_FAULT = (
     update(faults)
-    .where(
-        faults.c.outbox == bindparam("of_outbox"),
-        faults.c.stream_no == bindparam("of_stream_no"),
-        faults.c.first_tick == bindparam("of_first_tick"),
-        faults.c.code == bindparam("of_code"),
-    )
+    .where(*_OF_FAULT)
     .values({name: bindparam(name) for name in ("ended_at", "end_reason", "last_stream_no", "last_tick")})
+)
+_SET_PAGE = update(faults).where(*_OF_FAULT).values(page=bindparam("page"))
+_SHOW = upsert(
+    provisional_faults,
+    ["outbox", "code"],
+    [column.name for column in provisional_faults.c if column.name not in ("outbox", "code")],
+)
+_SHOW_NO_MORE = delete(provisional_faults).where(
+    provisional_faults.c.outbox == bindparam("of_outbox"), provisional_faults.c.code == bindparam("of_code")
 )
 _SET_LABEL = (
     update(streams)
@@ -395,6 +450,8 @@ _APPROXIMATE = (
     .values(approximate=True)
 )
 
+_OF_FAULTS = ("faults", "faults_ended", "faults_paged", "provisional", "provisional_gone")
+
 # What each collection of `Changes` is written with, in this order.
 _STATEMENTS: dict[str, Any] = {
     "vehicles": _PUT_VEHICLE,
@@ -411,6 +468,10 @@ _STATEMENTS: dict[str, Any] = {
     "blobs": _PUT_BLOB,
     "faults": _PUT_FAULT,
     "faults_ended": _END_FAULT,
+    "faults_paged": _SET_PAGE,
+    "provisional": _SHOW,
+    "provisional_gone": _SHOW_NO_MORE,
+    "notices": insert(notices),
     "faults_approximate": _APPROXIMATE,
     "telemetry": _ADD_SECOND,
     "telemetry_replaced": _REPLACE_SECOND,

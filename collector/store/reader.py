@@ -28,8 +28,10 @@ from collector.store.tables import (
     blobs,
     faults,
     gaps,
+    notices,
     outboxes,
     priors,
+    provisional_faults,
     streams,
     telemetry_logs,
     vehicles,
@@ -152,6 +154,47 @@ class Store:
         for row in rows:
             row["evidence"] = json.loads(row["evidence"])
         return rows
+
+    def provisional_faults(
+        self, vin: str | None = None, *, severity: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Shown by heartbeats while a backlog drains, beyond what is stored; like `faults`, as far as that is known by then."""
+        wanted = select(provisional_faults).order_by(provisional_faults.c.detected_at)
+        if vin is not None:
+            wanted = wanted.where(provisional_faults.c.vin == vin)
+        if severity is not None:
+            wanted = wanted.where(provisional_faults.c.severity == severity)
+        unknown = {"started_at": None, "peak": None, "approximate": False, "late": False}
+        return [
+            row | unknown | {"evidence": json.loads(row["evidence"]), "provisional": True}
+            for row in self._rows(wanted)
+        ]
+
+    def live(self, vin: str | None = None) -> list[dict[str, Any]]:
+        """What heartbeats show of now, of vehicles of which less is stored: {vin, timestamp, data, guards}, provisional all of it."""
+        wanted = select(vehicles.c.vin, vehicles.c.heartbeat).where(vehicles.c.heartbeat.is_not(None))
+        wanted = wanted.order_by(vehicles.c.vin)
+        rows = self._fetch(wanted if vin is None else wanted.where(vehicles.c.vin == vin))
+        beats = {row.vin: json.loads(row.heartbeat) for row in rows}
+        of = [beat["outbox"] for beat in beats.values() if "data" in beat and "outbox" in beat]
+        positions = select(outboxes.c.id, outboxes.c.stream_no, outboxes.c.end_tick).where(
+            outboxes.c.id.in_(of)
+        )
+        stored = {row.id: (row.stream_no, row.end_tick) for row in self._fetch(positions)}
+        return [
+            {
+                "vin": vin,
+                "timestamp": beat["timestamp"],
+                "data": beat["data"],
+                "guards": beat.get("guards", {}),
+            }
+            for vin, beat in beats.items()
+            if "data" in beat and _beyond(beat, stored.get(beat.get("outbox")))
+        ]
+
+    def notices(self, after_id: int = 0, limit: int = PAGE_ROWS) -> list[dict[str, Any]]:
+        """What there is to tell people, after the notice of this id, in order."""
+        return self._rows(select(notices).where(notices.c.id > after_id).order_by(notices.c.id).limit(limit))
 
     def gaps(self, vin: str | None = None) -> list[dict[str, Any]]:
         """One row per gap. `records` is None where nobody knows."""
@@ -415,6 +458,14 @@ class Store:
 
     def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in self._fetch(statement)]  # noqa: SLF001
+
+
+def _beyond(beat: dict[str, Any], stored: tuple[int, int | None] | None) -> bool:
+    """Whether a heartbeat lies beyond what is stored of its outbox."""
+    if stored is None:
+        return False
+    stream_no, end_tick = stored
+    return (beat["stream_no"], beat["tick"]) >= (stream_no, beat["tick"] if end_tick is None else end_tick)
 
 
 def _sound(row: Any, decoder: StreamDecoder) -> Records | None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 SCHEMA_VERSION = 1
@@ -160,7 +161,7 @@ faults = Table(
     Column("started_at", Text, nullable=False),
     Column("detected_at", Text, nullable=False),
     Column("ended_at", Text),  # none: still open
-    Column("end_reason", Text),  # cleared, or: rule changed
+    Column("end_reason", Text),  # cleared, or: rule changed, outbox lost
     Column("peak", Float),
     Column("evidence", Text, nullable=False),  # JSON
     Column("approximate", Boolean, nullable=False),
@@ -172,9 +173,72 @@ faults = Table(
     Column("detected_tick", BigInteger, nullable=False),
     Column("last_stream_no", BigInteger),
     Column("last_tick", BigInteger),
+    Column("page", Text),  # under which name notices told of it; none: they did not, or in the digest alone
     UniqueConstraint("outbox", "stream_no", "first_tick", "code"),
+    Index(
+        "faults_open",
+        "outbox",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
     Index("faults_severity", "severity", "detected_at"),
     Index("faults_vin", "vin", "detected_at"),
+)
+
+# What heartbeats show while a backlog drains, beyond what ingest has. Gone once ingest has come so far: then there is such a
+# fault above, or there never was. One for each rule of an outbox.
+provisional_faults = Table(
+    "provisional_faults",
+    metadata,
+    Column("outbox", Integer, primary_key=True, autoincrement=False),
+    Column("code", Text, primary_key=True),
+    Column("page", Text, nullable=False),  # what the fault takes over
+    Column("vin", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("signal", Text, nullable=False),
+    Column("evidence", Text, nullable=False),  # JSON: its rule
+    Column("rule_hash", Text, nullable=False),
+    Column("detected_at", Text, nullable=False),  # time of the heartbeat's record, which is at its place
+    Column(
+        "ended_at", Text
+    ),  # time of the record that showed it to be over, as far as is known; none: it lasts
+    Column("time_uncertain", Boolean, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("tick", BigInteger, nullable=False),
+    Column("ended_stream_no", BigInteger),
+    Column("ended_tick", BigInteger),
+)
+
+# What there is to tell people, for whoever sends it on: written in the transaction that decided it, never changed. A sender reads
+# `id > last ORDER BY id`, keeps the last id that it is done with, and after a restart goes on from there: ids only grow, are
+# never given twice, and one writer commits them in their order. What it sent twice a receiver tells by (page, kind).
+#   opened     page somebody, now; once for each page. A provisional one may still be withdrawn
+#   confirmed  the fault of a provisional page is here: nobody is paged again
+#   closed     the fault of a page has ended, by its rule or not
+#   withdrawn  the fault of a provisional page never was, or not as far as anybody can tell: ends the page
+#   digest     opened and ended in a backlog; nobody was paged, a summary may name it
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("page", Text, nullable=False),  # one name for all that is told of one fault
+    Column("vin", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("provisional", Boolean, nullable=False),  # a heartbeat alone showed it
+    Column("detected_at", Text, nullable=False),  # as known when this was written
+    Column("ended_at", Text),
+    Column("age_s", Float),  # of the fault, since it was detected; none: the vehicle's clock was not set
+    Column("at", Text, nullable=False),  # when this was written
+    # Which row of faults it is about; of provisional_faults, where the heartbeat was.
+    Column("outbox", Integer, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("first_tick", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 telemetry_logs = Table(

@@ -81,6 +81,23 @@ def test_without_a_name_signals_are_listed(ask):
     assert [row["signal"] for row in rows(ask("signal", "--format", "csv"))] == ["Gear", "Speed", "Temp"]
 
 
+def test_what_heartbeats_show_is_marked_as_provisional_and_has_its_time(bench, ask):
+    vehicle = Vehicle("asset:two", outbox=2)
+    bench.take(vehicle.greeting, vehicle.run())
+    backlog = vehicle.drive(temp=46.0, late=True)
+    bench.take(vehicle.beat())
+    shown = {row["vin"]: row["live_at"] for row in rows(ask("vehicles", "--format", "csv"))}
+    assert shown == {"asset:one": "", "asset:two": "2023-11-14T22:13:21.900Z"}
+    faults = rows(ask("faults", "--open", "--format", "csv"))
+    assert [(row["vin"], row["provisional"], row["started_at"]) for row in faults] == [
+        ("asset:two", "True", "")
+    ]
+    bench.take(backlog)
+    assert {row["live_at"] for row in rows(ask("vehicles", "--format", "csv"))} == {""}
+    faults = rows(ask("faults", "--open", "--format", "csv"))
+    assert [(row["vin"], row["provisional"]) for row in faults] == [("asset:two", "False")]
+
+
 def test_faults_by_severity(ask):
     assert json.loads(ask("faults", "--severity", "INFO", "--format", "json")) == []
     assert "nothing is stored" in ask("faults", "--open")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from collector.store import open_store
-from collector.tail import Faults, rendered
+from collector.tail import Faults, Live, rendered
 
 ROW = {"timestamp": "2026-11-21T08:15:30.020Z", "vin": "asset:one", "late": False}
 
@@ -37,3 +37,27 @@ def test_faults_are_news_once_when_they_open_and_once_when_they_end(bench, conne
     bench.take(connected.drive(temp=40.0))
     assert [text.plain.endswith("HOT ended") for text in faults.news()] == [True]
     assert list(faults.news()) == []
+
+
+def test_what_a_heartbeat_shows_beyond_what_is_stored_is_news_once_and_marked(bench, connected, monkeypatch):
+    monkeypatch.setattr("collector.tail.LIVE_S", 0.0)
+    live = Live(open_store(bench.path), None)
+    backlog = connected.drive(temp=46.0, late=True)
+    assert live.news() == []
+    bench.take(connected.beat())
+    (row,) = live.news()
+    line = rendered(row, frozenset(), ["Temp"], None).plain
+    assert line.startswith("2023-11-14T22:13:21.900Z  asset:one  live, provisional  Temp 4")
+    assert live.news() == []
+    bench.take(backlog, connected.beat())
+    assert live.news() == [], "it is stored"
+
+
+def test_provisional_faults_are_news_once(bench, connected):
+    faults = Faults(open_store(bench.path), None)
+    backlog = connected.drive(temp=46.0, late=True)
+    bench.take(connected.beat())
+    assert ["provisional" in text.plain for text in faults.news()] == [True]
+    assert list(faults.news()) == []
+    bench.take(backlog)
+    assert [text.plain.split()[3] for text in faults.news()] == ["HOT:"]

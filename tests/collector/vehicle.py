@@ -11,11 +11,12 @@ from codec.records import Availability, Records
 from codec.schema import Schema, Signal
 from codec.stream import Clock, EncodedBlock, StreamEncoder, StreamFacts
 from collector.ingest import Ingest
-from collector.items import BatchItem, BlobItem, Description, GapItem, Greeting, OutboxKey
+from collector.items import BatchItem, Beat, BlobItem, Description, GapItem, Greeting, OutboxKey
 from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.ledger import StoreLedger
 from collector.writer import commit
+from edge_agent.crossings import Crossings
 from protos import telemetry_pb2 as pb
 
 NOW_NS = 1_800_000_000_000_000_000
@@ -98,6 +99,21 @@ class Vehicle:
         self.sampled.append((self.stream_no, records))
         self.blocks.append((self.stream_no, block))
         return BatchItem(self.key, self.stream_no, block.seq, late, block.content)
+
+    def beat(self) -> Beat:
+        """Now: the last record that was driven, and how guards are after all of this run's."""
+        crossings = Crossings(SCHEMA, self.guards)
+        runs = [records for stream_no, records in self.sampled if stream_no == self.stream_no]
+        for records in runs:
+            crossings.scan(records)
+        assert self._encoder is not None
+        last = runs[-1].slice(len(runs[-1]) - 1, len(runs[-1]))
+        record = StreamEncoder(SCHEMA, self._encoder.facts, guards=self.guards).encode(last)
+        tick = last.first_tick - self._encoder.facts.origin_tick
+        return Beat(
+            self.key, self.stream_no, tick, record.content, crossings.states(), {},
+            guards_hash=self.guards.hash, guard_lasted=crossings.lasted(),
+        )  # fmt: skip
 
     def gap(self, first_seq: int, last_seq: int, end_record: int) -> GapItem:
         return GapItem(

@@ -5,6 +5,7 @@
 2. Acked is stored, after any crash of the collector.
 3. Some time after the network stays up, nothing is unacknowledged.
 4. Faults from the store are faults from the sampled records.
+   A provisional fault lies beyond what is stored, and none is left once everything is; each page has one beginning and one end.
 5. A vehicle changes nothing of another's, nobody crashes, and what anybody holds is bounded.
 
 Excused from 1, for what they destroy: an outbox restored from an old image; a file that was damaged (its successor says that it
@@ -25,7 +26,7 @@ from codec.guards import limit_interval
 from codec.records import Availability, Records
 from codec.schema import Schema
 from codec.stream import Clock, StreamDecoder, StreamFacts
-from tests.simulation import car, verdicts
+from tests.simulation import car, told, verdicts
 from tests.simulation.truth import StreamTruth
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class Checker:
                 self._world.violation(f"{view.vin}: its outbox changed by items of {sorted(named or ())}")
             view.revision, view.position = row[3], row[4:]
             self._read_outbox(view, row)
+        told.check_provisional(self._world, self._db)
 
     def _read_outbox(self, view: _View, row: tuple[Any, ...]) -> None:
         assert self._db is not None
@@ -288,6 +290,8 @@ class Checker:
         for vin, truth in self._world.truths.items():
             self._account(vin, truth)
             verdicts.check_reader(self._world, vin, truth)
+        assert self._db is not None
+        told.check_notices(self._world, self._db)
         counts = self._world.faults.counts
         if not counts["rules changed"] and not counts["rules changed while it runs"]:
             for view in self._views.values():

@@ -53,10 +53,13 @@ def check_faults(world: World, db: sqlite3.Connection | None, view: _View) -> No
                 span.detected_tick, span.last_stream_no, span.last_tick, False,
             )  # fmt: skip
     rows = db.execute(
-        "SELECT code, stream_no, first_tick, detected_tick, last_stream_no, last_tick, approximate FROM faults WHERE outbox = ?",
+        "SELECT code, stream_no, first_tick, detected_tick, last_stream_no, last_tick, approximate, end_reason FROM faults "
+        "WHERE outbox = ?",
         (view.id,),
     ).fetchall()
-    stored = {row[:3]: (*row[3:6], bool(row[6])) for row in rows}
+    # An outbox that was lost ended what was open in it.
+    ends = [(None, None) if row[7] == "outbox lost" else row[4:6] for row in rows]
+    stored = {row[:3]: (row[3], *end, bool(row[6])) for row, end in zip(rows, ends, strict=True)}
     if stored != expected:
         differing = sorted(stored.items() ^ expected.items())
         world.violation(f"{view.vin}: faults of the store and of the sampled records differ: {differing[:4]}")

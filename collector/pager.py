@@ -1,0 +1,117 @@
+"""What `paging` decides, in one transaction: its rows, and the state that an outbox goes on with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collector import paging, rows
+from collector.rules import lasting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from codec.guards import Guard
+    from collector.changes import Ledger, Row
+    from collector.outbox import Outbox
+    from collector.paging import Notice, Paging, Place, Provisional
+    from collector.rules import FaultSpan, Known, Rule, Rules
+    from collector.rules.evaluate import Episode
+
+
+class Pager:
+    """`now_ns` (wall clock) labels rows, and tells how old a fault is."""
+
+    def __init__(self, ledger: Ledger, rules: Rules, now_ns: int) -> None:
+        self._ledger = ledger
+        self._rules = rules
+        self._by_code = rules.by_code()
+        self._now_ns = now_ns
+
+    def found(self, outbox: Outbox, spans: Iterable[FaultSpan], *, late: bool) -> None:
+        """What a block opened, changed or ended."""
+        faults = [(_fault(span, self._by_code[span.code]), _end(span)) for span in spans]
+        if faults or (outbox.paging.open and not late):
+            self._take(outbox, paging.found(outbox.paging, faults, late=late))
+
+    def passed(self, outbox: Outbox) -> None:
+        """Ingest has come further."""
+        if outbox.paging.provisional:
+            self._take(outbox, paging.passed(outbox.paging, outbox.position))
+
+    def backlog_over(self, outbox: Outbox) -> None:
+        """The vehicle has sent everything."""
+        self._take(outbox, paging.backlog_over(outbox.paging))
+
+    def shown(self, outbox: Outbox, place: Place, verdicts: Mapping[Guard, Known]) -> None:
+        """A heartbeat told how guards are at this place."""
+        stream_no, tick = place
+        seen = [
+            (
+                paging.Provisional(
+                    rule.code, rule.severity, rule.description, rule.hash, stream_no, tick, ""
+                ),
+                lasts,
+            )
+            for rule, lasts in lasting(self._rules, verdicts)
+        ]
+        self._take(outbox, paging.shown(outbox.paging, seen, outbox.position))
+
+    def withdraw(self, outbox: Outbox, *, everything: bool = False) -> None:
+        """Provisional faults of rules that are gone or read differently now, or all there are."""
+        current = {} if everything else {rule.code: rule.hash for rule in self._rules.rules}
+        self._take(outbox, paging.withdrawn(outbox.paging, current))
+
+    def ended(self, outbox: Outbox, code: str, episode: Episode, why: str) -> None:
+        """An open fault ended otherwise than by its rule."""
+        at = (episode.seen_stream_no, episode.seen_tick)
+        row = rows.fault_ended(outbox.id, code, episode, outbox.wall_ns(*at, self._ledger), why)
+        self._ledger.changes.faults_ended.append(row)
+        key = (episode.stream_no, episode.first_tick, code)
+        self._take(outbox, paging.ended(outbox.paging, key, at))
+
+    def _take(self, outbox: Outbox, decided: tuple[list[Notice], Paging]) -> None:
+        notices, after = decided
+        before, outbox.paging = outbox.paging, after
+        changes = self._ledger.changes
+        for notice in notices:
+            changes.notices.append(self._notice(outbox, notice))
+            if isinstance(notice.fault, paging.Fault) and notice.fault.page:
+                changes.faults_paged.append(rows.fault_paged(outbox.id, notice.fault))
+        for code in before.provisional.keys() - after.provisional.keys():
+            changes.provisional.pop((outbox.id, code), None)
+            changes.provisional_gone[outbox.id, code] = {"of_outbox": outbox.id, "of_code": code}
+        for code, one in after.provisional.items():
+            if one != before.provisional.get(code):
+                changes.provisional_gone.pop((outbox.id, code), None)
+                changes.provisional[outbox.id, code] = self._provisional(outbox, one)
+
+    def _notice(self, outbox: Outbox, notice: Notice) -> Row:
+        wall_ns, certain = self._when(outbox, notice.fault)
+        ended_ns = None if notice.ended is None else outbox.wall_ns(*notice.ended, self._ledger)
+        return rows.notice(
+            outbox.id, outbox.key.vehicle, notice, wall_ns, ended_ns, self._now_ns, certain=certain
+        )
+
+    def _provisional(self, outbox: Outbox, one: Provisional) -> Row:
+        wall_ns, certain = self._when(outbox, one)
+        ended_ns = None if one.ended is None else outbox.wall_ns(*one.ended, self._ledger)
+        rule = self._by_code[one.code]
+        return rows.provisional(outbox.id, outbox.key.vehicle, rule, one, wall_ns, ended_ns, certain=certain)
+
+    def _when(self, outbox: Outbox, fault: paging.Fault | Provisional) -> tuple[int, bool]:
+        """When it was detected, and whether that is certain."""
+        tick = fault.detected_tick if isinstance(fault, paging.Fault) else fault.tick
+        certain = outbox.is_certain(fault.stream_no, self._ledger)
+        return outbox.wall_ns(fault.stream_no, tick, self._ledger), certain
+
+
+def _fault(span: FaultSpan, rule: Rule) -> paging.Fault:
+    return paging.Fault(
+        span.code, span.severity, rule.description, span.stream_no, span.first_tick, span.detected_tick
+    )
+
+
+def _end(span: FaultSpan) -> Place | None:
+    if span.last_stream_no is None or span.last_tick is None:
+        return None
+    return span.last_stream_no, span.last_tick
