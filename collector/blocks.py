@@ -44,24 +44,16 @@ if TYPE_CHECKING:
     from collector.changes import Ledger
     from collector.outbox import Outbox
     from collector.pager import Pager
-    from collector.rules import Rule
 
 
 class Blocks:
     """Applies batches and gaps to outboxes. `outboxes`: those in memory; `now` labels rows."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        outboxes: Mapping[OutboxKey, Outbox],
-        by_code: Mapping[str, Rule],
-        pager: Pager,
-        now: str,
-    ) -> None:
+    def __init__(self, ledger: Ledger, outboxes: Mapping[OutboxKey, Outbox], pager: Pager, now: str) -> None:
         self.values = 0  # decoded so far
         self._ledger = ledger
         self._outboxes = outboxes
-        self._findings = Findings(ledger, by_code, pager)
+        self._findings = Findings(ledger, pager)
         self._pager = pager
         self._now = now
 

@@ -24,6 +24,7 @@ class SavedOutbox:
     revision: int
     progress: Progress
     rule_state: RuleState
+    model: str = ""  # of the vehicle, as it said last
 
 
 @dataclass(slots=True)
@@ -104,6 +105,10 @@ class Ledger(Protocol):
 
     def block(self, outbox: int, stream_no: int, seq: int) -> bytes | None:
         """Content of a stored batch, if its checksum holds."""
+        ...
+
+    def blocks_back_to(self, outbox: int, stream_no: int, tick: int) -> list[tuple[int, int, bytes]]:
+        """(seq, skip, content) of the stored batches from the keyframe at or before this tick on, damaged ones left out."""
         ...
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "DEADRECKON_COLLECTOR_"
-SHIPPED_RULES = (
-    Path(__file__).with_name("rules") / "default.toml"
-)  # by path: `--help` need not load the rules
+# By path: `--help` need not load the rules.
+PROFILES = {name: Path(__file__).with_name("rules") / f"{name}.toml" for name in ("demo", "fleet")}
+SHIPPED_RULES = PROFILES["demo"]
 AGENTS_KEYS = frozenset({"address"})
 WINDOW_BYTES_MAX = 16 << 20
 ACK_WITHIN_S_MAX = 3600.0
@@ -141,12 +141,17 @@ def _value(key: str, value: Any, folder: Path) -> Any:
     if isinstance(default, Path):
         if not isinstance(value, str | Path):
             raise TypeError
-        return folder / value
+        return rules_file(value, folder) if key == "rules" else folder / value
     if isinstance(default, str) and not isinstance(value, str):
         raise TypeError
     if isinstance(default, int) and isinstance(value, float):
         raise TypeError
     return type(default)(value)
+
+
+def rules_file(named: str | Path, folder: Path = Path()) -> Path:
+    """Of a profile that is shipped, by its name, or a file (one of such a name is written ./demo)."""
+    return PROFILES.get(str(named), folder / named)
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -15,24 +15,21 @@ from collector import rows
 from collector.rules import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from codec.records import Records
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
     from collector.changes import Ledger
     from collector.outbox import Outbox
     from collector.pager import Pager
-    from collector.rules import Rule
+    from collector.rules import FaultSpan
 
 
 class Findings:
-    """Of one transaction. `by_code`: the rules in force."""
+    """Of one transaction."""
 
-    def __init__(self, ledger: Ledger, by_code: Mapping[str, Rule], pager: Pager) -> None:
+    def __init__(self, ledger: Ledger, pager: Pager) -> None:
         self._ledger = ledger
         self._pager = pager
-        self._by_code = by_code
 
     def take(
         self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool, continues: bool
@@ -45,6 +42,7 @@ class Findings:
 
     def replace(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock) -> None:
         """A block that was stored wrong: analyses have been over its wrong values, so faults there become approximate."""
+        outbox.rule_state = outbox.rule_state.without_tail()  # what it carries may be of that block
         records, changes = decoded.records, self._ledger.changes
         changes.telemetry_replaced += rows.telemetry(
             outbox.key.vehicle, outbox.id, stream, records, late=True, continues=True
@@ -59,18 +57,36 @@ class Findings:
         )
 
     def _faults(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
-        spans, outbox.rule_state = evaluate(
-            stream.bound, outbox.rule_state, stream.stream_no, records, stream.exact
-        )
+        faults, spans = self._ledger.changes.faults, self._spans(outbox, stream, records)
         for span in spans:
             row = rows.fault(
                 outbox.id,
                 outbox.key.vehicle,
-                self._by_code[span.code],
+                stream,
                 span,
                 late,
                 lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
                 certain=outbox.is_certain(span.stream_no, self._ledger),
             )
-            self._ledger.changes.faults[outbox.id, span.stream_no, span.first_tick, span.code] = row
+            key = outbox.id, span.stream_no, span.first_tick, span.code
+            if not row["evidence"] and key in faults:
+                row["evidence"] = faults[key]["evidence"]
+            faults[key] = row
         self._pager.found(outbox, spans, late=late)
+
+    def _spans(self, outbox: Outbox, stream: ActiveStream, records: Records) -> list[FaultSpan]:
+        """Records before these are read from the store where they are not here: for windows, and where a fault opens."""
+        bound, place = stream.bound, (stream.stream_no, records.first_tick)
+        lacks = outbox.rule_state.end == place and outbox.rule_state.lacks_tail(bound)
+        if lacks and outbox.rule_state.needs_tail(bound):
+            outbox.recall(stream, self._ledger)
+            lacks = False
+        before = outbox.rule_state
+        spans, outbox.rule_state = evaluate(bound, before, stream.stream_no, records, stream.exact)
+        if lacks and any(span.evidence for span in spans):
+            outbox.rule_state = before
+            outbox.recall(stream, self._ledger)
+            spans, outbox.rule_state = evaluate(
+                bound, outbox.rule_state, stream.stream_no, records, stream.exact
+            )
+        return spans

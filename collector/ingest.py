@@ -64,7 +64,6 @@ class Ingest:
     def __init__(self, rules: Rules, *, outboxes_max: int = OUTBOXES_MAX, settled: bool = True) -> None:
         self.rules = rules
         self.guards = rules.guards()
-        self.by_code = rules.by_code()
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
         self.outboxes: dict[OutboxKey, Outbox] = {}  # the one that was used last is the last
@@ -84,7 +83,7 @@ class Ingest:
             del self.outboxes[key]
         rules = self._wanted_rules
         if rules is not self._settled_rules:
-            self.rules, self.guards, self.by_code = rules, rules.guards(), rules.by_code()
+            self.rules, self.guards = rules, rules.guards()
             self.outboxes.clear()
         group = _Group(self, ledger, now_ns)
         if rules is not self._settled_rules:
@@ -114,8 +113,8 @@ class _Group:
         self._ingest = ingest
         self._ledger = ledger
         self._now = times.to_text(now_ns)
-        self._pager = Pager(ledger, ingest.rules, now_ns)
-        self._blocks = Blocks(ledger, ingest.outboxes, ingest.by_code, self._pager, self._now)
+        self._pager = Pager(ledger, now_ns)
+        self._blocks = Blocks(ledger, ingest.outboxes, self._pager, self._now)
 
     @property
     def values(self) -> int:
@@ -152,14 +151,18 @@ class _Group:
         if outbox is None:
             outbox = Outbox.load(key, self._ledger, self._ingest.rules, self._now)
             self._keep_guards()
-            gone, outbox.rule_state = withdraw_changed(self._ingest.rules, outbox.rule_state)
-            for code, episode in gone:
-                self._pager.ended(outbox, code, episode, "rule changed")
-            self._pager.withdraw(outbox)
-            if gone:
-                self._blocks.save(outbox)
+            self._withdraw(outbox)
         self._ingest.outboxes[key] = outbox
         return outbox
+
+    def _withdraw(self, outbox: Outbox) -> None:
+        """Faults of rules that read differently for its vehicle now end."""
+        gone, outbox.rule_state = withdraw_changed(outbox.rules, outbox.rule_state)
+        for code, episode in gone:
+            self._pager.ended(outbox, code, episode, "rule changed")
+        self._pager.withdraw(outbox)
+        if gone:
+            self._blocks.save(outbox)
 
     def end_faults_of_other_rules(self) -> None:
         for key in self._ledger.with_open_faults():
@@ -195,6 +198,8 @@ class _Group:
             {},
         )  # what an earlier conversation asked for will not come on this one
         outbox.priors_gone = set()
+        if outbox.is_now(item.model):
+            self._withdraw(outbox)
         for old, successor in pairwise((*item.replaces, item.key.outbox_id)):
             if old != item.key.outbox_id:
                 self._replace(OutboxKey(item.key.vehicle, old), successor)

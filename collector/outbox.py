@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from codec.errors import CodecError
 from codec.schema import Schema
 from collector import rows
 from collector.active import ActiveStream
@@ -27,6 +28,7 @@ class Outbox:
     """State between two transactions. It is dropped, and loaded again, whenever one does not commit."""
 
     def __init__(self, key: OutboxKey, saved: SavedOutbox, rules: Rules) -> None:
+        """`rules`: of the whole fleet; `rules` of the outbox are as they read for its vehicle."""
         self.key = key
         self.id = saved.id
         self.revision = saved.revision
@@ -40,7 +42,10 @@ class Outbox:
         self.priors_gone: set[bytes] = set()  # that the vehicle, when it was asked, had lost
         self.paging = Paging(saved.id)
         self._live: ActiveStream | None = None  # that heartbeats are of
-        self._rules = rules
+        self.model = saved.model
+        self._fleet_rules = rules
+        self.rules = rules.for_vehicle(key.vehicle, saved.model)
+        self.by_code = self.rules.by_code()
 
     @classmethod
     def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, now: str) -> Outbox:
@@ -107,8 +112,34 @@ class Outbox:
         if content is None:
             return None
         return ActiveStream(
-            description, Schema.from_bytes(content), self._rules, ledger.label(self.id, stream_no)
+            description, Schema.from_bytes(content), self.rules, ledger.label(self.id, stream_no)
         )
+
+    def is_now(self, model: str) -> bool:
+        """The vehicle says which model it is. Whether it is another than before: rules may read differently for it."""
+        if not model or model == self.model:
+            return False
+        self.model = model
+        self.rules = self._fleet_rules.for_vehicle(self.key.vehicle, model)
+        self.by_code = self.rules.by_code()
+        self.stream = self._live = None
+        return True
+
+    def recall(self, stream: ActiveStream, ledger: Ledger) -> None:
+        """Give the rules the records before the end of their state, where it has them no longer: of the stored blocks."""
+        state = self.rule_state
+        assert state.end is not None
+        decoder, runs = stream.fresh_decoder(), []
+        since = state.end[1] - stream.bound.tail_ticks
+        for seq, skip, content in ledger.blocks_back_to(self.id, stream.stream_no, since):
+            try:
+                records = stream.decode(seq, content, ledger, decoder).records
+            except CodecError:
+                continue  # a hole in what rules see, as it is for readers
+            if records.first_tick >= state.end[1]:
+                break
+            runs.append(records.slice(skip, len(records)))
+        self.rule_state = state.with_tail(stream.bound, runs)
 
     def place_in_time(self, stream: ActiveStream, seq: int, keyframe: Keyframe, ledger: Ledger) -> None:
         """At each keyframe: put the times of a boot right, and of those before it that had none, once they are known."""

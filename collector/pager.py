@@ -14,22 +14,20 @@ if TYPE_CHECKING:
     from collector.changes import Ledger, Row
     from collector.outbox import Outbox
     from collector.paging import Notice, Paging, Place, Provisional
-    from collector.rules import FaultSpan, Known, Rule, Rules
+    from collector.rules import FaultSpan, Known, Rule
     from collector.rules.evaluate import Episode
 
 
 class Pager:
     """`now_ns` (wall clock) labels rows, and tells how old a fault is."""
 
-    def __init__(self, ledger: Ledger, rules: Rules, now_ns: int) -> None:
+    def __init__(self, ledger: Ledger, now_ns: int) -> None:
         self._ledger = ledger
-        self._rules = rules
-        self._by_code = rules.by_code()
         self._now_ns = now_ns
 
     def found(self, outbox: Outbox, spans: Iterable[FaultSpan], *, late: bool) -> None:
         """What a block opened, changed or ended."""
-        faults = [(_fault(span, self._by_code[span.code]), _end(span)) for span in spans]
+        faults = [(_fault(span, outbox.by_code[span.code]), _end(span)) for span in spans]
         if faults or (outbox.paging.open and not late):
             self._take(outbox, paging.found(outbox.paging, faults, late=late))
 
@@ -52,13 +50,13 @@ class Pager:
                 ),
                 lasts,
             )
-            for rule, lasts in lasting(self._rules, verdicts)
+            for rule, lasts in lasting(outbox.rules, verdicts)
         ]
         self._take(outbox, paging.shown(outbox.paging, seen, outbox.position))
 
     def withdraw(self, outbox: Outbox, *, everything: bool = False) -> None:
         """Provisional faults of rules that are gone or read differently now, or all there are."""
-        current = {} if everything else {rule.code: rule.hash for rule in self._rules.rules}
+        current = {} if everything else {rule.code: rule.hash for rule in outbox.rules.rules}
         self._take(outbox, paging.withdrawn(outbox.paging, current))
 
     def ended(self, outbox: Outbox, code: str, episode: Episode, why: str) -> None:
@@ -95,7 +93,7 @@ class Pager:
     def _provisional(self, outbox: Outbox, one: Provisional) -> Row:
         wall_ns, certain = self._when(outbox, one)
         ended_ns = None if one.ended is None else outbox.wall_ns(*one.ended, self._ledger)
-        rule = self._by_code[one.code]
+        rule = outbox.by_code[one.code]
         return rows.provisional(outbox.id, outbox.key.vehicle, rule, one, wall_ns, ended_ns, certain=certain)
 
     def _when(self, outbox: Outbox, fault: paging.Fault | Provisional) -> tuple[int, bool]:

@@ -162,7 +162,7 @@ def quarantined(outbox: int, item: BatchItem, why: str, now: str) -> Row:
 def fault(
     outbox: int,
     vehicle_id: str,
-    rule: Rule,
+    stream: ActiveStream,
     span: FaultSpan,
     late: bool,
     wall_ns: Callable[[int, int], int],
@@ -170,7 +170,7 @@ def fault(
     certain: bool,
 ) -> Row:
     """`wall_ns(stream_no, tick)` labels its ticks; whether these times are `certain`."""
-    ended_at = None
+    rule, ended_at = stream.bound.rule(span.code), None
     if span.last_stream_no is not None and span.last_tick is not None:
         ended_at = times.to_text(wall_ns(span.last_stream_no, span.last_tick))
     return {
@@ -185,7 +185,8 @@ def fault(
         "ended_at": ended_at,
         "end_reason": "cleared" if ended_at else None,
         "peak": span.peak,
-        "evidence": to_json({"when": rule.when, "at_detection": dict(span.evidence)}),
+        "evidence": _evidence(rule, span, stream.schema.rate_hz) if span.evidence else "",
+        "occurrence": span.occurrence,
         "approximate": span.approximate,
         "late": late,
         "time_uncertain": not certain,
@@ -196,6 +197,18 @@ def fault(
         "last_stream_no": span.last_stream_no,
         "last_tick": span.last_tick,
     }
+
+
+def _evidence(rule: Rule, span: FaultSpan, rate_hz: int) -> str:
+    """JSON. Times are seconds from where the fault was detected."""
+    assert span.evidence is not None
+    window = {
+        "from_s": round((span.evidence.first_tick - span.detected_tick) / rate_hz, 6),
+        "step_s": round(span.evidence.step_ticks / rate_hz, 6),
+        "values": {name: list(values) for name, values in span.evidence.values.items()},
+    }
+    at_detection = dict(span.evidence.at_detection)
+    return to_json({"when": rule.when, "at_detection": at_detection, "window": window})
 
 
 def fault_ended(outbox: int, code: str, episode: Episode, wall_ns: int, why: str) -> Row:

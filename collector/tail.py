@@ -6,7 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from collector.rules.expression import comparisons, parse
+from collector.rules.expression import signals
+from collector.rules.parser import parse
 from collector.store import Store, StoreUnavailable, open_store
 
 if TYPE_CHECKING:
@@ -125,5 +126,5 @@ class Faults:
             name
             for row in self._rows
             if row["vin"] == vin and row["started_at"] <= timestamp and (row["ended_at"] or "~") >= timestamp
-            for name in (row["signal"], *(one.signal for one in comparisons(parse(row["evidence"]["when"]))))
+            for name in (row["signal"], *signals(parse(row["evidence"]["when"])))
         )

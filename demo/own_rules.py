@@ -11,7 +11,8 @@ import numpy as np
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal, physical
 from collector.rules import evaluate_all, load_rules
-from collector.rules.expression import ExpressionError, parse
+from collector.rules.expression import Comparison
+from collector.rules.parser import ExpressionError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -119,7 +120,7 @@ def _decimal(signal: Signal, count: int) -> str:
 
 def _has_a_readable_name(name: str) -> bool:
     try:
-        return bool(parse(f"{name} > 0"))
+        return parse(f"{name} > 0") == Comparison(name, ">", 0.0)
     except ExpressionError:
         return False
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.commands.options import add_store, told
+from collector.commands.options import add_rules, add_store, told
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     take.add_argument("--rate", type=int, default=50, metavar="HZ", help="of the sample grid; default 50")
     take.add_argument("--lossless", action="store_true", help="thresholds of 0 instead of the default ones")
     add_store(take)
-    take.add_argument("--rules", type=Path, metavar="F", help="rules file; default: the shipped one")
+    add_rules(take)
     take.set_defaults(run=run)
 
 

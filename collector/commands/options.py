@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.config import SEVERITIES, Config
+from collector.config import PROFILES, SEVERITIES, Config, rules_file
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,15 @@ __all__ = ["FORMATS", "SEVERITIES", "add_format", "add_store", "told"]
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, default=Path(Config().store), metavar="F")
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rules",
+        type=rules_file,
+        metavar="F",
+        help=f"rules file, or one that is shipped: {', '.join(PROFILES)}; default demo",
+    )
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
         "--listen", metavar="HOST:PORT", help=f"default {Config().listen}; port 0 takes any that is free"
     )
     serve.add_argument("--store", metavar="F", help=f"SQLite file, made if missing; default {Config().store}")
-    serve.add_argument("--rules", metavar="F", help="rules file; default: the shipped one")
+    serve.add_argument("--rules", metavar="F", help="rules file, or a shipped one: demo (default), fleet")
     serve.add_argument(
         "--window-bytes", type=int, metavar="N", help="unacknowledged bytes per vehicle, at most"
     )

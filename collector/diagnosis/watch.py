@@ -61,7 +61,7 @@ def events(
         if span.code not in catalogue.using:
             continue
         key = (span.code, span.stream_no, span.first_tick)
-        values = dict(span.evidence)
+        values = dict(span.evidence.at_detection) if span.evidence else {}
         if key not in open_before:
             tick = max(span.detected_tick, stretch.first_tick)
             happened.append(Seen(tick, *key, span.peak, values, span.approximate))

@@ -1,10 +1,11 @@
 """Rules: what counts as a fault, evaluated over whole blocks of records. Needs no store."""
 
+from collector.rules.bind import BoundRules, bind
 from collector.rules.evaluate import (
-    BoundRules,
+    Episode,
+    Evidence,
     FaultSpan,
     RuleState,
-    bind,
     evaluate,
     evaluate_all,
     withdraw_changed,
@@ -15,6 +16,8 @@ from collector.rules.rulefile import DEFAULT_FILE, Rule, RuleError, Rules, load_
 __all__ = [
     "DEFAULT_FILE",
     "BoundRules",
+    "Episode",
+    "Evidence",
     "FaultSpan",
     "Known",
     "Rule",

@@ -1,40 +1,50 @@
 """Rules over blocks of records: pure, and the same on sampled and on reconstructed records.
 
 Rules
-- Every comparison is an interval of `codec.guards.limit_interval`, which the encoder uses too. Where a block was encoded
-  under the guards of a rule, its verdict is that of the sampled records, tick for tick.
-- Logic has three values. A signal that is not available (or that the schema lacks, or NaN) makes its comparisons unknown;
-  `a or b` still holds if a holds and b is unknown.
+- Where a block was encoded under the guards of a rule, its verdict is that of the sampled records, tick for tick.
 - `when` must hold at every tick for `for_s` before a fault opens; its first tick is where `when` began to hold. Unknown,
   a missed tick, a gap and a new stream start the wait anew.
 - An open fault ends where `clear` holds (and `when` does not). While that is unknown it waits, across gaps and streams.
 - Ticks are compared within one stream only: the next stream may count from another boot.
+- Blocks may be cut anywhere: faults, peaks and evidence come out the same.
 - A fault is approximate if any block between the start of its wait and its end was encoded without a guard of its rule
-  on a signal that may be dropped.
+  on a signal that may be dropped, or if its rule reckons with such a signal, whose values are reconstructed.
+- What a state carries of earlier records (`tail`) is not written down: it is in the stored blocks. See `with_tail`.
 """
 
 from __future__ import annotations
 
-import math
+import json
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codec.guards import GuardSet, Interval, limit_interval
-from codec.records import Availability, Records
-from codec.schema import Kind, Schema, physical
-from collector.rules.expression import And, Comparison, Expression, Not, Or, comparisons
+from codec.records import Availability, Records, concatenate
+from codec.schema import physical
+from collector.rules.bind import EVIDENCE_AFTER_S, EVIDENCE_BEFORE_S, EVIDENCE_HZ, BoundRule, BoundRules, bind
+from collector.rules.truth import Block, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from codec.schema import Signal
-    from collector.rules.rulefile import Rule, Rules
+    from codec.schema import Schema
+    from collector.rules.rulefile import Rules
 
-    Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]  # bool[n] where it holds, bool[n] where it does not
+OPENED_MAX = 2000  # codes that are counted, gone ones as well, before these are forgotten
+EVIDENCE_DIGITS = 9  # significant
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Values of a rule's signals around the opening of a fault, physical; None where they are not available."""
+
+    at_detection: Mapping[str, float | None]
+    first_tick: int
+    step_ticks: int
+    values: Mapping[str, tuple[float | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +65,15 @@ class FaultSpan:
     last_tick: int | None = None
     peak: float | None = None
     approximate: bool = False
-    evidence: Mapping[str, float | None] = field(default_factory=dict, compare=False)  # at detected_tick
+    occurrence: int = 1  # the how manieth of this code
     cleared_tick: int | None = (
         None  # where it ended: after last_tick, and later where nobody could tell for a while
     )
+    evidence: Evidence | None = field(default=None, compare=False)  # None: as it was said before
+
+    def after(self, before: FaultSpan | None) -> FaultSpan:
+        """The same with the evidence of what was said of the same fault before, where it says nothing of it."""
+        return self if self.evidence or before is None else replace(self, evidence=before.evidence)
 
     @property
     def verdict(self) -> tuple[str, int, int, int, int | None, int | None]:
@@ -85,7 +100,7 @@ class Episode:
     detected_tick: int | None = None
     peak: float | None = None
     approximate: bool = False
-    evidence: Mapping[str, float | None] = field(default_factory=dict)
+    occurrence: int = 0  # of the fault, once it is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,85 +109,61 @@ class RuleState:
 
     end: tuple[int, int] | None = None
     episodes: Mapping[str, Episode] = field(default_factory=dict)  # by rule code
+    opened: Mapping[str, int] = field(default_factory=dict)  # how many faults of each code there were so far
+    tail: Tail | None = field(default=None, compare=False, repr=False)  # the records before `end`
+
+    def to_text(self) -> str:
+        return json.dumps(self.to_json(), separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> RuleState:
+        """Inverse of `to_text`; of an empty one, nothing yet."""
+        return cls.from_json(json.loads(text)) if text else cls()
 
     def to_json(self) -> dict[str, Any]:
         names = [one.name for one in fields(Episode)]
         episodes = {
             code: {name: getattr(episode, name) for name in names} for code, episode in self.episodes.items()
         }
-        return {"end": self.end, "episodes": episodes}
+        return {"end": self.end, "episodes": episodes, "opened": dict(self.opened)}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> RuleState:
         end = document["end"]
-        episodes = {str(code): Episode(**entry) for code, entry in document["episodes"].items()}
-        return cls(None if end is None else (int(end[0]), int(end[1])), episodes)
-
-
-@dataclass(frozen=True, slots=True)
-class BoundRule:
-    """One rule on one schema: where its signals stand, and its wait in ticks."""
-
-    rule: Rule
-    wait_ticks: int
-    peak_column: int | None  # of the first comparison that has an order
-    peak_sign: int  # 1: the largest value is the peak, -1: the smallest
-    droppable: frozenset[Any]  # guards that a block needs for this rule's verdict to be exact
-
-
-@dataclass(frozen=True, slots=True)
-class BoundRules:
-    """All rules on one schema. Rules none of whose signals it has are left out."""
-
-    schema: Schema
-    rules: tuple[BoundRule, ...]
-    atoms: Mapping[
-        Comparison, tuple[int, Interval] | None
-    ]  # column and interval; None: the schema lacks the signal
-
-    def exact_under(self, guards: GuardSet | None) -> frozenset[str]:
-        """Codes of the rules whose verdicts are exact on blocks encoded under these guards (None: not known)."""
-        known = frozenset(guards.guards) if guards else frozenset()
-        return frozenset(bound.rule.code for bound in self.rules if bound.droppable <= known)
-
-
-def bind(rules: Rules, schema: Schema) -> BoundRules:
-    """The rules made ready for records of this schema."""
-    columns = {name: column for column, name in enumerate(schema.names)}
-    bound = []
-    atoms: dict[Comparison, tuple[int, Interval] | None] = {}
-    for rule in rules.rules:
-        if not any(name in columns for name in rule.signals):
-            continue
-        stated = [*comparisons(rule.condition), *(comparisons(rule.clearance) if rule.clearance else ())]
-        for atom in stated:
-            column = columns.get(atom.signal)
-            atoms[atom] = (
-                None
-                if column is None
-                else (column, limit_interval(schema.signals[column], atom.operator, atom.limit))
-            )
-        ordered = next((a for a in stated if a.signal in columns and a.operator not in {"==", "!="}), None)
-        droppable = frozenset(
-            guard
-            for guard in rule.guards
-            if guard.signal in columns and _may_differ(schema.signals[columns[guard.signal]])
+        names = {one.name for one in fields(Episode)}
+        episodes = {
+            str(code): Episode(**{name: value for name, value in entry.items() if name in names})
+            for code, entry in document["episodes"].items()
+        }
+        return cls(
+            None if end is None else (int(end[0]), int(end[1])), episodes, dict(document.get("opened", {}))
         )
-        bound.append(
-            BoundRule(
-                rule=rule,
-                wait_ticks=math.ceil(round(rule.for_s * schema.rate_hz, 6)),
-                peak_column=columns[ordered.signal] if ordered else None,
-                peak_sign=1 if ordered and ordered.operator in {">", ">="} else -1,
-                droppable=droppable,
-            )
+
+    def lacks_tail(self, bound: BoundRules) -> bool:
+        """Whether records are missing from it that rules may look at: it was written down, or is of other rules."""
+        fits = _fitting(self.tail, bound)
+        return bool(bound.rules) and self.end is not None and not (fits and fits.whole)
+
+    def needs_tail(self, bound: BoundRules) -> bool:
+        """Whether the next block, if it follows, is judged by what was before, whatever it holds."""
+        assert self.end is not None
+        stream_no, tick = self.end
+        since = tick - round(EVIDENCE_AFTER_S * bound.schema.rate_hz)
+        pending = (
+            one.detected_tick is not None and one.stream_no == stream_no and one.detected_tick >= since
+            for one in self.episodes.values()
         )
-    return BoundRules(schema, tuple(bound), atoms)
+        return bound.window_ticks > 0 or any(pending)
 
+    def without_tail(self) -> RuleState:
+        return replace(self, tail=None)
 
-def _may_differ(signal: Signal) -> bool:
-    """Whether a reconstructed value may be another than the sampled one. Only scaled signals have a bound in counts."""
-    return signal.max_error_counts > 0 if signal.kind is Kind.SCALED else signal.threshold > 0
+    def with_tail(self, bound: BoundRules, runs: Iterable[Records]) -> RuleState:
+        """The same with what it would have carried, had it never been written down. `runs`: of its stream, in order."""
+        assert self.end is not None
+        found = [run for run in concatenate(runs) if run.end_tick == self.end[1]]
+        tail = Block(bound, self.end[0], found[-1], None, begins=True).tail() if found else None
+        return replace(self, tail=tail)
 
 
 def evaluate(
@@ -185,19 +176,35 @@ def evaluate(
     """
     if not len(records):
         return [], state
-    block = _Block(bound, stream_no, records)
+    end = (stream_no, records.end_tick)
+    if not bound.rules:
+        return [], RuleState(end, state.episodes, state.opened)
     continues = state.end == (stream_no, records.first_tick)
-    episodes = dict(state.episodes)
+    tail = _fitting(state.tail, bound) if continues else None
+    block = Block(bound, stream_no, records, tail, begins=not continues)
+    running = block.candidates()
+    if not running and not state.episodes:
+        return [], RuleState(end, state.episodes, state.opened, block.tail())
+    running.update(bound.numbers[code] for code in state.episodes if code in bound.numbers)
+    episodes, opened = dict(state.episodes), dict(state.opened)
     spans: list[FaultSpan] = []
-    for one in bound.rules:
+    for number in sorted(running):
+        one = bound.rules[number]
         before = episodes.pop(one.rule.code, None)
         if before and before.detected_tick is None and not continues:
             before = None
-        changed, after = _advance(one, block, before, approximate=one.rule.code not in exact)
+        if before is None and not block.may_hold(one.rule.condition):
+            continue
+        run = _Run(one, block, opened, approximate=one.rule.code not in exact)
+        changed, after = run.advance(before)
         spans += changed
         if after:
             episodes[one.rule.code] = after
-    return spans, RuleState((stream_no, records.end_tick), episodes)
+    return spans, RuleState(end, episodes, opened, block.tail())
+
+
+def _fitting(tail: Tail | None, bound: BoundRules) -> Tail | None:
+    return tail if tail is not None and tail.columns == bound.columns_key else None
 
 
 def evaluate_all(rules: Rules, schema: Schema, runs: Iterable[tuple[int, Records]]) -> list[FaultSpan]:
@@ -209,13 +216,14 @@ def evaluate_all(rules: Rules, schema: Schema, runs: Iterable[tuple[int, Records
     for stream_no, records in runs:
         changed, state = evaluate(bound, state, stream_no, records, every)
         for span in changed:
-            faults[span.code, span.stream_no, span.first_tick] = span
+            key = span.code, span.stream_no, span.first_tick
+            faults[key] = span.after(faults.get(key))
     return list(faults.values())
 
 
 def withdraw_changed(rules: Rules, state: RuleState) -> tuple[list[tuple[str, Episode]], RuleState]:
     """Episodes of rules that are gone or read differently now, and the state without them."""
-    current = {rule.code: rule.hash for rule in rules.rules}
+    current = {rule.code: rule.hash for rule in rules.rules if rule.enabled}
     kept = {
         code: episode for code, episode in state.episodes.items() if current.get(code) == episode.rule_hash
     }
@@ -224,152 +232,146 @@ def withdraw_changed(rules: Rules, state: RuleState) -> tuple[list[tuple[str, Ep
         for code, episode in state.episodes.items()
         if code not in kept and episode.detected_tick is not None
     ]
-    return gone, replace(state, episodes=kept)
+    opened = state.opened
+    if len(opened) > OPENED_MAX:
+        opened = {code: count for code, count in opened.items() if code in current}
+    return gone, replace(state, episodes=kept, opened=opened)
 
 
-class _Block:
-    """One run of records, with what its comparisons came to: each is reckoned once, however many rules state it."""
+class _Run:
+    """One rule on its way through one block. `opened`: of each code so far, counted on."""
 
-    def __init__(self, bound: BoundRules, stream_no: int, records: Records) -> None:
-        self.bound = bound
-        self.stream_no = stream_no
-        self.records = records
-        self._low = records.counts.min(axis=0).tolist()
-        self._high = records.counts.max(axis=0).tolist()
-        self._atoms: dict[Comparison, Truth] = {}
+    def __init__(self, one: BoundRule, block: Block, opened: dict[str, int], *, approximate: bool) -> None:
+        self._one = one
+        self._block = block
+        self._opened = opened
+        self._approximate = approximate
+        self._peaks: NDArray[np.float64] | None = None
 
-    def truth(self, expression: Expression) -> Truth:
-        match expression:
-            case Comparison():
-                if expression not in self._atoms:
-                    self._atoms[expression] = self._compare(expression)
-                return self._atoms[expression]
-            case Not(operand):
-                holds, fails = self.truth(operand)
-                return fails, holds
-            case And(operands):
-                parts = [self.truth(operand) for operand in operands]
-                return np.logical_and.reduce([p[0] for p in parts]), np.logical_or.reduce(
-                    [p[1] for p in parts]
-                )
-            case Or(operands):
-                parts = [self.truth(operand) for operand in operands]
-                return np.logical_or.reduce([p[0] for p in parts]), np.logical_and.reduce(
-                    [p[1] for p in parts]
-                )
-            case _:
-                assert_never(expression)
-
-    def may_hold(self, expression: Expression) -> bool:
-        """False only if it holds nowhere; told by extremes, which is what most rules on most blocks come to."""
-        match expression:
-            case Comparison():
-                place = self.bound.atoms[expression]
-                if place is None:
-                    return False
-                column, interval = place
-                if interval.negated or self.bound.schema.signals[column].kind is not Kind.SCALED:
-                    return True
-                return bool(self._high[column] >= interval.low and self._low[column] <= interval.high)
-            case Not():
-                return True
-            case And(operands):
-                return all(self.may_hold(operand) for operand in operands)
-            case Or(operands):
-                return any(self.may_hold(operand) for operand in operands)
-            case _:
-                assert_never(expression)
-
-    def _compare(self, atom: Comparison) -> Truth:
-        place = self.bound.atoms[atom]
-        if place is None:
-            nowhere = np.zeros(len(self.records), np.bool_)
-            return nowhere, nowhere
-        column, interval = place
-        signal = self.bound.schema.signals[column]
-        counts = self.records.counts[:, column]
-        known = self.records.states[:, column] == Availability.AVAILABLE
-        if signal.kind in (Kind.FLOAT32, Kind.FLOAT64):
-            known = known & ~np.isnan(physical(signal, counts))
-        holds = interval.holds(signal, counts)
-        return holds & known, ~holds & known
-
-    def peak(
-        self, one: BoundRule, among: NDArray[np.bool_], start: int, stop: int, before: float | None
-    ) -> float | None:
-        """The most extreme value of the rule's leading signal where `among` holds in start..stop, or before."""
-        if one.peak_column is None:
-            return before
-        known = self.records.states[start:stop, one.peak_column] == Availability.AVAILABLE
-        counts = self.records.counts[start:stop, one.peak_column][among[start:stop] & known]
-        if not len(counts):
-            return before
-        values = physical(self.bound.schema.signals[one.peak_column], counts) * one.peak_sign
-        best = float(np.nanmax(values)) if not np.isnan(values).all() else math.nan
-        if math.isnan(best):
-            return before
-        return one.peak_sign * (best if before is None else max(best, one.peak_sign * before))
-
-    def evidence(self, rule: Rule, at: int) -> dict[str, float | None]:
-        values: dict[str, float | None] = {}
-        for name in rule.signals:
-            if name not in self.bound.schema.names:
+    def advance(self, episode: Episode | None) -> tuple[list[FaultSpan], Episode | None]:
+        """The spans that changed, and the episode that goes on."""
+        one, block = self._one, self._block
+        holds, fails = block.truth(one.rule.condition)
+        clears, stays = (fails, holds)
+        if one.rule.clearance is not None:
+            # `clear` ends a fault only where `when` does not hold, or a careless pair would open and close it at every tick
+            cleared, not_cleared = block.truth(one.rule.clearance)
+            clears, stays = cleared & fails, not_cleared | holds
+        spans: list[FaultSpan] = []
+        before = episode
+        at = 0
+        while at < block.count:
+            if episode is None:
+                at = _next(holds, at)
+                if at == block.count:
+                    break
+                tick = block.first_tick + at
+                episode = Episode(one.rule.hash, block.stream_no, tick, block.stream_no, tick)
+            if episode.detected_tick is None:
+                episode, at = self._wait(episode, holds, at)
                 continue
-            column = self.bound.schema.index(name)
-            available = self.records.states[at, column] == Availability.AVAILABLE
-            value = float(
-                physical(self.bound.schema.signals[column], self.records.counts[at : at + 1, column])[0]
-            )
-            values[name] = value if available and math.isfinite(value) else None
-        return values
-
-
-def _advance(
-    one: BoundRule, block: _Block, episode: Episode | None, *, approximate: bool
-) -> tuple[list[FaultSpan], Episode | None]:
-    """One rule over one block: the spans that changed, and the episode that goes on."""
-    if episode is None and not block.may_hold(one.rule.condition):
-        return [], None
-    holds, fails = block.truth(one.rule.condition)
-    clears, stays = (fails, holds)
-    if one.rule.clearance is not None:
-        # `clear` ends a fault only where `when` does not hold, or a careless pair would open and close it at every tick
-        cleared, not_cleared = block.truth(one.rule.clearance)
-        clears, stays = cleared & fails, not_cleared | holds
-    first_tick, count = block.records.first_tick, len(block.records)
-    spans: list[FaultSpan] = []
-    before = episode
-    at = 0
-    while at < count:
-        if episode is None:
-            at = _next(holds, at)
-            if at == count:
-                break
-            episode = Episode(
-                one.rule.hash, block.stream_no, first_tick + at, block.stream_no, first_tick + at
-            )
-        if episode.detected_tick is None:
-            stop = _next(~holds, at)
-            due = max(at, episode.first_tick + one.wait_ticks - first_tick)
-            end = min(stop, due + 1)
-            episode = _seen(episode, one, block, holds, at, end, approximate=approximate)
-            if due < stop:
-                episode = replace(
-                    episode, detected_tick=first_tick + due, evidence=block.evidence(one.rule, due)
-                )
-            elif stop < count:
+            stop = _next(clears, at)
+            episode = self._seen(episode, stays, at, stop)
+            if stop < block.count:
+                spans.append(self._span(episode, ended=stop))
                 episode = None
-            at = end
-            continue
-        stop = _next(clears, at)
-        episode = _seen(episode, one, block, stays, at, stop, approximate=approximate)
-        if stop < count:
-            spans.append(_span(one.rule, episode, cleared_tick=first_tick + stop))
-            episode = None
-        at = stop
-    if episode is not None and episode.detected_tick is not None and _differs(before, episode):
-        spans.append(_span(one.rule, episode, cleared_tick=None))
-    return spans, episode
+            at = stop
+        if episode is not None and episode.detected_tick is not None:
+            span = self._span(episode, ended=None)
+            if span.evidence is not None or _differs(before, episode):
+                spans.append(span)
+        return spans, episode
+
+    def _wait(self, episode: Episode, holds: NDArray[np.bool_], at: int) -> tuple[Episode | None, int]:
+        """On from index `at` to where the fault opens, or where it no longer holds."""
+        block = self._block
+        stop = _next(~holds, at)
+        due = max(at, episode.first_tick + self._one.wait_ticks - block.first_tick)
+        end = min(stop, due + 1)
+        episode = self._seen(episode, holds, at, end)
+        if due < stop:
+            code = self._one.rule.code
+            self._opened[code] = self._opened.get(code, 0) + 1
+            return replace(episode, detected_tick=block.first_tick + due, occurrence=self._opened[code]), end
+        return (None if stop < block.count else episode), end
+
+    def _seen(self, episode: Episode, holding: NDArray[np.bool_], start: int, stop: int) -> Episode:
+        """The episode after start..stop, in which it went on; it was seen to hold where `holding`."""
+        if stop <= start:
+            return episode
+        last = stop - 1 - int(np.argmax(holding[start:stop][::-1]))
+        stream_no, tick = episode.seen_stream_no, episode.seen_tick
+        if holding[last]:
+            stream_no, tick = self._block.stream_no, self._block.first_tick + last
+        return replace(
+            episode,
+            seen_stream_no=stream_no,
+            seen_tick=tick,
+            peak=self._peak(holding[start:stop], start, stop, episode.peak),
+            approximate=self._approximate or episode.approximate,
+        )
+
+    def _peak(self, among: NDArray[np.bool_], start: int, stop: int, before: float | None) -> float | None:
+        """The most extreme value of what the rule compares first, where `among` holds in start..stop, or before."""
+        if self._one.peak is None:
+            return before
+        if self._peaks is None:
+            self._peaks = self._block.term(self._one.peak) * self._one.peak_sign
+        values = self._peaks[start:stop][among]
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return before
+        best = float(values.max())
+        return self._one.peak_sign * (best if before is None else max(best, self._one.peak_sign * before))
+
+    def _span(self, episode: Episode, *, ended: int | None) -> FaultSpan:
+        """`ended`: the index at which it cleared."""
+        assert episode.detected_tick is not None
+        closed = ended is not None
+        return FaultSpan(
+            code=self._one.rule.code,
+            signal=self._one.rule.signals[0],
+            severity=self._one.rule.severity,
+            stream_no=episode.stream_no,
+            first_tick=episode.first_tick,
+            detected_tick=episode.detected_tick,
+            last_stream_no=episode.seen_stream_no if closed else None,
+            last_tick=episode.seen_tick if closed else None,
+            peak=episode.peak,
+            approximate=episode.approximate,
+            occurrence=episode.occurrence,
+            cleared_tick=None if ended is None else self._block.first_tick + ended,
+            evidence=self._evidence(episode, ended),
+        )
+
+    def _evidence(self, episode: Episode, ended: int | None) -> Evidence | None:
+        """What is known now; None where this block adds nothing to it."""
+        block, detected = self._block, episode.detected_tick
+        assert detected is not None
+        rate_hz = block.bound.schema.rate_hz
+        last = detected + round(EVIDENCE_AFTER_S * rate_hz)
+        here = episode.stream_no == block.stream_no and (block.follows or detected >= block.first_tick)
+        if not here or last < block.first_tick:
+            return None
+        counts, states = block.wide
+        if detected < block.wide_first_tick:
+            return None
+        last = min(last, block.first_tick + (block.count - 1 if ended is None else ended))
+        first = max(block.wide_first_tick, detected - round(EVIDENCE_BEFORE_S * rate_hz))
+        step = max(1, rate_hz // EVIDENCE_HZ)
+        first = detected - (detected - first) // step * step
+        rows = np.arange(first, last + 1, step) - block.wide_first_tick
+        values: dict[str, tuple[float | None, ...]] = {}
+        for name in self._one.evidence:
+            place = block.bound.places[name]
+            found = physical(block.bound.signal(name), counts[rows, place])
+            known = (states[rows, place] == Availability.AVAILABLE) & np.isfinite(found)
+            values[name] = tuple(
+                float(f"{value:.{EVIDENCE_DIGITS}g}") if is_known else None
+                for value, is_known in zip(found.tolist(), known.tolist(), strict=True)
+            )
+        at = (detected - first) // step
+        return Evidence({name: column[at] for name, column in values.items()}, first, step, values)
 
 
 def _next(where: NDArray[np.bool_], at: int) -> int:
@@ -380,50 +382,8 @@ def _next(where: NDArray[np.bool_], at: int) -> int:
     return at + step if where[at + step] else len(where)
 
 
-def _seen(
-    episode: Episode,
-    one: BoundRule,
-    block: _Block,
-    holding: NDArray[np.bool_],
-    start: int,
-    stop: int,
-    *,
-    approximate: bool,
-) -> Episode:
-    """The episode after start..stop, in which it went on; it was seen to hold where `holding`."""
-    if stop <= start:
-        return episode
-    backwards = int(np.argmax(holding[start:stop][::-1]))
-    last = stop - 1 - backwards
-    stream_no, tick = episode.seen_stream_no, episode.seen_tick
-    if holding[last]:
-        stream_no, tick = block.stream_no, block.records.first_tick + last
-    peak = block.peak(one, holding, start, stop, episode.peak)
-    approximate = approximate or episode.approximate
-    return replace(episode, seen_stream_no=stream_no, seen_tick=tick, peak=peak, approximate=approximate)
-
-
 def _differs(before: Episode | None, after: Episode) -> bool:
     """Whether readers see a difference; where an open fault was last seen is of no interest to them."""
     if before is None or before.detected_tick is None or before.first_tick != after.first_tick:
         return True
     return (before.peak, before.approximate) != (after.peak, after.approximate)
-
-
-def _span(rule: Rule, episode: Episode, *, cleared_tick: int | None) -> FaultSpan:
-    assert episode.detected_tick is not None
-    closed = cleared_tick is not None
-    return FaultSpan(
-        code=rule.code,
-        signal=rule.signals[0],
-        severity=rule.severity,
-        stream_no=episode.stream_no,
-        first_tick=episode.first_tick,
-        detected_tick=episode.detected_tick,
-        last_stream_no=episode.seen_stream_no if closed else None,
-        last_tick=episode.seen_tick if closed else None,
-        peak=episode.peak,
-        approximate=episode.approximate,
-        evidence=episode.evidence,
-        cleared_tick=cleared_tick,
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from codec.guards import Guard
-from collector.rules.expression import And, Comparison, Expression, Not, Or
+from collector.rules.expression import And, Comparison, Expression, Missing, Not, Or, Relation, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +46,8 @@ def _value(expression: Expression, for_s: float, verdicts: Mapping[Guard, Known]
     match expression:
         case Comparison():
             return verdicts.get(Guard(expression.signal, expression.operator, expression.limit, for_s))
+        case Relation() | Missing() | Stale():
+            return None  # no guard tells
         case Not(operand):
             value = _value(operand, for_s, verdicts)
             return None if value is None else not value

@@ -7,7 +7,6 @@ to it, and then nothing of the transaction stands.
 from __future__ import annotations
 
 import hashlib
-import json
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -96,13 +95,25 @@ class Transaction:
         if saved is None:
             vehicle = {"vin": key.vehicle, "state": "offline", "first_seen": now, "last_seen": now}
             self._connection.execute(insert_new(vehicles), vehicle)
-            self._connection.execute(insert(outboxes), {"vin": key.vehicle, "outbox_id": key.outbox_id})
+            state = RuleState(opened=self._occurrences(key.vehicle)).to_text()
+            row = {"vin": key.vehicle, "outbox_id": key.outbox_id, "rule_state": state}
+            self._connection.execute(insert(outboxes), row)
             saved = self.find_outbox(key)
         assert saved is not None
         return saved
 
+    def _occurrences(self, vehicle: str) -> dict[str, int]:
+        """How many faults of each code the vehicle had so far, in whichever outbox."""
+        self._write("faults")
+        counted = select(faults.c.code, func.max(faults.c.occurrence)).where(faults.c.vin == vehicle)
+        return {row[0]: int(row[1]) for row in self._connection.execute(counted.group_by(faults.c.code))}
+
     def find_outbox(self, key: OutboxKey) -> SavedOutbox | None:
-        wanted = select(outboxes).where(outboxes.c.vin == key.vehicle, outboxes.c.outbox_id == key.outbox_id)
+        wanted = (
+            select(outboxes, vehicles.c.model)
+            .join(vehicles, vehicles.c.vin == outboxes.c.vin)
+            .where(outboxes.c.vin == key.vehicle, outboxes.c.outbox_id == key.outbox_id)
+        )
         row = self._connection.execute(wanted).one_or_none()
         if row is None:
             return None
@@ -115,8 +126,7 @@ class Transaction:
             group_seq=row.group_seq,
             open_gap_seq=row.open_gap_seq,
         )
-        rule_state = RuleState.from_json(json.loads(row.rule_state)) if row.rule_state else RuleState()
-        return SavedOutbox(row.id, row.revision, progress, rule_state)
+        return SavedOutbox(row.id, row.revision, progress, RuleState.from_text(row.rule_state), row.model)
 
     def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None:
         self._write("streams", "stream_labels")
@@ -264,6 +274,16 @@ class Transaction:
             found.append((row.seq, row.content))
         return found
 
+    def blocks_back_to(self, outbox: int, stream_no: int, tick: int) -> list[tuple[int, int, bytes]]:
+        self._write("batches", "batches_replaced")
+        here = and_(batches.c.outbox == outbox, batches.c.stream_no == stream_no)
+        keyframe = select(batches.c.seq).where(here, batches.c.keyframe, batches.c.first_tick <= tick)
+        # Backwards by the primary key: a group has few blocks.
+        first = keyframe.order_by(batches.c.seq.desc()).limit(1).scalar_subquery()
+        wanted = select(batches).where(here, batches.c.seq >= func.coalesce(first, 0))
+        rows = self._connection.execute(wanted.order_by(batches.c.seq))
+        return [(row.seq, row.skip, row.content) for row in rows if zlib.crc32(row.content) == row.crc]
+
     def execute(self, statement: Any) -> None:
         self._connection.execute(statement)
 
@@ -297,7 +317,7 @@ class Transaction:
                 "end_tick": progress.end_tick,
                 "group_seq": progress.group_seq,
                 "open_gap_seq": progress.open_gap_seq,
-                "rule_state": json.dumps(rule_state.to_json(), separators=(",", ":")),
+                "rule_state": rule_state.to_text(),
                 "received_at": now,
             }
             for outbox, (revision, progress, rule_state) in changes.outboxes.items()
@@ -353,6 +373,7 @@ _PUT_FAULT = upsert(
     faults,
     ["outbox", "stream_no", "first_tick", "code"],
     ["ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick"],
+    texts=["evidence"],
 )
 _ADD_SECOND = insert_new(telemetry_logs)
 _REPLACE_SECOND = upsert(telemetry_logs, ["outbox", "stream_no", "tick"], ["timestamp", "data"])

@@ -163,7 +163,10 @@ faults = Table(
     Column("ended_at", Text),  # none: still open
     Column("end_reason", Text),  # cleared, or: rule changed, outbox lost
     Column("peak", Float),
-    Column("evidence", Text, nullable=False),  # JSON
+    Column("evidence", Text, nullable=False),  # JSON: the condition, values at and around the opening
+    Column(
+        "occurrence", BigInteger, nullable=False, default=1
+    ),  # the how manieth of its code on this vehicle
     Column("approximate", Boolean, nullable=False),
     Column("late", Boolean, nullable=False),  # a backlog brought it
     Column("time_uncertain", Boolean, nullable=False),  # the vehicle's clock was not set, as far as is known

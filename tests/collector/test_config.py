@@ -14,7 +14,7 @@ from tests.damage import TOML_TOKENS, damaged
 def test_without_a_file_it_is_sqlite_here_and_loopback_only():
     config = load_config(None, {}, {})
     assert (config.listen, config.store) == ("127.0.0.1:50051", Path("collector.db"))
-    assert config.rules.name == "default.toml"
+    assert config.rules.name == "demo.toml"
 
 
 def test_flags_win_over_variables_over_the_file(tmp_path):

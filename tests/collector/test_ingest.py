@@ -7,6 +7,7 @@ import json
 import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -216,6 +217,77 @@ def test_rules_that_change_end_the_open_faults_of_vehicles_that_say_nothing(benc
     bench.take(other.greeting)
     bench.take(connected.drive(temp=46.0))
     assert [fault["end_reason"] for fault in open_store(bench.path).faults()] == ["rule changed", None]
+
+
+def test_evidence_is_of_the_seconds_around_the_opening_and_faults_are_counted(bench, connected):
+    bench.take(*(connected.drive(10, temp=40.0) for _ in range(4)))
+    bench.restart()  # what was before is read from the blocks
+    bench.take(connected.drive(10, temp=46.0), connected.drive(30, temp=46.0), connected.drive(10, temp=40.0))
+    bench.take(connected.drive(10, temp=46.0))
+    first, second = open_store(bench.path).faults()
+    window = first["evidence"]["window"]
+    assert (window["from_s"], window["step_s"], list(window["values"])) == (-4.0, 0.1, ["Temp"])
+    assert np.round(window["values"]["Temp"]).tolist() == [40.0] * 40 + [46.0] * 21
+    assert [fault["occurrence"] for fault in (first, second)] == [1, 2]
+    again = Vehicle(outbox=2)
+    bench.take(again.greeting, again.run(), again.drive(temp=46.0))
+    assert max(fault["occurrence"] for fault in open_store(bench.path).faults()) == 3
+
+
+ROLLING = load_rules(
+    """
+[[rule]]
+code = "SLOW"
+when = "mean(Temp, 6s) > 45"
+severity = "INFO"
+description = "hot for long"
+[[rule]]
+code = "QUICK"
+when = "rate(Temp, 2s) > 4 or std(Temp, 3s) > 6"
+severity = "INFO"
+description = "heats up"
+"""
+)
+
+
+@pytest.mark.parametrize("when_restarted", ["never", "always", "often"])
+def test_windows_go_on_over_restarts_exactly(tmp_path, when_restarted):
+    """Whatever a state held in memory, the stored blocks have it: faults, peaks and evidence come out the same."""
+
+    def faults_of(name, restarts):
+        bench, one = Bench(tmp_path / name, ROLLING), Vehicle(guards=ROLLING.guards())
+        bench.take(one.greeting, one.schema, one.run())
+        for number in range(40):
+            if number == 25:
+                bench.take(one.run())
+            temp = (40.0, 52.0, 47.0, 44.0)[number // 4 % 4]
+            bench.take(one.drive(7 + number % 5, temp=temp, step=0.05, keyframe=number % 6 == 0))
+            if restarts(number):
+                bench.restart()
+        found = open_store(bench.path).faults()
+        bench.ledger.close()
+        return found
+
+    restarts = {"never": lambda _: False, "always": lambda _: True, "often": lambda number: number % 3 == 1}
+    expected = faults_of("expected.db", restarts["never"])
+    assert {fault["code"] for fault in expected} == {"SLOW", "QUICK"}
+    assert all(fault["approximate"] for fault in expected)
+    assert faults_of("restarted.db", restarts[when_restarted]) == expected
+
+
+def test_rules_read_differently_for_another_model(bench, connected):
+    rules = load_rules(
+        '[[rule]]\ncode="HOT"\nwhen="Temp > 45"\nseverity="INFO"\ndescription="hot"\n'
+        '[[rule.override]]\nmodel="Model S"\nwhen="Temp > 60"\nseverity="WARNING"\n'
+    )
+    bench.restart(rules)
+    greeting = connected.greeting
+    bench.take(greeting, connected.drive(temp=46.0))
+    bench.take(replace(greeting, model="Model S"), connected.drive(temp=46.0), connected.drive(temp=61.0))
+    bench.restart()
+    bench.take(connected.drive(temp=61.0))
+    found = [(row["severity"], row["end_reason"]) for row in open_store(bench.path).faults()]
+    assert found == [("INFO", "rule changed"), ("WARNING", None)]
 
 
 def test_what_a_backlog_brings_is_marked_late(bench, connected):

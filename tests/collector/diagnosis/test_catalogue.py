@@ -78,7 +78,11 @@ def test_what_nobody_knows_is_named_with_the_nearest_right_one():
             'after = "hott"',
             "part cool, after: no part 'hott' stands above it; did you mean hot?",
         ),
-        ("Inlet < 35", "Inlet <", "part cool, when, column 8: expected a number, found 'the end'"),
+        (
+            "Inlet < 35",
+            "Inlet <",
+            "part cool, when, column 8: expected a signal or a number, found 'the end'",
+        ),
         ('name = "cool"', 'name = "hot"', "signature HOT_FLOW: part hot stands 2 times"),
         ("{cool = 3}", "{cold = 3}", "cause 1, evidence: no part 'cold'; did you mean cool?"),
         (
