@@ -151,7 +151,7 @@ class Conversation:
         """Everything the collector says, and how it ends."""
         try:
             async for message in self._call:
-                self.put(events.Received(message))
+                self.put(events.Received(message, time.monotonic_ns()))
             self.put(LinkDownError("the collector ended the conversation"))
         except grpc.aio.AioRpcError as error:
             self.put(LinkDownError(f"{error.code().name}: {error.details()}"))

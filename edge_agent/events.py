@@ -41,7 +41,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Received:
+    """`now_ns`: when, monotonic; 0: as last told."""
+
     message: pb.Down
+    now_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@
 Rules
 - Everything is sent in the order of positions, from what neither side knows to be durable; a stream is described
   before its first batch on this connection.
-- At most `window_bytes` are unacknowledged, or one batch. Heartbeats and what is sent again by Resend are exempt.
+- At most `window_bytes` are unacknowledged, or one batch, and less where the link is slow: see `flight`. Heartbeats and what is
+  sent again by Resend are exempt.
 - Batches wait while the allowance has no room: for a while where it is the pace, for the next month where the budget is
   used up. Then a vehicle that parks or stops leaves with them in its outbox.
 - Welcome only moves forward; Rewind alone goes back. An ack is for what was sent, or the collector is wrong.
@@ -21,7 +22,6 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
 
@@ -65,6 +65,7 @@ from edge_agent.events import (
     Ticked,
     Welcomed,
 )
+from edge_agent.flight import Flight
 from edge_agent.rows import SEQ_MAX, STREAM_NO_MAX, BatchRow, BlobKind, GapRow, position_of, split_position
 from protos import telemetry_pb2 as pb
 
@@ -100,6 +101,7 @@ class Session:
         backlog_heartbeat_ns: int,
         speaks_within_ns: int | None = None,
         allowance: Allowance | None = None,
+        flight: Flight | None = None,
     ) -> None:
         self.phase = Phase.GREETING
         self.allowance = allowance or Allowance()
@@ -121,9 +123,8 @@ class Session:
         self._stream_no = 0  # of this run
         self._newest_tick = 0
         self._claimed = (0, b"", 0)  # what Welcome says is stored: position, stream_id, CRC
-        self._window_bytes = 0
-        self._in_flight: deque[tuple[int, int]] = deque()  # (end position, bytes)
-        self._in_flight_bytes = 0
+        self._flight = Flight() if flight is None else flight
+        self._now_ns = 0  # as last told
         self._aliases: dict[int, int] = {}  # by stream_no
         self._busy = False  # a Fetch or Mend is under way
         self._holding = False  # the collector is too old for our blocks
@@ -140,6 +141,7 @@ class Session:
             case Opened():
                 return self._opened(event)
             case Received():
+                self._now_ns = max(self._now_ns, event.now_ns)
                 self.allowance.charge(event.message.ByteSize())
                 self._unanswered, self._unanswered_at_ns = False, None
                 return self._received(event.message)
@@ -180,7 +182,7 @@ class Session:
 
     def _welcome(self, welcome: pb.Welcome) -> list[Action]:
         self.phase = Phase.STREAMING
-        self._window_bytes = min(welcome.window_bytes, WINDOW_BYTES_MAX)
+        self._flight.bytes_max = min(welcome.window_bytes, WINDOW_BYTES_MAX)
         self._offered_prior = welcome.prior_hash
         self._patience_ns = int(welcome.answer_within_s * PATIENCE * NS)
         self._holding = 0 < welcome.max_block_version < BLOCK_VERSION
@@ -264,8 +266,7 @@ class Session:
         if wanted <= self._wanted:
             return []
         self._wanted = wanted
-        while self._in_flight and self._in_flight[0][0] <= wanted:
-            self._in_flight_bytes -= self._in_flight.popleft()[1]
+        self._flight.acked(wanted, self._now_ns)
         return [SetWanted(wanted), *self._go_on()]
 
     def _rewind(self, rewind: pb.Rewind) -> list[Action]:
@@ -273,8 +274,7 @@ class Session:
             return self._close(f"rewind to {rewind.stream_no}/{rewind.seq}, which was not sent yet")
         self._wanted = min(self._wanted, wanted)
         self._cursor = wanted
-        self._in_flight.clear()
-        self._in_flight_bytes = 0
+        self._flight.forget()
         if self.phase is Phase.LEAVING:  # after Goodbye nothing can be sent any more
             return [SetWanted(self._wanted), *self._close("rewound after goodbye")]
         return [SetWanted(self._wanted), *self._go_on()]
@@ -337,8 +337,8 @@ class Session:
             return self._left() if self.phase is Phase.LEAVING else []
         stays = self._holding or (self._ending is not None and self.allowance.used_up)
         if self._cursor < self._end and not stays:
-            room, allowed = self._window_bytes - self._in_flight_bytes, self.allowance.room_bytes
-            if (room <= 0 and self._in_flight) or not allowed:
+            room, allowed = self._flight.room_bytes, self.allowance.room_bytes
+            if (room <= 0 and self._flight) or not allowed:
                 return []
             self._busy = True
             return [Fetch(self._cursor, max(min(room, allowed), 1))]
@@ -349,7 +349,7 @@ class Session:
         return []
 
     def _left(self) -> list[Action]:
-        return self._close("") if not self._in_flight else []
+        return self._close("") if not self._flight else []
 
     def _send(self, event: FetchDone) -> list[Action]:
         self._busy = False
@@ -358,15 +358,14 @@ class Session:
         actions: list[Action] = []
         for row in event.fetched.rows:
             size = len(row.content) if isinstance(row, BatchRow) else GAP_BYTES
-            full = self._in_flight and self._in_flight_bytes + size > self._window_bytes
+            full = self._flight and size > self._flight.room_bytes
             if full or not self.allowance.room_bytes:
                 return actions
             actions += self._describe(event.fetched.streams[row.stream_no])
             self.draining = self._late(row)
             actions.append(self._say(self._wire_row(row, event.fetched)))
             self._cursor = row.end
-            self._in_flight.append((row.end, size))
-            self._in_flight_bytes += size
+            self._flight.sent(row.end, size, self._now_ns)
         if event.fetched.broken is not None:
             self._busy = True
             return [*actions, Mend(event.fetched.broken)]
@@ -413,7 +412,7 @@ class Session:
         return -(-self._speaks_within_ns * self.allowance.stretch // NS)
 
     def _ticked(self, event: Ticked) -> list[Action]:
-        now_ns = event.now_ns
+        now_ns = self._now_ns = event.now_ns
         self.allowance.ticked(now_ns, event.wall_ns)
         if self._said or self._said_at_ns is None:
             self._said, self._said_at_ns = False, now_ns

@@ -7,6 +7,7 @@ from collections import deque
 from edge_agent import events
 from edge_agent.allowance import Allowance
 from edge_agent.events import Fetch, FetchDone, Received, Send, SetWanted, Stored
+from edge_agent.flight import Flight
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.rows import position_of
 from edge_agent.session import Session
@@ -25,7 +26,13 @@ class Side:
 
     def __init__(self, path, *, wanted: int = 0, allowance: Allowance | None = None) -> None:
         self.reader = OutboxReader(str(path))
-        self.session = Session(rate_hz=RATE_HZ, heartbeat_ns=60, backlog_heartbeat_ns=2, allowance=allowance)
+        self.session = Session(
+            rate_hz=RATE_HZ,
+            heartbeat_ns=60,
+            backlog_heartbeat_ns=2,
+            allowance=allowance,
+            flight=Flight(limit_bytes=BIG),
+        )
         self.sent: list[pb.Up] = []
         self.others: list[events.Action] = []
         self.wanted = wanted

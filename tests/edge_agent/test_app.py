@@ -57,6 +57,7 @@ def configured(
     speed: float = 0,
     more: str = "",
     heartbeat_s: float = 60,
+    uplink: str = "",
 ):
     text = f"""
 [vehicle]
@@ -71,6 +72,7 @@ retry_min_s = 0.02
 retry_max_s = 0.1
 drain_s = 5
 heartbeat_s = {heartbeat_s}
+{uplink}
 [[bus]]
 interface = "{interface}"
 channel = "{channel}"

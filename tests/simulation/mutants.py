@@ -52,7 +52,7 @@ MUTANTS = (
            'self._db.execute(f"PRAGMA synchronous = {synchronous}")', 'self._db.execute("PRAGMA synchronous = OFF")'),
     Mutant("the journal is not replayed", "edge_agent.capture", "    if unfinished is None:\n", "    if True:\n"),
     Mutant("a recovered block begins with seq 0", "edge_agent.recovery", "seq, record_count, end_tick, digest = end.next_seq,", "seq, record_count, end_tick, digest = 0,"),
-    Mutant("off by one in rewind", "edge_agent.session", "        self._cursor = wanted\n        self._in_flight.clear()", "        self._cursor = wanted + 1\n        self._in_flight.clear()"),
+    Mutant("off by one in rewind", "edge_agent.session", "        self._cursor = wanted\n        self._flight.forget()", "        self._cursor = wanted + 1\n        self._flight.forget()"),
     Mutant("resend takes back what was acknowledged", "edge_agent.session",
            "return [FetchAgain(start, end)] if start < end else []",
            "self._wanted = min(self._wanted, start); self._cursor = start + 1; return [FetchAgain(start, end)] if start < end else []"),

@@ -170,7 +170,7 @@ class _Talk:
 
     def _arrived(self, message: pb.Down) -> None:
         if self._agent.alive:
-            self.put(events.Received(message))
+            self.put(events.Received(message, self._agent.world.now_ns))
 
     def _lost(self, reason: str) -> None:
         if self._agent.alive and self._open:
@@ -297,11 +297,9 @@ class _Talk:
     def check(self) -> None:
         """What it holds is bounded."""
         session = self._session
-        in_flight = session._in_flight
-        if len(in_flight) > 1 and session._in_flight_bytes > session._window_bytes:
-            self._agent.world.violation(
-                f"{session._in_flight_bytes} bytes in flight in a window of {session._window_bytes}"
-            )
+        flight = session._flight
+        if len(flight) > 1 and flight.bytes > flight.bytes_max:
+            self._agent.world.violation(f"{flight.bytes} bytes in flight in a window of {flight.bytes_max}")
 
     def close(self, *, cleanly: bool) -> None:
         self._open = False
