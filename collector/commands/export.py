@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         help="holes up to so long have a row for every missing tick, longer ones for the first and last; default 60",
     )
     export.add_argument(
-        "--words", action="store_true", help="words of value tables instead of numbers; MDF4 has both"
+        "--words", action="store_true", help="words of enumerations instead of numbers; MDF4 has both"
     )
     export.add_argument("--format", choices=FORMATS, help="default: by the ending of the file's name")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="F")

@@ -28,12 +28,12 @@ METADATA = b"deadreckon"
 
 
 class Table:
-    """Rows as record batches. `words`: signals with a value table are written as its words."""
+    """Rows as record batches. `words`: enumerations are written as words."""
 
     def __init__(
         self, series: Series, *, words: bool, headings: bool = False, dictionaries: bool = True
     ) -> None:
-        self._worded = [info if words and info.labels else None for info in series.signals]
+        self._worded = [info if words and info.is_enumeration else None for info in series.signals]
         word = pa.dictionary(pa.int32(), pa.string()) if dictionaries else pa.string()
         fields = [pa.field("time", pa.timestamp("ns", "UTC"))]
         fields += [

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from collector import times
+from collector.reading.pieces import batched
 from collector.reading.signals import QueryError
 from collector.store import open_store
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from collector.reading.pieces import Piece
     from collector.reading.vehicle import Series
 
 FORMATS = {
@@ -107,7 +107,9 @@ def export(series: Series, target: Path, kind: str, *, words: bool = False) -> E
     first_ns = last_ns = 0
     writer: Writer | None = None
     try:
-        for at, values in batched(series.pieces, len(series.signals)):
+        rows_max = max(1, min(ROWS_MAX, VALUES_MAX // max(1, len(series.signals))))
+        for piece in batched(series.pieces, rows_max):
+            at, values = piece.times_ns, piece.values
             if writer is None:
                 first_ns = int(at[0])
                 writer = begin(part, series, first_ns, words)
@@ -124,25 +126,6 @@ def export(series: Series, target: Path, kind: str, *, words: bool = False) -> E
         part.unlink(missing_ok=True)
         raise
     return Exported(rows, empty, len(series.signals), first_ns, last_ns, target.stat().st_size)
-
-
-def batched(pieces: Iterable[Piece], width: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """The same rows in batches of a bounded size."""
-    rows_max = max(1, min(ROWS_MAX, VALUES_MAX // max(1, width)))
-    held: list[Piece] = []
-    count = 0
-    for piece in pieces:
-        held.append(piece)
-        count += len(piece)
-        if count >= rows_max:
-            yield _joined(held)
-            held, count = [], 0
-    if held:
-        yield _joined(held)
-
-
-def _joined(pieces: list[Piece]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    return np.concatenate([one.times_ns for one in pieces]), np.concatenate([one.values for one in pieces])
 
 
 def _opener(kind: str) -> Callable[[Path, Series, int, bool], Writer]:

@@ -1,4 +1,4 @@
-"""MDF4, for the tools of measurement engineers: one channel group, float64 channels with units, value tables as conversions.
+"""MDF4, for the tools of measurement engineers: one channel group, float64 channels with units, value tables of enumerations as conversions.
 
 Times are float64 seconds from the file's start time, which is the first row's, cut to the microsecond. No value is NaN.
 """
@@ -68,7 +68,7 @@ class MdfFile:
 
 def conversion(info: SignalInfo) -> dict[str, object] | None:
     """Asammdf's "value to text" of a value table."""
-    if not info.labels:
+    if not info.is_enumeration:
         return None
     table: dict[str, object] = {}
     for number, (value, word) in enumerate(info.labels):

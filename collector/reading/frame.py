@@ -1,7 +1,7 @@
 """Signals as a pandas DataFrame, for notebooks.
 
 The frame has one float64 column for each signal and a time index in UTC, named "time", of nanoseconds. NaN is what is not available,
-and what is missing: see `pieces` for holes. Signals with a value table are categories of its words, in its order, or text, or numbers.
+and what is missing: see `pieces` for holes. Enumerations are categories of their value table's words, in its order, or text, or numbers.
 
 What the columns are stands in `frame.attrs`, and `units(frame)` reads it:
     attrs["vin"]             the vehicle
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from collector.reading.pieces import batched
 from collector.reading.signals import QueryError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collector.reading.vehicle import Series
 
 Words = Literal["category", "text", "number"]
+BATCH_RECORDS = (
+    1 << 16
+)  # joined as they come: a hundred thousand small arrays would leave as many holes in memory
 FRAME_BYTES_MAX = 4 << 30  # more is a notebook that dies; half of it is copied once
 
 
@@ -37,7 +41,7 @@ def frame_of(series: Series, words: Words = "category") -> pd.DataFrame:
     except ImportError:
         raise QueryError("frames need pandas, which is missing: pip install 'deadreckon[reading]'") from None
     times, values, size = [], [], 0
-    for piece in series.pieces:
+    for piece in batched(series.pieces, BATCH_RECORDS):
         times.append(piece.times_ns)
         values.append(piece.values)
         size += times[-1].nbytes + values[-1].nbytes
@@ -51,9 +55,9 @@ def frame_of(series: Series, words: Words = "category") -> pd.DataFrame:
     index = pd.DatetimeIndex(at.view("datetime64[ns]"), name="time").tz_localize("UTC")
     frame = pd.DataFrame(columns, index=index, columns=[info.name for info in series.signals], copy=False)
     for info in series.signals if words != "number" else ():
-        if info.labels:
-            written = worded(info, frame[info.name].to_numpy())
-            frame[info.name] = _categories(pd, info, written) if words == "category" else written
+        if info.is_enumeration:
+            values = frame[info.name].to_numpy()
+            frame[info.name] = _categories(pd, info, values) if words == "category" else worded(info, values)
     frame.attrs = {
         "vin": series.vin,
         "units": {info.name: info.unit for info in series.signals},
@@ -73,14 +77,26 @@ def units(frame: pd.DataFrame) -> dict[str, str]:
 
 def worded(info: SignalInfo, values: np.ndarray) -> np.ndarray:
     """object[n]: words of values, None for NaN; a value that has no word stands as the shortest text of its number."""
+    words, places = _words(info, values)
+    written: np.ndarray = np.array(words, object)[places]
+    return written
+
+
+def _words(info: SignalInfo, values: np.ndarray) -> tuple[list[str | None], np.ndarray]:
+    """The words that occur, and which of them each value is."""
     found = dict(info.labels)
     distinct, places = np.unique(values, return_inverse=True)
-    words = [None if np.isnan(value) else found.get(value, f"{value:.15g}") for value in distinct.tolist()]
-    return np.array(words, object)[places]
+    return [
+        None if np.isnan(value) else found.get(value, f"{value:.15g}") for value in distinct.tolist()
+    ], places
 
 
-def _categories(pd: Any, info: SignalInfo, written: np.ndarray) -> Any:
+def _categories(pd: Any, info: SignalInfo, values: np.ndarray) -> Any:
     """Of the value table's words in its order, then of what it has no word for."""
-    table = dict.fromkeys(word for _, word in info.labels)
-    others = sorted({word for word in written if word is not None and word not in table})
-    return pd.Categorical(written, categories=[*table, *others])
+    words, places = _words(info, values)
+    codes = dict.fromkeys(word for _, word in info.labels) | dict.fromkeys(
+        word for word in words if word is not None
+    )
+    code_of = {word: code for code, word in enumerate(codes)}
+    of_words = np.array([-1 if word is None else code_of[word] for word in words], np.int32)
+    return pd.Categorical.from_codes(of_words[places], categories=list(codes))

@@ -42,6 +42,10 @@ class Piece:
     def __len__(self) -> int:
         return len(self.times_ns)
 
+    def column(self, k: int) -> NDArray[np.float64]:
+        """Values of one signal: float64[n]."""
+        return self.values[:, k]
+
     def slice(self, start: int, stop: int) -> Piece:
         return replace(self, times_ns=self.times_ns[start:stop], values=self.values[start:stop])
 
@@ -87,10 +91,10 @@ def _before(
     if len(ready) < 2:
         return (ready[0][1] if ready else None), rest
     parts = [piece for _, piece in sorted(ready, key=lambda one: one[0])]
-    times = np.concatenate([part.times_ns for part in parts])
-    order = np.argsort(times, kind="stable")
-    values = np.concatenate([part.values for part in parts])[order]
-    return Piece(times[order], values, max(part.step_ns for part in parts)), rest
+    whole = _joined(parts)
+    order = np.argsort(whole.times_ns, kind="stable")
+    step_ns = max(part.step_ns for part in parts)
+    return Piece(whole.times_ns[order], whole.values[order], step_ns), rest
 
 
 def thinned(pieces: Iterable[Piece], step_ns: int) -> Iterator[Piece]:
@@ -125,6 +129,25 @@ def with_holes(pieces: Iterable[Piece], fill_ns: int) -> Iterator[Piece]:
             start = index + 1
         yield piece.slice(start, len(piece)) if start else piece
         before = piece
+
+
+def batched(pieces: Iterable[Piece], rows: int) -> Iterator[Piece]:
+    """The same records in pieces of at least so many, but for the last. Their steps are not kept apart."""
+    held: list[Piece] = []
+    count = 0
+    for piece in pieces:
+        held.append(piece)
+        count += len(piece)
+        if count >= rows:
+            yield _joined(held)
+            held, count = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _joined(parts: Sequence[Piece]) -> Piece:
+    times_ns = np.concatenate([part.times_ns for part in parts])
+    return replace(parts[0], times_ns=times_ns, values=np.concatenate([part.values for part in parts]))
 
 
 def _jumps(piece: Piece) -> list[int]:

@@ -46,6 +46,11 @@ class SignalInfo:
     labels: tuple[tuple[float, str], ...] = ()
     digits: int | None = None  # decimals that tell its values apart; None: of a float
 
+    @property
+    def is_enumeration(self) -> bool:
+        """Whether its value table names states, and not only what its last codes mean, as SNA on a speed does."""
+        return not self.unit and any(0 <= value <= 1 for value, _ in self.labels)
+
     @classmethod
     def of(cls, signal: Signal) -> SignalInfo:
         values = physical(signal, np.array([count for count, _ in signal.labels], np.int64)).tolist()

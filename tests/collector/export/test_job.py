@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +18,8 @@ from codec.schema import Kind, Schema, Signal
 from collector import open_store
 from collector.__main__ import main
 from collector.export import job
+from collector.reading.pieces import Piece
+from collector.reading.vehicle import Series
 
 RANGE = ("--from", "2023-11-14T22:13:20Z", "--to", "2023-11-15")
 
@@ -190,8 +193,22 @@ def test_a_library_that_is_missing_is_named(one, tmp_path, kind, library):
     )
 
 
-def test_batches_are_bounded_whatever_the_pieces(monkeypatch, one):
-    monkeypatch.setattr(job, "ROWS_MAX", 7)
-    sizes = [len(times) for times, _ in job.batched(one.series().pieces, 4)]
-    assert sum(sizes) == 55
-    assert max(sizes) <= 7 + 20
+@pytest.mark.parametrize("kind", sorted(job.FORMATS))
+def test_no_more_than_a_batch_of_pieces_is_ever_held(one, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(job, "ROWS_MAX", 100)
+    signals = one.signals()
+    alive = []
+    most = 0
+
+    def pieces():
+        nonlocal most
+        for k in range(200):
+            times = np.arange(10, dtype=np.int64) * 100 + k * 1000
+            values = np.full((10, len(signals)), float(k))
+            alive.append(weakref.ref(values))
+            most = max(most, sum(ref() is not None for ref in alive))
+            yield Piece(times, values, 100)
+
+    done = job.export(Series("asset:one", signals, pieces(), ()), tmp_path / f"day.{kind}", kind)
+    assert (done.rows, done.first_ns, done.last_ns) == (2000, 0, 199_900)
+    assert most <= 12

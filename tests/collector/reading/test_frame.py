@@ -59,8 +59,9 @@ def test_a_value_without_a_word_is_its_number(monkeypatch):
     info = SignalInfo("Gear", "", 0.0, None, None, "", ((0.0, "P"), (1.5, "D")))
     assert worded(info, np.array([1.5, np.nan, 7.0, 0.0, 0.1])).tolist() == ["D", None, "7", "P", "0.1"]
     assert worded(info, np.array([])).tolist() == []
-    series = frames._categories(pd, info, worded(info, np.array([7.0, 1.5])))
-    assert list(series.categories) == ["P", "D", "7"]
+    found = frames._categories(pd, info, np.array([7.0, 1.5, np.nan, 7.0]))
+    assert list(found.categories) == ["P", "D", "7"]
+    assert list(found.codes) == [2, 1, -1, 2]
 
 
 def test_an_empty_range_is_an_empty_frame(one):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.reading.pieces import HOLE_VALUES_MAX, Piece, merged, thinned, with_holes
+from collector.reading.pieces import HOLE_VALUES_MAX, Piece, batched, merged, thinned, with_holes
 
 STEP = 20
 
@@ -119,3 +119,12 @@ def test_a_long_hole_comes_in_pieces():
     found = list(with_holes([piece([0, 3 * HOLE_VALUES_MAX])], 1 << 60))
     assert max(map(len, found)) == HOLE_VALUES_MAX
     assert times(found) == list(range(0, 3 * HOLE_VALUES_MAX * STEP + 1, STEP))
+
+
+@given(cut_streams(), st.integers(1, 40))
+def test_batches_hold_the_same_records_in_pieces_of_a_bounded_size(streams, rows):
+    parts = [one for one in streams[0] if len(one)]
+    found = list(batched(parts, rows))
+    assert (times(found), values(found)) == (times(parts), values(parts))
+    assert all(len(one) >= rows for one in found[:-1])
+    assert all(len(one) < rows + max(map(len, parts)) for one in found)

@@ -5,7 +5,7 @@ import pytest
 
 from codec.records import Records
 from codec.schema import Kind, Schema, Signal
-from collector.reading.signals import Columns, QueryError, chosen_signals, known_signals
+from collector.reading.signals import Columns, QueryError, SignalInfo, chosen_signals, known_signals
 
 ONE = Schema(10, (Signal("VehicleSpeed", "km/h", factor=0.1), Signal("Gear", labels=((0, "P"), (1, "D")))))
 TWO = Schema(
@@ -45,6 +45,21 @@ def test_chosen_signals_keep_the_order_of_the_question():
 def test_a_name_that_is_not_known_is_answered_with_the_nearest(name, says):
     with pytest.raises(QueryError, match=f"v has no signal {name}; {says[:-1]}"):
         chosen_signals([name], KNOWN, "v")
+
+
+@pytest.mark.parametrize(
+    ("signal", "enumeration"),
+    [
+        (Signal("Gear", labels=((0, "P"), (1, "D"), (7, "SNA"))), True),
+        (Signal("Direction", labels=((-1, "R"), (0, "N"), (1, "D"))), True),
+        (Signal("Speed", "km/h", factor=0.05, labels=((8191, "SNA"),)), False),
+        (Signal("Power", "kW", labels=((0, "off"), (1, "least"))), False),
+        (Signal("Counter", labels=((14, "Error"), (15, "SNA"))), False),
+        (Signal("Plain"), False),
+    ],
+)
+def test_an_enumeration_names_states(signal, enumeration):
+    assert SignalInfo.of(signal).is_enumeration is enumeration
 
 
 def test_no_names_and_nothing_stored_are_said():
