@@ -19,6 +19,7 @@ import cantools
 import numpy as np
 
 from replay_logs.noise import Noise, wander
+from replay_logs.sensor_faults import reported
 from replay_logs.vehicle import STEP_HZ, simulate
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def _raw(
         np.minimum((times_s * STEP_HZ).astype(np.int64), len(trace.moving) - 1)
     ]
     values = values + _error(signal.name, trace, seed, times_s)
+    values = reported(values, signal.name, times_s, drive.sensor_faults)
     silent = times_s < _READY_S.get(signal.name, _READY_S[message.senders[0]])
     if signal.name in _IN_TUNNEL:
         silent |= _within(times_s, drive.tunnels)

@@ -41,6 +41,7 @@ class Pack:
     voltage_v: float = 0.0
     imbalance_v: float = SPREAD_V  # as filtered by the battery management
     energy_j: float = 0.0  # net, since power-on
+    weakness: float = 1.0  # of the weakest cell: times the usual spread of resistance
 
     @property
     def resistance_ohm(self) -> float:
@@ -74,7 +75,7 @@ class Pack:
     def spread_v(self) -> float:
         """Highest less lowest cell, now."""
         per_cell = self.resistance_ohm / self.model.cells_in_series
-        return SPREAD_V + abs(self.current_a) * per_cell * SPREAD_RESISTANCE
+        return SPREAD_V + abs(self.current_a) * per_cell * SPREAD_RESISTANCE * self.weakness
 
     @property
     def cell_voltage_v(self) -> float:

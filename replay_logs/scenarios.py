@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from replay_logs.sensor_faults import SensorFault
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -80,6 +82,8 @@ class Drive:
     failing_module_w: float = 0.0  # heat that a module with a soft short makes of itself, at 45 degC
     chiller_target_c: float = 36.0
     chiller_trips_s: float = field(default=float("inf"))
+    cell_weak: Window | None = None  # the weakest cell's share of resistance grows to `value` times, evenly
+    sensor_faults: tuple[SensorFault, ...] = ()
 
 
 def _city() -> NDArray[np.float64]:

@@ -94,6 +94,7 @@ def simulate(model: VehicleModel, drive: Drive, seed: int, duration_s: float) ->
         charge = _charge_state(drive, time_s)
         charger_w = _charger(charger_w, pack, on=charge == CHARGING)
         aux_w = 420.0 + 55.0 * abs(drive.ambient_c - 21.0) + climate[step] + 0.35 * heat.chiller_w
+        pack.weakness = _growing(drive.cell_weak, time_s)
         pack.step(
             motion.mechanical_w + motion.motor_loss_w + motion.inverter_loss_w + aux_w - charger_w, STEP_S
         )
@@ -223,6 +224,13 @@ def _charger(power_w: float, pack: Pack, *, on: bool) -> float:
 
 def _value(window: Window | None, time_s: float, otherwise: float) -> float:
     return window.value if window is not None and window.holds(time_s) else otherwise
+
+
+def _growing(window: Window | None, time_s: float) -> float:
+    """From 1 at the window's start to its value at its end, and so from then on."""
+    if window is None or time_s < window.start_s:
+        return 1.0
+    return 1.0 + (window.value - 1.0) * min((time_s - window.start_s) / (window.end_s - window.start_s), 1.0)
 
 
 _NAMES = (
