@@ -73,12 +73,12 @@ soak: $(READY)
 
 # With compiled kernels: what starts a thousand times should start fast.
 torture: $(READY)
-	$(BIN)/python -m codec compile codec decoder
+	$(BIN)/python -m codec compile codec decoder collector.detectors
 	$(BIN)/python -m tests.torture $(ARGS)
 
 # Beside the sources, for this kind of machine or another; whatever does not fit the sources is not used.
 kernels: $(READY)
-	$(BIN)/python -m codec compile codec decoder $(ARGS)
+	$(BIN)/python -m codec compile codec decoder collector.detectors $(ARGS)
 
 wheel: kernels
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
@@ -103,4 +103,4 @@ aarch64: $(READY)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
 lock: $(READY)
 	$(COMPILE) --all-extras --output-file requirements/dev.lock
-	for extra in agent collector logs reading; do $(COMPILE) --extra $$extra --constraint requirements/dev.lock --output-file requirements/$$extra.lock; done
+	for extra in agent collector logs reading models; do $(COMPILE) --extra $$extra --constraint requirements/dev.lock --output-file requirements/$$extra.lock; done

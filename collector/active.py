@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codec.errors import DamagedBlock, UnknownBlock
+from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.guards import GuardSet
 from codec.priors import Prior
 from codec.stream import DecodedBlock, StreamDecoder
@@ -13,8 +13,9 @@ from collector.rules import Rules, bind
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from codec.records import Records
     from codec.schema import Schema
     from collector.changes import Ledger
     from collector.items import Description
@@ -67,6 +68,18 @@ class ActiveStream:
             except DamagedBlock:
                 return
             self.note(decoded, ledger)
+
+    def recent(self, ledger: Ledger, outbox: int, first_tick: int) -> Iterator[Records]:
+        """The stored records from first_tick on, and some before, up to the newest block; those that no other outbox has."""
+        decoder = self.fresh_decoder()
+        for seq, skip, content in ledger.blocks_back_to(
+            outbox, self.stream_no, first_tick, self.next_seq - 1
+        ):
+            try:
+                records = self.decode(seq, content, ledger, decoder).records
+            except CodecError:
+                continue  # a hole in what is looked back on, as it is for readers
+            yield records.slice(skip, len(records))
 
     def decode(
         self,

@@ -21,6 +21,7 @@ from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 from collector.config import split_address
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest import Ingest
+from collector.models import load_detectors
 from collector.rules_file import RulesFile
 from collector.store.engine import StoreUnavailable
 from collector.store.ledger import StoreLedger
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 async def serve(config: Config) -> bool:
     """Until SIGTERM or SIGINT. True if it ended as it should.
 
-    Raises RuleError, StoreError, NoKernels or OSError where it cannot start.
+    Raises RuleError, ModelError, DetectorSettingsError, StoreError, NoKernels or OSError where it cannot start.
     """
     kernels = origin(codec)
     ended = asyncio.Event()
@@ -51,7 +52,8 @@ async def serve(config: Config) -> bool:
     rules_file = RulesFile(config.rules)
     ledger = await _open(config)
     gateway = Gateway(window_bytes=config.window_bytes, ack_within_ns=round(config.ack_within_s * NS))
-    ingest = Ingest(rules_file.rules, settled=False)  # they may have changed while nobody was here
+    # Rules may have changed while nobody was here.
+    ingest = Ingest(rules_file.rules, load_detectors(config.detectors), settled=False)
 
     def change_rules(rules: Rules) -> None:
         ingest.set_rules(rules)  # first: what a vehicle says after it heard of them finds them in force

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.stream import is_keyframe
 from collector import rows
-from collector.findings import Findings
 from collector.items import (
     BatchItem,
     Damaged,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
     from collector.changes import Ledger
+    from collector.findings import Findings
     from collector.outbox import Outbox
     from collector.pager import Pager
 
@@ -49,11 +49,18 @@ if TYPE_CHECKING:
 class Blocks:
     """Applies batches and gaps to outboxes. `outboxes`: those in memory; `now` labels rows."""
 
-    def __init__(self, ledger: Ledger, outboxes: Mapping[OutboxKey, Outbox], pager: Pager, now: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        outboxes: Mapping[OutboxKey, Outbox],
+        findings: Findings,
+        pager: Pager,
+        now: str,
+    ) -> None:
         self.values = 0  # decoded so far
         self._ledger = ledger
         self._outboxes = outboxes
-        self._findings = Findings(ledger, pager)
+        self._findings = findings
         self._pager = pager
         self._now = now
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collector.detectors.episodes import Episode
     from collector.items import Description, OutboxKey
     from collector.labels import Label
     from collector.paging import Paging
@@ -54,7 +55,10 @@ class Changes:
         default_factory=dict
     )  # none of these is in `provisional`
     notices: list[Row] = field(default_factory=list)  # in their order
-    faults_approximate: list[Row] = field(default_factory=list)  # in a stretch that came out wrong
+    faults_approximate: list[Row] = field(
+        default_factory=list
+    )  # and anomalies, in a stretch that came out wrong
+    anomalies: dict[tuple[int, int, int, str, str], Row] = field(default_factory=dict)
     telemetry: list[Row] = field(default_factory=list)
     telemetry_replaced: list[Row] = field(default_factory=list)
     times: list[Row] = field(
@@ -107,8 +111,17 @@ class Ledger(Protocol):
         """Content of a stored batch, if its checksum holds."""
         ...
 
-    def blocks_back_to(self, outbox: int, stream_no: int, tick: int) -> list[tuple[int, int, bytes]]:
-        """(seq, skip, content) of the stored batches from the keyframe at or before this tick on, damaged ones left out."""
+    def open_anomalies(self, outbox: int) -> list[Episode]:
+        """Of any stream, in the order in which they began."""
+        ...
+
+    def blocks_back_to(
+        self, outbox: int, stream_no: int, tick: int, end_seq: int
+    ) -> list[tuple[int, int, bytes]]:
+        """(seq, skip, content) of the stored batches before end_seq, from the keyframe at or before this tick on.
+
+        Damaged ones are left out.
+        """
         ...
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:

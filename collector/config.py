@@ -11,9 +11,11 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from collector.detectors.settings import DetectorSettings, DetectorSettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,7 @@ class Config:
         900.0  # a vehicle that is online is one when what is stored of it is so far behind
     )
     sentinel_gap_s: float = 86400.0  # a gap is one for so long
+    detectors: DetectorSettings = field(default_factory=DetectorSettings)  # a table; in a file only
 
     def __post_init__(self) -> None:
         host, port = split_address(self.listen)
@@ -77,7 +80,7 @@ class Config:
                 raise ConfigError(f"{key}: {getattr(self, key):g}: must be 0 to {SENTINEL_S_MAX:g} seconds")
 
 
-KEYS = tuple(field.name for field in fields(Config))
+KEYS = tuple(one.name for one in fields(Config))
 
 
 def load_config(path: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Config:
@@ -119,6 +122,8 @@ def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *
             raise ConfigError(f"{where}: unknown key {spelt(key)}; {remedy}")
         try:
             changes[key] = _value(key, value, folder)
+        except DetectorSettingsError as error:
+            raise ConfigError(f"{where}: {key}: {error}") from None
         except (TypeError, ValueError, KeyError, OverflowError):
             raise ConfigError(f"{where}: {key}: {value!r} is not {_wanted(key)}") from None
     try:
@@ -128,12 +133,23 @@ def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *
 
 
 def _wanted(key: str) -> str:
-    words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    words = {
+        DetectorSettings: "a table, [detectors]",
+        str: "a text",
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+    }
     return words.get(type(getattr(Config(), key)), "a path")
 
 
 def _value(key: str, value: Any, folder: Path) -> Any:
     default = getattr(Config(), key)
+    if isinstance(default, DetectorSettings):
+        if not isinstance(value, dict):
+            raise TypeError
+        settings = DetectorSettings.from_table(value)
+        return replace(settings, models=tuple(str(folder / name) for name in settings.models))
     if isinstance(default, bool):
         return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
     if isinstance(value, bool) or "\0" in str(value):

@@ -9,27 +9,34 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from collector import rows
+from collector.detectors.detection import Detection
 from collector.rules import evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from codec.records import Records
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
     from collector.changes import Ledger
+    from collector.detectors.detection import Detectors
+    from collector.detectors.episodes import Episode
     from collector.outbox import Outbox
     from collector.pager import Pager
     from collector.rules import FaultSpan
 
 
 class Findings:
-    """Of one transaction."""
+    """Of one transaction. `detectors`: those in force."""
 
-    def __init__(self, ledger: Ledger, pager: Pager) -> None:
+    def __init__(self, ledger: Ledger, detectors: Detectors, pager: Pager) -> None:
         self._ledger = ledger
         self._pager = pager
+        self._detectors = detectors
 
     def take(
         self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool, continues: bool
@@ -39,11 +46,13 @@ class Findings:
             outbox.key.vehicle, outbox.id, stream, records, late, continues=continues
         )
         self._faults(outbox, stream, records, late=late)
+        self._anomalies(outbox, stream, records, late=late)
 
     def replace(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock) -> None:
         """A block that was stored wrong: analyses have been over its wrong values, so faults there become approximate."""
         outbox.rule_state = outbox.rule_state.without_tail()  # what it carries may be of that block
         records, changes = decoded.records, self._ledger.changes
+        outbox.detection = None  # to be made again of what is stored now
         changes.telemetry_replaced += rows.telemetry(
             outbox.key.vehicle, outbox.id, stream, records, late=True, continues=True
         )
@@ -90,3 +99,40 @@ class Findings:
                 bound, outbox.rule_state, stream.stream_no, records, stream.exact
             )
         return spans
+
+    def _anomalies(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
+        if not self._detectors.names:
+            return
+        detection = outbox.detection
+        if detection is None or detection.stream_no != stream.stream_no:
+            detection = outbox.detection = self._recalled(outbox, stream, records.first_tick, late=late)
+        self._note(outbox, detection.take(records), late=late)
+
+    def _recalled(self, outbox: Outbox, stream: ActiveStream, first_tick: int, *, late: bool) -> Detection:
+        """What the detectors knew before that tick: their open episodes, and the window of the stored records."""
+        episodes = self._ledger.open_anomalies(outbox.id)
+        going_on = [
+            one
+            for one in episodes
+            if one.stream_no == stream.stream_no and one.detector in self._detectors.names
+        ]
+        self._note(outbox, [replace(one, ended=True) for one in episodes if one not in going_on], late=late)
+        detection = Detection(self._detectors, stream.schema, stream.stream_no, going_on)
+        second = detection.first_second(first_tick)
+        for records in stream.recent(self._ledger, outbox.id, second * stream.schema.rate_hz):
+            detection.window.fill(records, second)
+        return detection
+
+    def _note(self, outbox: Outbox, episodes: Iterable[Episode], *, late: bool) -> None:
+        for episode in episodes:
+            row = rows.anomaly(
+                outbox.id,
+                outbox.key.vehicle,
+                episode,
+                self._detectors.settings.window_s,
+                late,
+                lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
+                certain=outbox.is_certain(episode.stream_no, self._ledger),
+            )
+            place = outbox.id, episode.stream_no, episode.first_tick, episode.detector, episode.signal
+            self._ledger.changes.anomalies[place] = row

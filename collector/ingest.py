@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from collector import rows, times
 from collector.blocks import Blocks
+from collector.detectors.detection import Detectors
+from collector.findings import Findings
 from collector.items import (
     BatchItem,
     Beat,
@@ -61,8 +63,16 @@ class Ingest:
     `settled`: no fault in the store is left open by rules that are others, or they are none of ours.
     """
 
-    def __init__(self, rules: Rules, *, outboxes_max: int = OUTBOXES_MAX, settled: bool = True) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        detectors: Detectors | None = None,
+        *,
+        outboxes_max: int = OUTBOXES_MAX,
+        settled: bool = True,
+    ) -> None:
         self.rules = rules
+        self.detectors = detectors or Detectors()
         self.guards = rules.guards()
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
@@ -114,7 +124,8 @@ class _Group:
         self._ledger = ledger
         self._now = times.to_text(now_ns)
         self._pager = Pager(ledger, now_ns)
-        self._blocks = Blocks(ledger, ingest.outboxes, self._pager, self._now)
+        findings = Findings(ledger, ingest.detectors, self._pager)
+        self._blocks = Blocks(ledger, ingest.outboxes, findings, self._pager, self._now)
 
     @property
     def values(self) -> int:

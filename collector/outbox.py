@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codec.errors import CodecError
 from codec.schema import Schema
 from collector import rows
 from collector.active import ActiveStream
@@ -15,6 +14,7 @@ from protos import telemetry_pb2 as pb
 if TYPE_CHECKING:
     from codec.stream import Keyframe
     from collector.changes import Ledger, SavedOutbox
+    from collector.detectors.detection import Detection
     from collector.items import Description, OutboxKey
     from collector.paging import Place
     from collector.progress import Repair
@@ -42,6 +42,9 @@ class Outbox:
         self.priors_gone: set[bytes] = set()  # that the vehicle, when it was asked, had lost
         self.paging = Paging(saved.id)
         self._live: ActiveStream | None = None  # that heartbeats are of
+        self.detection: Detection | None = (
+            None  # of the stream of the last batch; none: to be made of the store
+        )
         self.model = saved.model
         self._fleet_rules = rules
         self.rules = rules.for_vehicle(key.vehicle, saved.model)
@@ -129,16 +132,7 @@ class Outbox:
         """Give the rules the records before the end of their state, where it has them no longer: of the stored blocks."""
         state = self.rule_state
         assert state.end is not None
-        decoder, runs = stream.fresh_decoder(), []
-        since = state.end[1] - stream.bound.tail_ticks
-        for seq, skip, content in ledger.blocks_back_to(self.id, stream.stream_no, since):
-            try:
-                records = stream.decode(seq, content, ledger, decoder).records
-            except CodecError:
-                continue  # a hole in what rules see, as it is for readers
-            if records.first_tick >= state.end[1]:
-                break
-            runs.append(records.slice(skip, len(records)))
+        runs = list(stream.recent(ledger, self.id, state.end[1] - stream.bound.tail_ticks))
         self.rule_state = state.with_tail(stream.bound, runs)
 
     def place_in_time(self, stream: ActiveStream, seq: int, keyframe: Keyframe, ledger: Ledger) -> None:
@@ -161,5 +155,5 @@ class Outbox:
     def wall_ns(self, stream_no: int, tick: int, ledger: Ledger) -> int:
         """Wall time of a tick of a stored stream."""
         active = self.any_stream(stream_no, ledger)
-        assert active is not None, "faults belong to stored streams"
+        assert active is not None, "faults and anomalies belong to stored streams"
         return tick * active.schema.period_ns + active.offset_ns

@@ -38,6 +38,8 @@ def run(options: argparse.Namespace) -> None:
         case "faults":
             columns = FAULT_COLUMNS
             rows = fault_rows(store, vin, options.severity, only_open=options.only_open)
+        case "anomalies":
+            columns, rows = ANOMALY_COLUMNS, iter(store.anomalies(vin, only_open=options.only_open))
         case "gaps":
             columns, rows = GAP_COLUMNS, iter(store.gaps(vin))
         case "streams":
@@ -68,6 +70,9 @@ VEHICLE_COLUMNS = (
 FAULT_COLUMNS = (
     "vin", "code", "severity", "started_at", "detected_at", "ended_at", "signal", "peak", "approximate", "late",
     "provisional", "description", "action",
+)  # fmt: skip
+ANOMALY_COLUMNS = (
+    "vin", "detector", "signal", "started_at", "ended_at", "peak", "score", "confidence", "window_s", "approximate", "late",
 )  # fmt: skip
 GAP_COLUMNS = ("vin", "stream_no", "first_seq", "last_seq", "records", "reason", "noted_at")
 STREAM_COLUMNS = ("vin", "stream_no", "began_at", "rate_hz", "signals", "batches", "records", "blocks_bytes")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
     from collector.changes import Row
+    from collector.detectors.episodes import Episode as Anomaly
     from collector.items import BatchItem, Beat, Description, Greeting
     from collector.labels import Label
     from collector.paging import Notice, Provisional
@@ -196,6 +197,38 @@ def fault(
         "detected_tick": span.detected_tick,
         "last_stream_no": span.last_stream_no,
         "last_tick": span.last_tick,
+    }
+
+
+def anomaly(
+    outbox: int,
+    vehicle_id: str,
+    episode: Anomaly,
+    window_s: int,
+    late: bool,
+    wall_ns: Callable[[int, int], int],
+    *,
+    certain: bool,
+) -> Row:
+    """`wall_ns(stream_no, tick)` labels its ticks; whether these times are `certain`."""
+    last_ns = wall_ns(episode.stream_no, episode.last_tick)
+    return {
+        "vin": vehicle_id,
+        "detector": episode.detector,
+        "signal": episode.signal,
+        "started_at": times.to_text(wall_ns(episode.stream_no, episode.first_tick)),
+        "ended_at": times.to_text(last_ns) if episode.ended else None,
+        "peak": episode.peak,
+        "score": episode.score,
+        "confidence": episode.confidence,
+        "window_s": window_s,
+        "approximate": False,
+        "late": late,
+        "time_uncertain": not certain,
+        "outbox": outbox,
+        "stream_no": episode.stream_no,
+        "first_tick": episode.first_tick,
+        "last_tick": episode.last_tick,
     }
 
 

@@ -14,7 +14,7 @@ from tests import house_rules
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("protos", "codec", "decoder", "edge_agent", "collector", "replay_logs", "demo", "benchmarks")
-EXTRAS = ("agent", "collector", "logs", "reading", "dev")
+EXTRAS = ("agent", "collector", "logs", "reading", "models", "dev")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Where a package's imports have to be declared. "" stands for what everybody installs.
@@ -23,10 +23,10 @@ EXTRAS_OF = {
     "codec": ("", "collector", "dev"),  # numba where no compiled kernels fit; llvmlite to compile them
     "decoder": ("", "agent", "logs"),
     "edge_agent": ("", "agent"),
-    "collector": ("", "collector", "reading"),
+    "collector": ("", "collector", "reading", "models"),
     "replay_logs": ("", "logs"),
     "demo": ("", "agent", "collector", "logs"),
-    "benchmarks": ("", "agent", "collector", "logs", "dev"),
+    "benchmarks": ("", "agent", "collector", "logs", "models", "dev"),
 }
 IMPORTED_AS = {
     "can": "python-can",
@@ -34,6 +34,7 @@ IMPORTED_AS = {
     "google": "protobuf",
     "grpc": "grpcio",
     "grpc_tools": "grpcio-tools",
+    "sklearn": "scikit-learn",
 }
 GENERATED = ("_pb2.py", "_pb2_grpc.py")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from collector.commands.options import Commands
 
-QUERIES = ("vehicles", "faults", "gaps", "streams", "signal")
+QUERIES = ("vehicles", "faults", "anomalies", "gaps", "streams", "signal")
 
 
 def add(commands: Commands) -> None:
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     )
     query.add_argument("--severity", choices=SEVERITIES, help="of faults")
     query.add_argument(
-        "--open", dest="only_open", action="store_true", help="only faults that have not ended"
+        "--open", dest="only_open", action="store_true", help="only faults or anomalies that have not ended"
     )
     add_format(query)
     add_store(query)
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints what is stored: vehicles, faults, gaps, streams, or any signal over a time range at full rate."""
+    """Prints what is stored: vehicles, faults, anomalies, gaps, streams, or any signal over a time range at full rate."""
     from collector import query
     from collector.reading.signals import QueryError
     from collector.store import StoreError

@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
 
     from codec.errors import NoKernels
     from collector.app import serve
+    from collector.detectors.settings import DetectorSettingsError
     from collector.logs import set_up_logs
+    from collector.models import ModelError
     from collector.rules import RuleError
     from collector.store import StoreError
 
@@ -52,6 +54,6 @@ def run(options: argparse.Namespace) -> int:
     set_up_logs(verbose=options.verbose)
     try:
         return 0 if asyncio.run(serve(config)) else 1
-    except (RuleError, StoreError, NoKernels, OSError) as error:
+    except (RuleError, ModelError, DetectorSettingsError, StoreError, NoKernels, OSError) as error:
         structlog.get_logger().error("cannot start", trouble=str(error))
         return 1

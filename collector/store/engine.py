@@ -13,7 +13,19 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Table, Text, cast, create_engine, event, func, inspect, text
+from sqlalchemy import (
+    BigInteger,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+    inspect,
+    text,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert_statement
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -25,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sqlalchemy import ColumnElement, Connection, Engine
+    from sqlalchemy import Column, ColumnElement, Connection, Engine
     from sqlalchemy.sql.dml import Insert
 
 LOCK_WAIT_S = 0.25  # short: a stop must not wait for somebody else's lock; whoever needs longer tries again
@@ -124,6 +136,16 @@ def wall_text(ns: ColumnElement[Any]) -> ColumnElement[Any]:
     rest = (within % NS + NS) % NS  # SQLite's remainder has the sign of what is divided
     second = func.strftime("%Y-%m-%dT%H:%M:%S", (within - rest) // NS, "unixepoch", type_=Text)
     return second + func.printf(".%03dZ", rest // 1_000_000, type_=Text)
+
+
+def time_of(tick: Column[int]) -> ColumnElement[Any]:
+    """Wall time of a tick, under the parameters of_period_ns and of_offset_ns."""
+    return wall_text(tick * bindparam("of_period_ns") + bindparam("of_offset_ns"))
+
+
+def of_stream(outbox: Column[int], stream_no: Column[int]) -> ColumnElement[bool]:
+    """Of the stream of the parameters of_outbox and of_stream_no."""
+    return and_(outbox == bindparam("of_outbox"), stream_no == bindparam("of_stream_no"))
 
 
 def insert_new(table: Table) -> Insert:

@@ -22,7 +22,14 @@ from collector.labels import Label
 from collector.paging import Fault, Paging, Provisional
 from collector.progress import Progress
 from collector.rules import RuleState
-from collector.store.engine import StoreUnavailable, explained, insert_new, open_engine, upsert, wall_text
+from collector.store import found
+from collector.store.engine import (
+    StoreUnavailable,
+    explained,
+    insert_new,
+    open_engine,
+    upsert,
+)
 from collector.store.tables import (
     batches,
     blobs,
@@ -44,7 +51,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Column, ColumnElement, Connection, Select
+    from sqlalchemy import Connection, Select
+
+    from collector.detectors.episodes import Episode
 
 
 class StoreLedger:
@@ -274,15 +283,29 @@ class Transaction:
             found.append((row.seq, row.content))
         return found
 
-    def blocks_back_to(self, outbox: int, stream_no: int, tick: int) -> list[tuple[int, int, bytes]]:
-        self._write("batches", "batches_replaced")
+    def blocks_back_to(
+        self, outbox: int, stream_no: int, tick: int, end_seq: int
+    ) -> list[tuple[int, int, bytes]]:
+        # Not before it has to be: whether another process wrote to the outbox is asked when its position is written.
+        if any(
+            row["outbox"] == outbox and row["stream_no"] == stream_no and row["seq"] < end_seq
+            for row in self.changes.batches
+        ):
+            self._write("batches")
+        self._write("batches_replaced")
         here = and_(batches.c.outbox == outbox, batches.c.stream_no == stream_no)
         keyframe = select(batches.c.seq).where(here, batches.c.keyframe, batches.c.first_tick <= tick)
         # Backwards by the primary key: a group has few blocks.
         first = keyframe.order_by(batches.c.seq.desc()).limit(1).scalar_subquery()
-        wanted = select(batches).where(here, batches.c.seq >= func.coalesce(first, 0))
+        wanted = select(batches).where(
+            here, batches.c.seq >= func.coalesce(first, 0), batches.c.seq < end_seq
+        )
         rows = self._connection.execute(wanted.order_by(batches.c.seq))
         return [(row.seq, row.skip, row.content) for row in rows if zlib.crc32(row.content) == row.crc]
+
+    def open_anomalies(self, outbox: int) -> list[Episode]:
+        self._write("anomalies")
+        return found.open_anomalies(self._connection, outbox)
 
     def execute(self, statement: Any) -> None:
         self._connection.execute(statement)
@@ -426,29 +449,6 @@ _SET_LABEL = (
 )
 
 
-def _time_of(tick: Column[int]) -> ColumnElement[Any]:
-    return wall_text(tick * bindparam("of_period_ns") + bindparam("of_offset_ns"))
-
-
-def _of_stream(outbox: Column[int], stream_no: Column[int]) -> ColumnElement[bool]:
-    return and_(outbox == bindparam("of_outbox"), stream_no == bindparam("of_stream_no"))
-
-
-_SET_TIMES = (
-    update(telemetry_logs)
-    .where(_of_stream(telemetry_logs.c.outbox, telemetry_logs.c.stream_no))
-    .values(timestamp=_time_of(telemetry_logs.c.tick), time_uncertain=bindparam("uncertain")),
-    update(faults)
-    .where(_of_stream(faults.c.outbox, faults.c.stream_no))
-    .values(
-        started_at=_time_of(faults.c.first_tick),
-        detected_at=_time_of(faults.c.detected_tick),
-        time_uncertain=bindparam("uncertain"),
-    ),
-    update(faults)
-    .where(_of_stream(faults.c.outbox, faults.c.last_stream_no), faults.c.ended_at.is_not(None))
-    .values(ended_at=_time_of(faults.c.last_tick)),
-)
 _OF_BATCH = (
     batches.c.outbox == bindparam("of_outbox"),
     batches.c.stream_no == bindparam("of_stream_no"),
@@ -460,17 +460,6 @@ _REPLACE = (
     .values({name: bindparam(name) for name in ("content", "crc", "first_tick", "record_count", "keyframe")})
 )
 _DOUBT = update(batches).where(*_OF_BATCH).values(doubtful=True)
-_APPROXIMATE = (
-    update(faults)
-    .where(
-        faults.c.outbox == bindparam("of_outbox"),
-        faults.c.stream_no == bindparam("of_stream_no"),
-        faults.c.first_tick < bindparam("of_end_tick"),
-        (faults.c.last_tick.is_(None)) | (faults.c.last_tick >= bindparam("of_first_tick")),
-    )
-    .values(approximate=True)
-)
-
 _OF_FAULTS = ("faults", "faults_ended", "faults_paged", "provisional", "provisional_gone")
 
 # What each collection of `Changes` is written with, in this order.
@@ -493,8 +482,9 @@ _STATEMENTS: dict[str, Any] = {
     "provisional": _SHOW,
     "provisional_gone": _SHOW_NO_MORE,
     "notices": insert(notices),
-    "faults_approximate": _APPROXIMATE,
+    "anomalies": found.PUT_ANOMALY,
+    "faults_approximate": found.APPROXIMATE,
     "telemetry": _ADD_SECOND,
     "telemetry_replaced": _REPLACE_SECOND,
-    "times": _SET_TIMES,
+    "times": found.SET_TIMES,
 }

@@ -24,6 +24,7 @@ from collector.store.engine import explained, open_engine
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
 from collector.store.stored import Counted, StoredGroup, StoredRun, StoredStream, StreamSpan
 from collector.store.tables import (
+    anomalies,
     batches,
     blobs,
     faults,
@@ -195,6 +196,15 @@ class Store:
     def notices(self, after_id: int = 0, limit: int = PAGE_ROWS) -> list[dict[str, Any]]:
         """What there is to tell people, after the notice of this id, in order."""
         return self._rows(select(notices).where(notices.c.id > after_id).order_by(notices.c.id).limit(limit))
+
+    def anomalies(self, vin: str | None = None, *, only_open: bool = False) -> list[dict[str, Any]]:
+        """One row per episode of a detector, in the order in which they began."""
+        wanted = select(anomalies).order_by(anomalies.c.started_at, anomalies.c.id)
+        if vin is not None:
+            wanted = wanted.where(anomalies.c.vin == vin)
+        if only_open:
+            wanted = wanted.where(anomalies.c.ended_at.is_(None))
+        return self._rows(wanted)
 
     def gaps(self, vin: str | None = None) -> list[dict[str, Any]]:
         """One row per gap. `records` is None where nobody knows."""

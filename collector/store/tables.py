@@ -1,6 +1,6 @@
 """The tables, once, for every dialect.
 
-`batches` holds the truth: what a vehicle sent, as it sent it. `telemetry_logs` and `faults` are made of it for readers and can
+`batches` holds the truth: what a vehicle sent, as it sent it. `telemetry_logs`, `faults` and `anomalies` are made of it for readers and can
 be made again. Names that people type (vin, code, detected_at, timestamp, data) are part of the interface; see README.
 Times are text in UTC with milliseconds; ticks and positions order everything, times are labels.
 """
@@ -242,6 +242,31 @@ notices = Table(
     Column("stream_no", BigInteger, nullable=False),
     Column("first_tick", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# Of detectors. An open one is also what the detector goes on from after a restart.
+anomalies = Table(
+    "anomalies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("detector", Text, nullable=False),  # zscore, robust, or forest:<model>
+    Column("signal", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("ended_at", Text),  # none: still open
+    Column("peak", Float, nullable=False),  # the signal's value at the most extreme score
+    Column("score", Float, nullable=False),  # there
+    Column("confidence", Float),  # 0 to 1; none: the detector has none
+    Column("window_s", Integer, nullable=False),  # what it was compared with
+    Column("approximate", Boolean, nullable=False),  # in a stretch that was stored wrong at first
+    Column("late", Boolean, nullable=False),  # a backlog brought it
+    Column("time_uncertain", Boolean, nullable=False),
+    Column("outbox", Integer, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("first_tick", BigInteger, nullable=False),
+    Column("last_tick", BigInteger, nullable=False),  # where it was last seen, so far
+    UniqueConstraint("outbox", "stream_no", "first_tick", "detector", "signal"),
+    Index("anomalies_vin", "vin", "started_at"),
 )
 
 telemetry_logs = Table(

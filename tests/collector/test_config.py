@@ -17,6 +17,19 @@ def test_without_a_file_it_is_sqlite_here_and_loopback_only():
     assert config.rules.name == "demo.toml"
 
 
+def test_detectors_are_a_table_of_the_file(tmp_path):
+    file = tmp_path / "collector.toml"
+    file.write_text(
+        '[detectors]\nrobust = true\nignore = ["Odo"]\nmodels = ["a.forest"]\n[detectors.limits]\nTemp = 4\n'
+    )
+    detectors = load_config(file, {}, {}).detectors
+    assert (detectors.zscore, detectors.robust, detectors.limit) == (True, True, 2.5)
+    assert (detectors.ignore, detectors.limits) == (("Odo",), {"Temp": 4.0})
+    assert detectors.models == (str(tmp_path / "a.forest"),)  # relative to its file
+    with pytest.raises(ConfigError, match="environment: detectors: 'x' is not a table"):
+        load_config(None, {"DEADRECKON_COLLECTOR_DETECTORS": "x"}, {})
+
+
 def test_flags_win_over_variables_over_the_file(tmp_path):
     file = tmp_path / "collector.toml"
     file.write_text('listen = "127.0.0.1:1"\nstore = "a.db"\nack_within_s = 5\n')
@@ -46,6 +59,15 @@ def test_the_agents_own_variables_are_left_alone():
         ("listen = 7", "listen: 7 is not a text"),
         ('insecure = "maybe"', "insecure: 'maybe' is not true or false"),
         ("listen =", "not TOML"),
+        ("detectors = 7", "detectors: 7 is not a table, [detectors]"),
+        ("[detectors]\nlimt = 3", "detectors: unknown key limt; did you mean limit?"),
+        ("[detectors]\nlimit = 0", "detectors: limit: 0: must be more than 0"),
+        ('[detectors]\nzscore = "on"', "detectors: zscore: 'on' is not true or false"),
+        ("[detectors]\nwindow_s = 9.5", "detectors: window_s: 9.5 is not a whole number"),
+        ("[detectors]\nsamples_min = 200", "detectors: samples_min: 200: must be 2 to window_s (120)"),
+        ("[detectors.limits]\nTemp = -1", "detectors: limits.Temp: -1: must be more than 0"),
+        ('ignore = "Temp"', "unknown key ignore"),
+        ('[detectors]\nignore = "Temp"', "detectors: ignore: 'Temp' is not a list of texts"),
     ],
 )
 def test_a_mistake_is_named_with_file_key_and_remedy(tmp_path, text, says):
