@@ -223,6 +223,55 @@ def print_backlog(found: Backlog) -> None:
         print(f"{name:<27}{text}")
 
 
+def print_detectors(
+    rows: Sequence[Mapping[str, Any]], costs: Sequence[Mapping[str, Any]], note: str | None
+) -> None:
+    """Side by side, each at its default limit and at the tuned one."""
+    table = Table(box=SIMPLE_HEAD, title="detectors on labelled records")
+    for heading in ("data", "detector"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (
+        "limit", "precision", "(by chance)", "recall", "lead\ntime", "delay", "false alarms per\n100 healthy", "alarms",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["data"],
+            row["detector"],
+            f"{row['limit']:.3g}{' tuned' if row['tuned'] else ''}",
+            _share(row["precision"]),
+            _share(row["precision_by_chance"]),
+            _share(row["recall"]),
+            "-" if row["lead_time"] is None else f"{row['lead_time']:.0f}",
+            "-" if row["delay"] is None else f"{row['delay']:.0f}",
+            f"{row['false_alarms_per_100_healthy']:.2f}",
+            str(row["alarms"]),
+            end_section=row["tuned"],
+        )
+    console = _console()
+    console.print(table)
+    console.print(
+        "Times in cycles (cmapss) or seconds (drives), medians over the units that were found.", style="dim"
+    )
+    if note:
+        console.print(note, style="dim", highlight=False)
+    cost = Table(box=SIMPLE_HEAD, title="what a block of 30 measurements at 50 Hz costs")
+    for heading in ("detectors", "block", "us a block", "kB a vehicle"):
+        cost.add_column(heading, justify="left" if heading == "detectors" else "right")
+    for one in costs:
+        cost.add_row(
+            one["detectors"],
+            f"{one['block_s']} s",
+            f"{one['microseconds_per_block']:.0f}",
+            f"{one['window_bytes'] / 1e3:.0f}",
+        )
+    console.print(cost)
+
+
+def _share(number: float | None) -> str:
+    return "-" if number is None else f"{number:.2f}"
+
+
 def _short(number: float) -> str:
     """Three digits or more."""
     return f"{number:,.0f}" if number >= 1000 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
