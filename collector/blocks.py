@@ -11,6 +11,7 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codec.errors import CodecError, DamagedBlock, UnknownBlock
@@ -157,6 +158,10 @@ class Blocks:
                     pb.GAP_REASON_QUARANTINE,
                 )
             resend = self._review(outbox, keyframe.previous_digest, digest)
+            if resend is not None:
+                first_record = (
+                    keyframe.first_record
+                )  # what is stored may be more records, or fewer, than there were
             outbox.place_in_time(stream, item.seq, keyframe, self._ledger)
         changes = self._ledger.changes
         skip = self._skip(outbox, records)
@@ -268,6 +273,12 @@ class Blocks:
             *earlier, decoded = stream.decode_group(copies, repair.first_seq, repair.last_seq, self._ledger)
         except CodecError:
             return self._quarantine(outbox, item, why)
+        if earlier:  # they may be more records, or fewer, than those that were stored
+            assert earlier[0].keyframe is not None
+            count = earlier[0].keyframe.first_record + sum(len(block.records) for block in earlier)
+            outbox.progress = replace(
+                outbox.progress, record_count=count, end_tick=earlier[-1].records.end_tick
+            )
         self._replace_blocks(outbox, stream, earlier, copies)
         return self._store(outbox, stream, item, decoded, None)
 
@@ -278,6 +289,8 @@ class Blocks:
         self._note_gap(outbox, progress.open_gap_seq, item.seq, None, None, pb.GAP_REASON_QUARANTINE)
         outbox.progress = progress
         outbox.stream = None
+        if outbox.repair and outbox.repair.blocks_the_way:
+            outbox.repair, outbox.copies = None, {}  # what it waited for is settled
         self._ledger.changes.quarantine.append(rows.quarantined(outbox.id, item, why, self._now))
         self.save(outbox)
         return Stored(progress.stored, item.late, resend=self.advance(outbox), quarantined=why)
@@ -317,6 +330,7 @@ class Blocks:
         if not decoded:
             return
         stored = dict(self._ledger.blocks(outbox.id, stream.stream_no, decoded[0].seq))
+        ticks = self._ledger.ticks(outbox.id, stream.stream_no, decoded[0].seq)
         changes = self._ledger.changes
         for block in decoded:
             self.values += block.records.counts.size
@@ -324,4 +338,4 @@ class Blocks:
                 continue
             row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])
             changes.batches_replaced.append(row)
-            self._findings.replace(outbox, stream, block)
+            self._findings.replace(outbox, stream, block, ticks.get(block.seq, range(0)))

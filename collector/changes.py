@@ -59,6 +59,7 @@ class Changes:
         default_factory=list
     )  # and anomalies, in a stretch that came out wrong
     anomalies: dict[tuple[int, int, int, str, str], Row] = field(default_factory=dict)
+    telemetry_gone: list[Row] = field(default_factory=list)  # of ticks that were stored wrong
     telemetry: list[Row] = field(default_factory=list)
     telemetry_replaced: list[Row] = field(default_factory=list)
     times: list[Row] = field(
@@ -126,4 +127,8 @@ class Ledger(Protocol):
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         """(seq, content) of the stored batches from first_seq on, up to the first whose checksum fails."""
+        ...
+
+    def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
+        """Ticks of the stored batches from first_seq on, by seq. What was made of them is written, too."""
         ...

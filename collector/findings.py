@@ -48,22 +48,23 @@ class Findings:
         self._faults(outbox, stream, records, late=late)
         self._anomalies(outbox, stream, records, late=late)
 
-    def replace(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock) -> None:
-        """A block that was stored wrong: analyses have been over its wrong values, so faults there become approximate."""
+    def replace(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock, was: range) -> None:
+        """A block that was stored wrong: analyses have been over its wrong values, so faults there become approximate.
+
+        `was`: the ticks that it was stored for, which may be others.
+        """
         outbox.rule_state = outbox.rule_state.without_tail()  # what it carries may be of that block
         records, changes = decoded.records, self._ledger.changes
         outbox.detection = None  # to be made again of what is stored now
+        place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
+        if was:
+            changes.telemetry_gone.append({**place, "of_first_tick": was.start, "of_end_tick": was.stop})
         changes.telemetry_replaced += rows.telemetry(
             outbox.key.vehicle, outbox.id, stream, records, late=True, continues=True
         )
-        changes.faults_approximate.append(
-            {
-                "of_outbox": outbox.id,
-                "of_stream_no": stream.stream_no,
-                "of_first_tick": records.first_tick,
-                "of_end_tick": records.end_tick,
-            }
-        )
+        first_tick = min(records.first_tick, was.start) if was else records.first_tick
+        end_tick = max(records.end_tick, was.stop)
+        changes.faults_approximate.append({**place, "of_first_tick": first_tick, "of_end_tick": end_tick})
 
     def _faults(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
         faults, spans = self._ledger.changes.faults, self._spans(outbox, stream, records)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, case, select, update
+from sqlalchemy import bindparam, case, delete, select, update
 
 from collector.detectors.episodes import Episode
-from collector.store.engine import of_stream, time_of, upsert
-from collector.store.tables import anomalies, faults, telemetry_logs
+from collector.store.engine import insert_new, of_stream, time_of, upsert
+from collector.store.tables import anomalies, batches, faults, telemetry_logs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -80,3 +80,23 @@ APPROXIMATE = (
     )
     .values(approximate=True),
 )
+
+_DROP_SECONDS = delete(telemetry_logs).where(
+    of_stream(telemetry_logs.c.outbox, telemetry_logs.c.stream_no),
+    telemetry_logs.c.tick >= bindparam("of_first_tick"),
+    telemetry_logs.c.tick < bindparam("of_end_tick"),
+)
+SECONDS = {  # in this order
+    "telemetry_gone": _DROP_SECONDS,
+    "telemetry": insert_new(telemetry_logs),
+    "telemetry_replaced": upsert(telemetry_logs, ["outbox", "stream_no", "tick"], ["timestamp", "data"]),
+}
+
+
+def ticks(connection: Connection, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
+    """See `Ledger.ticks`."""
+    wanted = select(batches.c.seq, batches.c.first_tick, batches.c.record_count).where(
+        batches.c.outbox == outbox, batches.c.stream_no == stream_no, batches.c.seq >= first_seq
+    )
+    rows = connection.execute(wanted)
+    return {row.seq: range(row.first_tick, row.first_tick + row.record_count) for row in rows}

@@ -41,7 +41,6 @@ from collector.store.tables import (
     provisional_faults,
     quarantine,
     streams,
-    telemetry_logs,
     vehicles,
 )
 from collector.twins import Elsewhere
@@ -307,6 +306,11 @@ class Transaction:
         self._write("anomalies")
         return found.open_anomalies(self._connection, outbox)
 
+    def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
+        # What was made of them is written first, so that what replaces it comes after it.
+        self._write("batches", "batches_replaced", "faults", "anomalies", *found.SECONDS)
+        return found.ticks(self._connection, outbox, stream_no, first_seq)
+
     def execute(self, statement: Any) -> None:
         self._connection.execute(statement)
 
@@ -398,8 +402,6 @@ _PUT_FAULT = upsert(
     ["ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick"],
     texts=["evidence"],
 )
-_ADD_SECOND = insert_new(telemetry_logs)
-_REPLACE_SECOND = upsert(telemetry_logs, ["outbox", "stream_no", "tick"], ["timestamp", "data"])
 _OUTBOX_KEYS = (
     "revision", "stream_no", "next_seq", "stored_stream_no", "stored_seq", "record_count", "end_tick", "group_seq",
     "open_gap_seq", "rule_state", "received_at",
@@ -484,7 +486,6 @@ _STATEMENTS: dict[str, Any] = {
     "notices": insert(notices),
     "anomalies": found.PUT_ANOMALY,
     "faults_approximate": found.APPROXIMATE,
-    "telemetry": _ADD_SECOND,
-    "telemetry_replaced": _REPLACE_SECOND,
+    **found.SECONDS,
     "times": found.SET_TIMES,
 }

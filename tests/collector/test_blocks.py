@@ -20,7 +20,7 @@ from collector.items import (
 from collector.rules import load_rules
 from collector.store import open_store
 from protos import telemetry_pb2 as pb
-from tests.collector.vehicle import SCHEMA, Vehicle, gaps, spoiled, stored, within_bounds
+from tests.collector.vehicle import SCHEMA, Bench, Vehicle, gaps, spoiled, stored, within_bounds
 
 # Gaps
 
@@ -56,6 +56,13 @@ def test_a_gap_may_be_all_that_is_left_of_a_stream(bench, connected):
 
 
 # Damage
+
+
+def seconds(bench):
+    with bench.ledger.transaction() as transaction:
+        return transaction._connection.exec_driver_sql(
+            "SELECT stream_no, tick, timestamp, data FROM telemetry_logs ORDER BY 1, 2"
+        ).all()
 
 
 def test_a_damaged_block_is_asked_for_once_more_with_its_group(bench, connected):
@@ -136,6 +143,51 @@ def test_a_group_that_came_out_wrong_is_replaced_and_its_faults_become_approxima
     store = open_store(bench.path)
     assert [fault["approximate"] for fault in store.faults()] == [True]
     assert not any(run.doubtful for run in store.runs(connected.key.vehicle))
+
+
+def test_a_block_that_passed_with_other_records_leaves_nothing_behind(bench, connected, tmp_path):
+    """It was stored for ticks that it does not have; the count of the stream was wrong with it."""
+    other = Vehicle()
+    other.run()
+    items = [connected.drive(), connected.drive(20), connected.drive(20)]
+    other.drive()
+    bench.take(items[0], other.drive(60, temp=50.0))
+    assert bench.take(items[2]).resend == Resend(0, 0, 2)
+    assert bench.take(*items) == Stored(Position(0, 2))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+    connected.drive(20)
+    bench.take(connected.gap(3, 3, end_record=80))
+    assert gaps(bench) == [(0, 3, 3, 20, "quota")]
+    store = open_store(bench.path)
+    assert [fault["approximate"] for fault in store.faults()] == [True]
+    undisturbed = Bench(tmp_path / "undisturbed.db")
+    undisturbed.take(connected.greeting, connected.schema, Vehicle().run(), *items)
+    assert seconds(bench) == seconds(undisturbed)
+    undisturbed.ledger.close()
+
+
+def test_a_group_that_came_out_too_long_or_too_short_counts_as_what_it_was(bench, connected):
+    other = Vehicle()
+    other.run()
+    bench.take(other.drive(10))
+    right, keyframe = connected.drive(30), connected.drive(20, keyframe=True)
+    assert bench.take(keyframe).resend == Resend(0, 0, 0)
+    assert bench.take(right) == Repeated(Position(0, 1))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+    connected.drive(20)
+    bench.take(connected.gap(2, 2, end_record=70))
+    assert gaps(bench) == [(0, 2, 2, 20, "quota")]
+
+
+def test_a_quarantine_settles_the_repair_that_waited_for_it(bench, connected):
+    """What builds on a quarantined block goes the same way, though it was taken for a keyframe before."""
+    first, keyframe, after = connected.drive(), connected.drive(keyframe=True), connected.drive()
+    bench.take(first, spoiled(keyframe), spoiled(keyframe))
+    looks_like_a_keyframe = bytes([after.content[0] | 0x10]) + after.content[1:]
+    assert isinstance(bench.take(replace(after, content=looks_like_a_keyframe)), Damaged)
+    assert bench.take(after).quarantined
+    connected.drive()
+    assert bench.take(connected.drive()) == Hole(Position(0, 3))
 
 
 def test_a_group_that_stays_wrong_is_marked_and_not_asked_for_again(bench, connected):
