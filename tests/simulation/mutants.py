@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant("guard set not named", "codec.stream", "named = self.guards.hash != facts.guards_hash or", "named = False and"),
     Mutant("guards not in force", "codec.stream", "rows.extend((int(i.low), int(i.high)) for i in intervals)", "pass"),
     Mutant("streams ordered by clock", "collector.store.reader",
-           ".order_by(streams.c.outbox, streams.c.stream_no)\n        for stream in", ".order_by(streams.c.outbox, streams.c.origin_tick)\n        for stream in"),
+           ".where(outboxes.c.vin == vin)\n            .order_by(streams.c.outbox, streams.c.stream_no)", ".where(outboxes.c.vin == vin)\n            .order_by(streams.c.outbox, streams.c.origin_tick)"),
     Mutant("a gap that grew is counted twice", "collector.progress", "return max(0, end_record - self.record_count)", "return max(0, end_record)"),
     Mutant("ticks follow the wall clock", "edge_agent.clock", "default=0)", "default=read.boot_ns - stamp_ns + self._offsets[0][0])"),
     Mutant("duplicates are applied", "collector.progress", "if (stream_no, last_seq) < (self.wanted.stream_no, self.wanted.seq):", "if (stream_no, last_seq + 1) < (self.wanted.stream_no, self.wanted.seq):"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from codec.schema import NS
@@ -111,7 +112,7 @@ class Uplink:
         if talk.guards_hash is not None and self._identity is not None:
             self._identity = dataclasses.replace(self._identity, guards_hash=talk.guards_hash)
         self._agent.post(commands.SetMode(Mode.OFFLINE))
-        if not reason and self._leaving is not None:
+        if not reason and self._leaving is not None and not talk.forked:  # under its new name it has not left
             self.left = True
             return
         self._failures = 0 if talk.welcomed else self._failures
@@ -132,6 +133,13 @@ class Uplink:
             self._talk.tick()
 
 
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """The link broke, or the other side ended it."""
+
+    reason: str
+
+
 class _Talk:
     """One conversation."""
 
@@ -144,7 +152,7 @@ class _Talk:
         self.news: Written | None = None
         self._identity = identity
         self._uplink, self._agent, self._reader = uplink, agent, reader
-        self._items: deque[events.Event | commands.Snapped] = deque()
+        self._items: deque[events.Event | commands.Snapped | _Lost] = deque()
         self._session = Session(rate_hz=agent.rate_hz, heartbeat_ns=60 * NS, backlog_heartbeat_ns=2 * NS)
         self._streams: dict[int, int] = {}  # stream_no by alias
         self._rewound: tuple[int, int] | None = None  # until something was sent after it
@@ -174,7 +182,8 @@ class _Talk:
 
     def _lost(self, reason: str) -> None:
         if self._agent.alive and self._open:
-            self._agent.later(0, lambda: self._uplink.part(reason) if self._open else None)
+            self._items.append(_Lost(reason))  # after all that was heard before
+            self._agent.later(0, self._work)
 
     def _work(self) -> None:
         try:
@@ -186,7 +195,9 @@ class _Talk:
                     )
                     continue
                 item = self._items.popleft()
-                if isinstance(item, commands.Snapped):
+                if isinstance(item, _Lost):
+                    self._uplink.part(item.reason)
+                elif isinstance(item, commands.Snapped):
                     self._beat(item)
                 else:
                     if isinstance(item, events.Received) and item.message.HasField("rewind"):
