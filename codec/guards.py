@@ -10,6 +10,7 @@ Rules
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -100,6 +101,9 @@ class Interval:
         return ~inside if self.negated else inside
 
 
+@functools.lru_cache(
+    GUARDS_MAX
+)  # exact arithmetic takes its time, and rules are bound again for every stream
 def limit_interval(signal: Signal, operator: str, limit: float) -> Interval:
     """Where `value operator limit` holds. Source: exact decimal arithmetic, see the rules above."""
     if signal.kind is not Kind.SCALED:
