@@ -19,6 +19,7 @@ from codec.records import Records
 from codec.schema import Kind, Schema, Signal
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
 from collector.config import split_address
+from collector.detectors.detection import Detection, Detectors
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest import Ingest
 from collector.models import load_detectors
@@ -92,13 +93,14 @@ async def serve(config: Config) -> bool:
 
 
 def warm_up() -> None:
-    """Decode one block: where kernels are not compiled yet, that takes a while, and the first vehicle need not wait."""
+    """Decode one block, and score it: where kernels are not compiled yet, that takes a while, and the first vehicle need not wait."""
     schema = Schema(1, (Signal("scaled", threshold=1.0), Signal("float", kind=Kind.FLOAT64)))
     facts = StreamFacts(bytes(16), 0, 0)
     block = StreamEncoder(schema, facts).encode(
         Records(0, np.zeros((2, 2), np.int64), np.zeros((2, 2), np.uint8))
     )
-    StreamDecoder(schema, facts).decode(block.seq, block.content)
+    decoded = StreamDecoder(schema, facts).decode(block.seq, block.content)
+    Detection(Detectors(), schema, 0).take(decoded.records)
 
 
 async def _open(config: Config) -> StoreLedger:

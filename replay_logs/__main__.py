@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from replay_logs.candump import write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +68,31 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--channel", help="only this channel of the log")
     decode.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help=".csv or .parquet")
     decode.set_defaults(run=_decode)
+    _add_convert(
+        commands.add_parser("convert", help="make a DBC and a log of a table (CSV, or separated by spaces)")
+    )
     return parser
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    from replay_logs import mapping
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = mapping.__doc__
+    parser.add_argument("table", type=Path, metavar="TABLE")
+    parser.add_argument(
+        "--map", type=Path, required=True, metavar="F", help="TOML: what its columns mean; see below"
+    )
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only these rows; may be given again",
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="LOG", help=".log or .log.gz")
+    parser.add_argument("--dbc", type=Path, metavar="F", help="(default: beside the log)")
+    parser.set_defaults(run=_convert)
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +132,26 @@ def _generate(options: argparse.Namespace) -> int:
         raise ValueError(f"--seed {options.seed}: must not be negative")
     count = write_drive(options.output, MODELS[options.model or drive.model], drive, options.seed, duration_s)
     print(f"{options.output}: {count} frames, {count / duration_s:.0f} a second")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from replay_logs.convert import convert, dbc_text, log_lines
+    from replay_logs.mapping import load_mapping
+
+    where = dict(one.partition("=")[::2] for one in options.where)
+    loaded = load_mapping(options.map)
+    converted = convert(options.table, replace(loaded, where=dict(loaded.where) | where))
+    dbc = options.dbc or options.output.with_name(options.output.name.partition(".")[0] + ".dbc")
+    dbc.write_text(dbc_text(converted), encoding="utf-8")
+    write_lines(options.output, log_lines(converted))
+    signals = sum(len(message.signals) for message in converted.messages)
+    print(f"{dbc}: {signals} signals in {len(converted.messages)} messages")
+    print(f"{options.output}: {len(converted.times_us)} rows")
+    if converted.left_out:
+        print(
+            f"{converted.left_out} rows are left out: their time is not after the one before", file=sys.stderr
+        )
     return 0
 
 

@@ -9,7 +9,6 @@ Rules
 
 from __future__ import annotations
 
-import gzip
 import heapq
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cantools
 import numpy as np
 
+from replay_logs.candump import write_lines
 from replay_logs.noise import Noise, wander
 from replay_logs.sensor_faults import reported
 from replay_logs.vehicle import STEP_HZ, simulate
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 BITRATE = 500_000
 CHANNEL = "can0"
-GZIP_LEVEL = 9
 
 # Standard deviation of each sensor, in its unit, about one count; what is not here is computed, not measured.
 _SENSOR_NOISE = {
@@ -86,14 +85,7 @@ def car_messages() -> list[Message]:
 
 def write_drive(path: Path, model: VehicleModel, drive: Drive, seed: int, duration_s: float) -> int:
     """Write the log to `path`, compressed if it ends in .gz; returns the number of frames. Raises OSError."""
-    lines = list(candump_lines(model, drive, seed, duration_s))
-    content = "".join(lines).encode("ascii")
-    if path.suffix == ".gz":
-        with path.open("wb") as file, gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
-            packed.write(content)
-    else:
-        path.write_bytes(content)
-    return len(lines)
+    return write_lines(path, candump_lines(model, drive, seed, duration_s))
 
 
 def candump_lines(model: VehicleModel, drive: Drive, seed: int, duration_s: float) -> Iterator[str]:
