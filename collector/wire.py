@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROTOCOL = 1
+PROTOCOLS_BACK = (
+    2  # agents this many versions old are taken, since vehicles are updated when they are in reach
+)
 ID_BYTES = 16
 REPLACED_MAX = 16  # outboxes that one may take the place of
 BLOCK_BYTES_MAX = 4 << 20  # a block of 4096 lossless records of a few hundred signals
@@ -41,9 +44,11 @@ class Malformed(ValueError):
 
 def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
     """`identity` is the vehicle that the client's certificate names; None: there is none, and the message decides."""
-    if hello.protocol != PROTOCOL:
+    oldest = max(1, PROTOCOL - PROTOCOLS_BACK)
+    if not oldest <= hello.protocol <= PROTOCOL:
         raise Malformed(
-            f"protocol {hello.protocol}; this collector speaks {PROTOCOL}", pb.Refuse.CODE_PROTOCOL
+            f"protocol {hello.protocol}; this collector speaks {oldest} to {PROTOCOL}",
+            pb.Refuse.CODE_PROTOCOL,
         )
     try:
         vehicle = check_vehicle(hello.vehicle or identity or "")

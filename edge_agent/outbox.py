@@ -59,7 +59,7 @@ from edge_agent.rows import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-VERSION = 1  # of the schema, in user_version
+VERSION = 1  # of the schema, in user_version; with N + 1 comes `migrate_from_N` in outbox.sql
 PAGE_BYTES = 512  # SQLite's smallest: a commit appends two or three of them to the write-ahead log
 JOURNAL_STEP_BYTES = (
     256  # the journal's rows are all as long as the longest so far, in steps: see `_put_journal`
@@ -125,6 +125,8 @@ class Outbox:
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         else:
             self.checked = check(self._db, self.path, within_s=CHECK_S)
+            if version < VERSION:
+                self._migrate(version)
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
             self._db.execute(SQL["set_fact"], ("opened", 1))
             if side_log:
@@ -137,6 +139,15 @@ class Outbox:
         self.wanted = int(self._fact("wanted") or 0)
         self.spent = Spent(int(self._fact("spent_month") or 0), int(self._fact("spent_bytes") or 0))
         self._kept = (self.wanted, self.spent)
+
+    def _migrate(self, version: int) -> None:
+        """Step by step, all or nothing: what older software wrote is sent by this one."""
+        with self._transaction():
+            for older in range(version, VERSION):
+                for statement in SQL[f"migrate_from_{older}"].split(";\n"):
+                    self._db.execute(statement)
+            self._set_fact("version", VERSION)
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _expect_nothing(self) -> None:
         """A file of version 0 is a new one."""

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import zstandard
 
 from codec.stream import Clock, StreamFacts
 from collector import wire
+from collector.conversation import Conversation, Send, Submit
 from collector.items import OutboxKey
+from collector.store import open_store
 from protos import telemetry_pb2 as pb
-from tests.collector.vehicle import RULES, SCHEMA
+from tests.collector.vehicle import RULES, SCHEMA, gaps
 
 KEY = OutboxKey("asset:one", b"o" * 16)
 FACTS = StreamFacts(b"s" * 16, 3, 1000)
@@ -94,3 +98,42 @@ def test_health_is_what_json_can_have():
     )
     beat = wire.beat(KEY, pb.Heartbeat(health=health))
     assert beat.health == {"rss_bytes": 5, "buses": [{"name": "can0", "state": "up", "frames": 3}]}
+
+
+# Agents of before
+
+
+@pytest.mark.parametrize("spoken", range(5))
+def test_agents_two_versions_old_are_taken_and_no_others(spoken, monkeypatch):
+    monkeypatch.setattr(wire, "PROTOCOL", 3)
+    hello = pb.Hello(protocol=spoken, vehicle="asset:one", outbox_id=bytes(16))
+    if 1 <= spoken <= 3:
+        assert wire.greeting(hello, None).key.vehicle == "asset:one"
+    else:
+        with pytest.raises(wire.Malformed, match="speaks 1 to 3"):
+            wire.greeting(hello, None)
+
+
+@pytest.mark.parametrize("version", range(max(1, wire.PROTOCOL - wire.PROTOCOLS_BACK), wire.PROTOCOL + 1))
+def test_a_conversation_of_every_version_that_is_taken_is_stored(version, bench):
+    """One of each is kept, never made again: two streams, a gap, faults, goodbye."""
+    content = (Path(__file__).parent / "conversations" / f"protocol-{version}.bin").read_bytes()
+    conversation, said, at = Conversation(), [], 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 4], "big")
+        actions = conversation.received(pb.Up.FromString(content[at + 4 : at + 4 + size]), 0)
+        at += 4 + size
+        while actions:
+            action = actions.pop(0)
+            match action:
+                case Submit(item):
+                    actions += conversation.ingested(bench.take(item), 0)
+                case Send(message):
+                    said.append(message)
+    assert said[0].HasField("welcome")
+    assert [(down.ack.stream_no, down.ack.seq) for down in said if down.HasField("ack")][-1] == (1, 0)
+    assert not any(down.HasField("refuse") for down in said)
+    store = open_store(bench.path)
+    assert [len(run.records) for run in store.runs("asset:one")] == [20] * 6
+    assert gaps(bench) == [(0, 4, 4, 20, "quota")]
+    assert [fault["code"] for fault in store.faults()] == ["HOT"]
