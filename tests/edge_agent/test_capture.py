@@ -22,7 +22,7 @@ from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_file import set_aside
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
-from edge_agent.rows import position_of
+from edge_agent.rows import GapRow, Reason, position_of
 from tests.edge_agent.samples import (
     CLOCK,
     HOT,
@@ -234,6 +234,31 @@ def test_a_disk_that_others_filled_costs_no_records_that_are_stored(run, monkeyp
     run.capture.take(frames(START + 2000, 2000), CLOCK)
     run.capture.flush(CLOCK)
     assert ticks_of(decoded(run.path)) == run.grid.taken
+
+
+def test_a_twentieth_of_the_disk_is_kept_free(run, monkeypatch):
+    """A disk that the outbox alone would fill: it grows up to there, and then drops the oldest."""
+    total, others = 400_000, 350_000
+
+    def usage(_):
+        return type("Usage", (), {"total": total, "free": total - others - run.capture.outbox.file_bytes()})
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    monkeypatch.setattr("edge_agent.capture.TAKE_FRAMES", 1000)
+    run.capture.set_mode(Mode.ONLINE)
+    rng = np.random.default_rng(1)
+    for part in range(300):
+        rows = [
+            ((START + part * 100 + at) * PERIOD - 1000, 0, int(rng.integers(0, 4000)), b"")
+            for at in range(100)
+        ]
+        run.capture.take(Frames.from_rows(rows), CLOCK)
+    run.capture.flush(CLOCK)
+    assert abs(usage(None).free - total / 20) < 16 * PAGE_BYTES  # a commit's worth
+    rows, broken = everything(run.path)
+    assert broken is None
+    assert [row.reason for row in rows if isinstance(row, GapRow)] == [Reason.QUOTA]
+    assert rows[-1].end_record == len(run.grid.taken)
 
 
 def test_a_lock_of_somebody_else_costs_nothing(run):

@@ -87,6 +87,9 @@ class Agent:
     def do(self, action: Callable[[], None]) -> None:
         if not self.alive:
             return
+        if (asleep_ns := self.vehicle.asleep_until_ns - self.world.now_ns) > 0:
+            self.later(asleep_ns, action)
+            return
         try:
             action()
             self.point()

@@ -50,6 +50,8 @@ class Faults:
             "I/O errors on a vehicle": self._io_errors,
             "step a clock": self._step_clock,
             "boot in 1970": self._boot_in_1970,
+            "smear a leap second": self._smear,
+            "suspend a vehicle": self._suspend,
             "park": self._park,
             "change the schema": self._change_schema,
             "damage a row": self._damage_row,
@@ -103,6 +105,7 @@ class Faults:
         for vehicle in self._world.vehicles:
             vehicle.link.up, vehicle.link.cut_at_ack = True, False
             vehicle.disk.refusal, vehicle.disk.dies_in = 0, None
+            vehicle.asleep_until_ns = 0
             vehicle.silent = [(start, min(stop, self._world.now_ns)) for start, stop in vehicle.silent]
         self._world.station.disk.refusal, self._world.station.disk.dies_in = 0, None
 
@@ -158,6 +161,23 @@ class Faults:
         error_ns = self._rng.choice((-1, 1)) * self._rng.choice((2, 60, 86_400, 400 * 86_400)) * NS
         vehicle.set_clock(error_ns, synchronised=False)
         self._later(120, lambda: vehicle.set_clock(0, synchronised=True))
+
+    def _smear(self, vehicle: Vehicle) -> None:
+        """The clock runs slow, by so little at a time that nothing looks like a step, until it is a second back."""
+
+        def slower(error_ns: int) -> None:
+            if not self._calm:
+                vehicle.set_clock(-error_ns, synchronised=True)
+                if error_ns < NS:
+                    self._world.at(NS // 2, lambda: slower(error_ns + NS // 200))
+
+        slower(NS // 200)
+
+    def _suspend(self, vehicle: Vehicle) -> None:
+        """The machine sleeps: nothing runs, no frame is heard, and boot time goes on."""
+        now = self._world.now_ns
+        vehicle.asleep_until_ns = now + self._rng.choice((1, 20, 100)) * NS
+        vehicle.silent.append((now, vehicle.asleep_until_ns))
 
     def _boot_in_1970(self, vehicle: Vehicle) -> None:
         vehicle.after_death.append("power 1970")

@@ -48,6 +48,7 @@ class Vehicle:
         self.loss_max_s = rng.choice((1, 5, 10))
         self.block_s = rng.choice((5, 10, 20))
         self.driven = car.drive(rng.getrandbits(32), 1200)
+        self.asleep_until_ns = 0
         self.silent: list[tuple[int, int]] = []  # from and until, world time
         self.agent: Agent | None = None
         self.lives = 0
