@@ -24,7 +24,7 @@ from collector.gateway import NS, Gateway, start_server
 from collector.ingest import Ingest
 from collector.models import load_detectors
 from collector.rules_file import RulesFile
-from collector.store.engine import StoreUnavailable
+from collector.store.errors import StoreBusy
 from collector.store.ledger import StoreLedger
 from collector.writer import Writer
 
@@ -72,7 +72,7 @@ async def serve(config: Config) -> bool:
     log.info(
         "listening",
         address=f"{host}:{port}",
-        store=str(config.store),
+        store=str(ledger.address),
         rules=len(rules_file.rules.rules),
         kernels=kernels,
     )
@@ -110,10 +110,10 @@ async def _open(config: Config) -> StoreLedger:
             ledger = StoreLedger(config.store)
             ledger.nobody_is_online()
             return ledger
-        except StoreUnavailable as error:
-            if "locked" not in str(error) or time.monotonic() > until:
+        except StoreBusy as error:
+            if time.monotonic() > until:
                 raise
-            log.warning("store is locked; waiting", trouble=str(error))
+            log.warning("store is not to be had yet; waiting", trouble=str(error))
             await asyncio.sleep(0.5)
 
 

@@ -3,7 +3,9 @@
 Rules
 - Parsed before work begins; a mistake names file (or variable, or flag), key, what is wrong and what to do.
 - Paths in a file are relative to it; elsewhere, to the working folder.
-- Variables are DEADRECKON_COLLECTOR_<KEY>. DEADRECKON_COLLECTOR_ADDRESS is the agent's, and left alone.
+- Variables are DEADRECKON_COLLECTOR_<KEY>, and DATABASE_URL where hosting platforms set it. DEADRECKON_COLLECTOR_ADDRESS is the
+  agent's, and left alone.
+- In a file, what concerns the store may stand in a table [store], where its place is called `url`.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Config:
     """What `collector serve` and `collector sentinel` need. The defaults are the embedded ones."""
 
     listen: str = "127.0.0.1:50051"  # host:port; port 0 takes any that is free
-    store: Path = Path("collector.db")
+    store: Path | str = Path("collector.db")  # a SQLite file, or a URL: postgresql://user@host/database
     rules: Path = SHIPPED_RULES
     window_bytes: int = 256 << 10  # unacknowledged, per vehicle, at most
     ack_within_s: float = (
@@ -87,7 +89,9 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Mappin
     """Raises ConfigError. Flags that are None were not given."""
     config = Config()
     if path is not None:
-        config = _with(config, _read(path), str(path), path.parent)
+        config = _with(config, _flat(_read(path)), str(path), path.parent)
+    if environment.get("DATABASE_URL"):
+        config = _with(config, {"store": environment["DATABASE_URL"]}, "DATABASE_URL", Path())
     variables = {
         name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
         for name, value in environment.items()
@@ -110,6 +114,15 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path}: not TOML: brackets within brackets without end") from None
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Keys of the table [store] are ours without it."""
+    table = values.get("store")
+    if not isinstance(table, dict):
+        return values
+    others = {key: value for key, value in values.items() if key != "store"}
+    return others | {"store" if key == "url" else key: value for key, value in table.items()}
 
 
 def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *, prefix: str = "") -> Config:
@@ -157,7 +170,9 @@ def _value(key: str, value: Any, folder: Path) -> Any:
     if isinstance(default, Path):
         if not isinstance(value, str | Path):
             raise TypeError
-        return rules_file(value, folder) if key == "rules" else folder / value
+        if key == "rules":
+            return rules_file(value, folder)
+        return value if "://" in str(value) else folder / value
     if isinstance(default, str) and not isinstance(value, str):
         raise TypeError
     if isinstance(default, int) and isinstance(value, float):

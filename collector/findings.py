@@ -79,7 +79,7 @@ class Findings:
                 certain=outbox.is_certain(span.stream_no, self._ledger),
             )
             key = outbox.id, span.stream_no, span.first_tick, span.code
-            if not row["evidence"] and key in faults:
+            if row["evidence"] == rows.AS_BEFORE and key in faults:
                 row["evidence"] = faults[key]["evidence"]
             faults[key] = row
         self._pager.found(outbox, spans, late=late)

@@ -29,7 +29,7 @@ from collector.items import (
     Welcomed,
 )
 from collector.rules import DEFAULT_FILE, load_rules
-from collector.store.engine import StoreUnavailable
+from collector.store import StoreBusy
 from collector.store.ledger import StoreLedger
 from collector.writer import commit
 from decoder import dbc as dbcs
@@ -93,7 +93,7 @@ def import_log(
     log: Path,
     dbc_paths: Sequence[Path],
     vin: str,
-    store: Path,
+    store: Path | str,
     *,
     rules_path: Path = DEFAULT_FILE,
     model: str = "",
@@ -214,9 +214,7 @@ class _Taker:
         while len(outcomes) < len(items):
             try:
                 outcomes += commit(self._ledger, self._ingest, items[len(outcomes) :], time.time_ns())
-            except StoreUnavailable as error:  # a collector that runs holds it now and then
-                if "locked" not in str(error):
-                    raise
+            except StoreBusy:  # a collector that runs holds it now and then
                 time.sleep(RETRY_S)
         return outcomes
 

@@ -175,7 +175,7 @@ def _chosen(store: Store, of: Range, wanted: str | None) -> list[tuple[str, str]
         found.append({one.name: one.unit for one in signals if not one.circular})
     if not found:
         raise ModelError(
-            f"{store.path}: nothing is stored of {', '.join(of.vins) or 'any vehicle'} in that range"
+            f"{store.address}: nothing is stored of {', '.join(of.vins) or 'any vehicle'} in that range"
         )
     everywhere = {
         name: unit for name, unit in found[0].items() if all(one.get(name) == unit for one in found[1:])

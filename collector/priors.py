@@ -20,8 +20,7 @@ from codec.training import Learnt, learn
 from collector import times
 from collector.query import PRINTERS
 from collector.reading.signals import QueryError
-from collector.store import open_store
-from collector.store.engine import StoreUnavailable
+from collector.store import StoreBusy, open_store
 from collector.store.ledger import StoreLedger
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def _schemas(store: Store, name: str | None, vin: str | None) -> list[Schema]:
     known = {stream.schema.hash.hex(): stream.schema for stream in streams}
     found = [schema for key, schema in known.items() if key.startswith((name or "").lower())]
     if not known:
-        raise QueryError(f"{store.path}: no stream is stored yet, so there is nothing to learn from")
+        raise QueryError(f"{store.address}: no stream is stored yet, so there is nothing to learn from")
     if not found or (name and len(found) > 1):
         many = "several schemas are" if found else "no schema is"
         raise QueryError(f"{many} named {name}...; stored are {', '.join(known)}")
@@ -185,7 +184,7 @@ def judged(trained: Trained, now: Prior) -> Iterator[str]:
         yield f"not offered: that takes longer than {PAYS_WITHIN_H:g} h"
 
 
-def offer(path: Path, schema: Schema, trained: Trained) -> None:
+def offer(where: Path | str, schema: Schema, trained: Trained) -> None:
     """Store it, beside a collector that may be running. Raises StoreError."""
     row = {
         "schema_hash": schema.hash,
@@ -195,16 +194,14 @@ def offer(path: Path, schema: Schema, trained: Trained) -> None:
         "gain": trained.gain,
         "saved_per_hour": trained.saved_per_hour,
     }
-    ledger = StoreLedger(path)
+    ledger = StoreLedger(where)
     try:
         while True:
             try:
                 with ledger.transaction() as transaction:
                     transaction.offer_prior(row, trained.prior.content)
                 return
-            except StoreUnavailable as error:  # a collector that runs holds it now and then
-                if "locked" not in str(error):
-                    raise
+            except StoreBusy:  # a collector that runs holds it now and then
                 time.sleep(RETRY_S)
     finally:
         ledger.close()

@@ -10,6 +10,8 @@ from collector.materialise import to_json
 from collector.paging import Fault
 from protos import telemetry_pb2 as pb
 
+AS_BEFORE = "null"  # JSON of a fault whose evidence stands in the store already
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -88,6 +90,7 @@ def batch(outbox: int, item: BatchItem, decoded: DecodedBlock, skip: int) -> Row
         "skip": skip,
         "keyframe": decoded.keyframe is not None,
         "late": item.late,
+        "doubtful": False,
         "crc": zlib.crc32(item.content),
         "content": item.content,
     }
@@ -186,7 +189,7 @@ def fault(
         "ended_at": ended_at,
         "end_reason": "cleared" if ended_at else None,
         "peak": span.peak,
-        "evidence": _evidence(rule, span, stream.schema.rate_hz) if span.evidence else "",
+        "evidence": _evidence(rule, span, stream.schema.rate_hz) if span.evidence else AS_BEFORE,
         "occurrence": span.occurrence,
         "approximate": span.approximate,
         "late": late,

@@ -18,7 +18,7 @@ import structlog
 
 from collector import times
 from collector.items import Failed
-from collector.store.engine import StoreError
+from collector.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -77,8 +77,8 @@ def tests_of_nothing(tests: Iterable[str], modules: set[str]) -> Iterator[str]:
 
 
 def requirement(text: str) -> tuple[str, str]:
-    """("python-can", "4.5") of "python-can>=4.5"; the bound is empty where there is none."""
-    name, _, bound = text.partition(">=")
+    """("python-can", "4.5") of "python-can[extra]>=4.5"; the bound is empty where there is none."""
+    name, _, bound = re.sub(r"\[.*?\]", "", text).partition(">=")
     return re.sub(r"[-_.]+", "-", name.strip()).lower(), bound.strip()
 
 

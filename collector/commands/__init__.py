@@ -6,6 +6,17 @@ command runs: `collector --help` loads nothing heavy. To add a command, write it
 
 from __future__ import annotations
 
-from collector.commands import diagnosis, export, importing, model, priors, query, sentinel, serve, tail
+from collector.commands import (
+    diagnosis,
+    export,
+    importing,
+    model,
+    priors,
+    query,
+    schema,
+    sentinel,
+    serve,
+    tail,
+)
 
-COMMANDS = (serve, query, tail, export, sentinel, importing, priors, model, diagnosis)
+COMMANDS = (serve, query, tail, export, sentinel, importing, priors, model, diagnosis, schema)

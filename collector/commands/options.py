@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.config import PROFILES, SEVERITIES, Config, rules_file
+from collector.config import ENVIRONMENT_PREFIX, PROFILES, SEVERITIES, Config, rules_file
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +20,19 @@ __all__ = ["FORMATS", "SEVERITIES", "add_format", "add_store", "told"]
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", type=Path, default=Path(Config().store), metavar="F")
+    """The store as `serve` finds it where no file configures it."""
+    named = os.environ.get(f"{ENVIRONMENT_PREFIX}STORE") or os.environ.get("DATABASE_URL")
+    parser.add_argument(
+        "--store",
+        type=path_or_url,
+        default=path_or_url(named) if named else Config().store,
+        metavar="F",
+        help="SQLite file, or postgresql://user@host/database; default: DATABASE_URL, else collector.db",
+    )
+
+
+def path_or_url(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,11 @@ def add(commands: Commands) -> None:
     serve.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default {Config().listen}; port 0 takes any that is free"
     )
-    serve.add_argument("--store", metavar="F", help=f"SQLite file, made if missing; default {Config().store}")
+    serve.add_argument(
+        "--store",
+        metavar="F",
+        help=f"SQLite file, made if missing, or postgresql://...; default {Config().store}",
+    )
     serve.add_argument("--rules", metavar="F", help="rules file, or a shipped one: demo (default), fleet")
     serve.add_argument(
         "--window-bytes", type=int, metavar="N", help="unacknowledged bytes per vehicle, at most"

@@ -60,7 +60,7 @@ class Vehicle:
         self._store = store
 
     def __repr__(self) -> str:
-        return f"<vehicle {self.vin} of {self._store.path}>"
+        return f"<vehicle {self.vin} of {self._store.address}>"
 
     def signals(self) -> tuple[SignalInfo, ...]:
         """Every signal that a stored stream of it has, by name."""

@@ -1,7 +1,7 @@
 """The writer's side of the store: one transaction, with the reads that ingest needs and the rows that it decided.
 
-One writer at a time holds a ledger. Two processes may (serve and import): an outbox's revision tells if another one wrote
-to it, and then nothing of the transaction stands.
+One writer at a time holds a ledger. Several processes may (serve and import, or many collectors of one database): an outbox's
+revision tells if another one wrote to it, and then nothing of the transaction stands.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from codec.schema import HASH_BYTES, Schema
@@ -22,24 +22,17 @@ from collector.labels import Label
 from collector.paging import Fault, Paging, Provisional
 from collector.progress import Progress
 from collector.rules import RuleState
-from collector.store import found
-from collector.store.engine import (
-    StoreUnavailable,
-    explained,
-    insert_new,
-    open_engine,
-    upsert,
-)
+from collector.store import found, statements
+from collector.store.address import Address, address_of
+from collector.store.engine import explained, open_engine
+from collector.store.errors import StoreBusy
 from collector.store.tables import (
     batches,
     blobs,
     faults,
-    gaps,
-    notices,
     outboxes,
     priors,
     provisional_faults,
-    quarantine,
     streams,
     vehicles,
 )
@@ -47,27 +40,30 @@ from collector.twins import Elsewhere
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection, Select
 
     from collector.detectors.episodes import Episode
 
+CLAIMED_MAX = 500  # outboxes in one statement
+_WRITTEN = "another process wrote to the same outbox; reading it again"
+
 
 class StoreLedger:
     """The write connection. Opened at once; raises StoreError."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._engine = open_engine(path, write=True)
+    def __init__(self, where: Address | Path | str) -> None:
+        self.address = address_of(where)
+        self._engine = open_engine(self.address, write=True)
         self._connection: Connection | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Commits at the end. Raises StoreUnavailable or StoreError; then nothing was changed, as far as anybody can tell."""
         try:
-            with explained(self.path):
+            with explained(self.address):
                 if self._connection is None:
                     self._connection = self._engine.connect()
                 with self._connection.begin():
@@ -96,16 +92,18 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._dialect = connection.dialect.name
+        self._claimed: set[int] = set()
         self.changes = Changes()
 
     def open_outbox(self, key: OutboxKey, now: str) -> SavedOutbox:
         saved = self.find_outbox(key)
         if saved is None:
             vehicle = {"vin": key.vehicle, "state": "offline", "first_seen": now, "last_seen": now}
-            self._connection.execute(insert_new(vehicles), vehicle)
+            self._connection.execute(statements.insert_new(self._dialect, vehicles), vehicle)
             state = RuleState(opened=self._occurrences(key.vehicle)).to_text()
-            row = {"vin": key.vehicle, "outbox_id": key.outbox_id, "rule_state": state}
-            self._connection.execute(insert(outboxes), row)
+            outbox = {"vin": key.vehicle, "outbox_id": key.outbox_id, "rule_state": state}
+            self._connection.execute(statements.insert_new(self._dialect, outboxes), outbox)
             saved = self.find_outbox(key)
         assert saved is not None
         return saved
@@ -197,7 +195,7 @@ class Transaction:
         return Label(row.stream_no, row.boot_id, period_ns, row.end_tick, row.offset_ns, row.synchronised)
 
     def paging(self, outbox: int) -> Paging:
-        self._write(*_OF_FAULTS)
+        self._write(*statements.OF_FAULTS)
         is_open = select(faults).where(faults.c.outbox == outbox, faults.c.ended_at.is_(None))
         found = [
             Fault(
@@ -230,7 +228,7 @@ class Transaction:
         return Paging(outbox, {fault.key: fault for fault in found}, provisional)
 
     def with_provisional(self, vehicle: str) -> list[OutboxKey]:
-        self._write(*_OF_FAULTS)
+        self._write(*statements.OF_FAULTS)
         of = select(provisional_faults.c.outbox)
         wanted = select(outboxes.c.vin, outboxes.c.outbox_id).where(
             outboxes.c.vin == vehicle, outboxes.c.id.in_(of)
@@ -257,8 +255,9 @@ class Transaction:
     def offer_prior(self, row: Row, content: bytes) -> None:
         """From now on, to every vehicle of that schema. `row`: of the table `priors`."""
         name = row["prior_hash"]
-        self._connection.execute(_PUT_BLOB, {"kind": pb.BLOB_KIND_PRIOR, "hash": name, "content": content})
-        self._connection.execute(_PUT_PRIOR, row)
+        blob = {"kind": pb.BLOB_KIND_PRIOR, "hash": name, "content": content}
+        self._connection.execute(statements.put_blob(self._dialect), blob)
+        self._connection.execute(statements.put_prior(self._dialect), row)
 
     def block(self, outbox: int, stream_no: int, seq: int) -> bytes | None:
         self._write("batches", "batches_replaced")
@@ -308,7 +307,7 @@ class Transaction:
 
     def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
         # What was made of them is written first, so that what replaces it comes after it.
-        self._write("batches", "batches_replaced", "faults", "anomalies", *found.SECONDS)
+        self._write("batches", "batches_replaced", "faults", "anomalies", *statements.SECONDS)
         return found.ticks(self._connection, outbox, stream_no, first_seq)
 
     def execute(self, statement: Any) -> None:
@@ -317,18 +316,43 @@ class Transaction:
     def finish(self, now: str) -> None:
         """Write everything, positions first: StoreUnavailable if another process wrote to one of the outboxes."""
         self._write_outboxes(self.changes, now)
-        self._write(*_STATEMENTS)
+        self._write(*statements.changes(self._dialect))
 
     def _write(self, *names: str) -> None:
         """Write what was collected for these tables so far."""
         for name in names:
             collected = getattr(self.changes, name)
             if collected:
+                if name == "batches":
+                    self._claim(self.changes.outboxes)
                 rows = list(collected.values()) if isinstance(collected, dict) else list(collected)
-                statements = _STATEMENTS[name]
-                for statement in statements if isinstance(statements, tuple) else (statements,):
-                    self._connection.execute(statement, rows)
+                self._put(name, rows)
                 collected.clear()
+
+    def _put(self, name: str, rows: list[Row]) -> None:
+        wanted = statements.changes(self._dialect)[name]
+        if self._dialect == "postgresql" and name in statements.LOADED:
+            from collector.store import postgresql
+
+            postgresql.load(self._connection, wanted.table, rows)
+            return
+        if self._dialect == "postgresql" and name == "notices":
+            from collector.store import postgresql
+
+            postgresql.in_their_order(self._connection)
+        for statement in wanted if isinstance(wanted, tuple) else (wanted,):
+            self._connection.execute(statement, rows)
+
+    def _claim(self, changed: Mapping[int, tuple[int, Progress, RuleState]]) -> None:
+        """Before blocks are written that another process may have written too: a key twice would look like a bug."""
+        new = sorted(changed.keys() - self._claimed)
+        for at in range(0, len(new), CLAIMED_MAX):
+            some = new[at : at + CLAIMED_MAX]
+            wanted = select(outboxes.c.id, outboxes.c.revision).where(outboxes.c.id.in_(some))
+            for row in self._connection.execute(wanted.order_by(outboxes.c.id).with_for_update()):
+                if row.revision != changed[row.id][0]:
+                    raise StoreBusy(_WRITTEN)
+        self._claimed.update(new)
 
     def _write_outboxes(self, changes: Changes, now: str) -> None:
         rows = [
@@ -347,10 +371,14 @@ class Transaction:
                 "rule_state": rule_state.to_text(),
                 "received_at": now,
             }
-            for outbox, (revision, progress, rule_state) in changes.outboxes.items()
+            # In one order everywhere, or two writers wait for each other.
+            for outbox, (revision, progress, rule_state) in sorted(
+                changes.outboxes.items(), key=lambda one: one[0]
+            )
         ]
-        if rows and self._connection.execute(_SET_OUTBOX, rows).rowcount != len(rows):
-            raise StoreUnavailable("another process wrote to the same outbox; reading it again")
+        if rows and self._connection.execute(statements.SET_OUTBOX, rows).rowcount != len(rows):
+            raise StoreBusy(_WRITTEN)
+        self._claimed.update(changes.outboxes)
 
 
 def _description(row: Any, key: OutboxKey) -> Description:
@@ -384,108 +412,3 @@ def facts_of(row: Any) -> StreamFacts:
         guards_hash=row.guards_hash,
         prior_hash=row.prior_hash,
     )
-
-
-# Statements are made once: to make one costs more than to run it.
-_PUT_VEHICLE = upsert(
-    vehicles, ["vin"], ["last_seen"], texts=["model", "firmware_version", "agent_version", "state"]
-)
-_ADD_STREAM = insert_new(streams)
-_ADD_BATCH = insert(batches)
-_PUT_GAP = upsert(gaps, ["outbox", "stream_no", "first_seq"], ["last_seq", "records", "end_tick", "reason"])
-_ADD_QUARANTINED = insert_new(quarantine)
-_PUT_BLOB = upsert(blobs, ["kind", "hash"], ["content"])  # what is here may be damaged
-_PUT_PRIOR = upsert(priors, ["schema_hash"], ["prior_hash", "trained_at", "hours", "gain", "saved_per_hour"])
-_PUT_FAULT = upsert(
-    faults,
-    ["outbox", "stream_no", "first_tick", "code"],
-    ["ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick"],
-    texts=["evidence"],
-)
-_OUTBOX_KEYS = (
-    "revision", "stream_no", "next_seq", "stored_stream_no", "stored_seq", "record_count", "end_tick", "group_seq",
-    "open_gap_seq", "rule_state", "received_at",
-)  # fmt: skip
-_SET_OUTBOX = (
-    update(outboxes)
-    .where(outboxes.c.id == bindparam("of_id"), outboxes.c.revision == bindparam("of_revision"))
-    .values({name: bindparam(name) for name in _OUTBOX_KEYS})
-)
-_SET_REPLACED = (
-    update(outboxes).where(outboxes.c.id == bindparam("of_id")).values(replaced_by=bindparam("replaced_by"))
-)
-_SET_STATE = (
-    update(vehicles)
-    .where(vehicles.c.vin == bindparam("of_vin"))
-    .values(state=bindparam("state"), last_seen=bindparam("last_seen"))
-)
-_SET_HEARTBEAT = (
-    update(vehicles)
-    .where(vehicles.c.vin == bindparam("of_vin"))
-    .values(heartbeat=bindparam("heartbeat"), last_seen=bindparam("last_seen"))
-)
-_OF_FAULT = (
-    faults.c.outbox == bindparam("of_outbox"),
-    faults.c.stream_no == bindparam("of_stream_no"),
-    faults.c.first_tick == bindparam("of_first_tick"),
-    faults.c.code == bindparam("of_code"),
-)
-_END_FAULT = (
-    update(faults)
-    .where(*_OF_FAULT)
-    .values({name: bindparam(name) for name in ("ended_at", "end_reason", "last_stream_no", "last_tick")})
-)
-_SET_PAGE = update(faults).where(*_OF_FAULT).values(page=bindparam("page"))
-_SHOW = upsert(
-    provisional_faults,
-    ["outbox", "code"],
-    [column.name for column in provisional_faults.c if column.name not in ("outbox", "code")],
-)
-_SHOW_NO_MORE = delete(provisional_faults).where(
-    provisional_faults.c.outbox == bindparam("of_outbox"), provisional_faults.c.code == bindparam("of_code")
-)
-_SET_LABEL = (
-    update(streams)
-    .where(streams.c.outbox == bindparam("of_outbox"), streams.c.stream_no == bindparam("of_stream_no"))
-    .values(offset_ns=bindparam("offset_ns"), synchronised=bindparam("synchronised"))
-)
-
-
-_OF_BATCH = (
-    batches.c.outbox == bindparam("of_outbox"),
-    batches.c.stream_no == bindparam("of_stream_no"),
-    batches.c.seq == bindparam("of_seq"),
-)
-_REPLACE = (
-    update(batches)
-    .where(*_OF_BATCH)
-    .values({name: bindparam(name) for name in ("content", "crc", "first_tick", "record_count", "keyframe")})
-)
-_DOUBT = update(batches).where(*_OF_BATCH).values(doubtful=True)
-_OF_FAULTS = ("faults", "faults_ended", "faults_paged", "provisional", "provisional_gone")
-
-# What each collection of `Changes` is written with, in this order.
-_STATEMENTS: dict[str, Any] = {
-    "vehicles": _PUT_VEHICLE,
-    "vehicle_states": _SET_STATE,
-    "heartbeats": _SET_HEARTBEAT,
-    "replaced": _SET_REPLACED,
-    "streams": _ADD_STREAM,
-    "stream_labels": _SET_LABEL,
-    "batches": _ADD_BATCH,
-    "batches_replaced": _REPLACE,
-    "batches_doubtful": _DOUBT,
-    "gaps": _PUT_GAP,
-    "quarantine": _ADD_QUARANTINED,
-    "blobs": _PUT_BLOB,
-    "faults": _PUT_FAULT,
-    "faults_ended": _END_FAULT,
-    "faults_paged": _SET_PAGE,
-    "provisional": _SHOW,
-    "provisional_gone": _SHOW_NO_MORE,
-    "notices": insert(notices),
-    "anomalies": found.PUT_ANOMALY,
-    "faults_approximate": found.APPROXIMATE,
-    **found.SECONDS,
-    "times": found.SET_TIMES,
-}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import weakref
 import zlib
 from collections import defaultdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select, tuple_
@@ -20,7 +20,9 @@ from codec.errors import CodecError
 from codec.priors import Prior, built_in
 from codec.schema import Schema
 from codec.stream import StreamDecoder
+from collector.store.address import Address, address_of
 from collector.store.engine import explained, open_engine
+from collector.store.errors import StoreError
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
 from collector.store.stored import Counted, StoredGroup, StoredRun, StoredStream, StreamSpan
 from collector.store.tables import (
@@ -41,6 +43,7 @@ from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from sqlalchemy import Select
 
@@ -55,9 +58,10 @@ PAGE_COUNTED = 50_000  # blocks counted in one transaction, some 100 ms
 class Store:
     """A store opened for reading. Every method may be called from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._engine = open_engine(path, write=False)
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._engine = open_engine(address, write=False)
+        weakref.finalize(self, self._engine.dispose)  # its connections end with it
         self._schemas: dict[bytes, Schema] = {}
         self.unreadable = 0  # blocks that `runs` left out so far: damaged on disk, or built on one that is
 
@@ -130,7 +134,7 @@ class Store:
         known = self.vins()
         spelt = vin if vin.startswith("asset:") else vin.upper()
         if spelt not in known:
-            raise QueryError(f"no vehicle {vin} in {self.path}; {nearest(vin, known)}")
+            raise QueryError(f"no vehicle {vin} in {self.address}; {nearest(vin, known)}")
         return Vehicle(self, spelt)
 
     def faults(
@@ -463,7 +467,7 @@ class Store:
         return None if content is None else Prior.from_bytes(content, signals)
 
     def _fetch(self, statement: Select[Any]) -> list[Any]:
-        with explained(self.path), self._engine.begin() as connection:
+        with explained(self.address), self._engine.begin() as connection:
             return list(connection.execute(statement))
 
     def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
@@ -488,6 +492,9 @@ def _sound(row: Any, decoder: StreamDecoder) -> Records | None:
         return None
 
 
-def open_store(path: Path | str) -> Store:
-    """The store at this path, for reading. Raises StoreError."""
-    return Store(Path(path))
+def open_store(where: Address | Path | str) -> Store:
+    """The store at this path or URL, for reading. Raises StoreError."""
+    try:
+        return Store(address_of(where))
+    except ValueError as error:
+        raise StoreError(str(error)) from None

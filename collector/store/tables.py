@@ -1,8 +1,11 @@
 """The tables, once, for every dialect.
 
-`batches` holds the truth: what a vehicle sent, as it sent it. `telemetry_logs`, `faults` and `anomalies` are made of it for readers and can
-be made again. Names that people type (vin, code, detected_at, timestamp, data) are part of the interface; see README.
-Times are text in UTC with milliseconds; ticks and positions order everything, times are labels.
+`batches` holds the truth: what a vehicle sent, as it sent it. `telemetry_logs`, `rollups`, `faults`, `anomalies` are made of it for
+readers and can be made again. Names that people type (vin, code, detected_at, timestamp, data) are part of the interface; see README.
+Ticks and positions order everything, times are labels. What Python sees of times and JSON is text: see `types`.
+
+These are the newest tables; what brings a store here is in migrations/versions (docs/store.md: how to add a table). On PostgreSQL
+`telemetry_logs` and `rollups` are partitioned by day, so `timestamp` is part of their keys there.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 1
+from collector.store.types import BigId, JsonText, WallTime
+
+SCHEMA_VERSION = 4  # number of the newest revision
 
 metadata = MetaData()
 
@@ -35,9 +40,9 @@ vehicles = Table(
     Column("firmware_version", Text, nullable=False, default=""),
     Column("agent_version", Text, nullable=False, default=""),
     Column("state", Text, nullable=False),  # online, offline, parked
-    Column("first_seen", Text, nullable=False),
-    Column("last_seen", Text, nullable=False),
-    Column("heartbeat", Text),  # JSON: the latest values and health, provisional while a backlog drains
+    Column("first_seen", WallTime, nullable=False),
+    Column("last_seen", WallTime, nullable=False),
+    Column("heartbeat", JsonText),  # JSON: the latest values and health, provisional while a backlog drains
 )
 
 # Positions and rule state of an outbox, in one row: they change together, in the transaction that stores a batch.
@@ -58,9 +63,10 @@ outboxes = Table(
     Column("end_tick", BigInteger),
     Column("group_seq", BigInteger),
     Column("open_gap_seq", BigInteger),
+    Column("full_rate_until", BigInteger),  # tick before which every record of the wanted stream is a row
     Column("rule_state", Text, nullable=False, default=""),  # JSON of rules.RuleState; empty: none yet
     Column("replaced_by", LargeBinary(16)),
-    Column("received_at", Text),
+    Column("received_at", WallTime),
     UniqueConstraint("vin", "outbox_id"),
 )
 
@@ -114,7 +120,7 @@ gaps = Table(
     Column("records", BigInteger),  # none: nobody knows
     Column("end_tick", BigInteger),  # the first tick after it, where the vehicle told
     Column("reason", Text, nullable=False),
-    Column("noted_at", Text, nullable=False),
+    Column("noted_at", WallTime, nullable=False),
 )
 
 quarantine = Table(
@@ -124,7 +130,7 @@ quarantine = Table(
     Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("why", Text, nullable=False),
-    Column("received_at", Text, nullable=False),
+    Column("received_at", WallTime, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
 
@@ -142,7 +148,7 @@ priors = Table(
     metadata,
     Column("schema_hash", LargeBinary(16), primary_key=True),
     Column("prior_hash", LargeBinary(16), nullable=False),  # a blob
-    Column("trained_at", Text, nullable=False),
+    Column("trained_at", WallTime, nullable=False),
     Column("hours", Float, nullable=False),  # of records that it was trained on
     Column("gain", Float, nullable=False),  # share of the bytes that it saves, on others than these
     Column("saved_per_hour", Float, nullable=False),  # bytes
@@ -158,12 +164,12 @@ faults = Table(
     Column("description", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("signal", Text, nullable=False),
-    Column("started_at", Text, nullable=False),
-    Column("detected_at", Text, nullable=False),
-    Column("ended_at", Text),  # none: still open
+    Column("started_at", WallTime, nullable=False),
+    Column("detected_at", WallTime, nullable=False),
+    Column("ended_at", WallTime),  # none: still open
     Column("end_reason", Text),  # cleared, or: rule changed, outbox lost
     Column("peak", Float),
-    Column("evidence", Text, nullable=False),  # JSON: the condition, values at and around the opening
+    Column("evidence", JsonText, nullable=False),  # the condition, values at and around the opening
     Column(
         "occurrence", BigInteger, nullable=False, default=1
     ),  # the how manieth of its code on this vehicle
@@ -201,11 +207,11 @@ provisional_faults = Table(
     Column("description", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("signal", Text, nullable=False),
-    Column("evidence", Text, nullable=False),  # JSON: its rule
+    Column("evidence", JsonText, nullable=False),  # its rule
     Column("rule_hash", Text, nullable=False),
-    Column("detected_at", Text, nullable=False),  # time of the heartbeat's record, which is at its place
+    Column("detected_at", WallTime, nullable=False),  # time of the heartbeat's record, which is at its place
     Column(
-        "ended_at", Text
+        "ended_at", WallTime
     ),  # time of the record that showed it to be over, as far as is known; none: it lasts
     Column("time_uncertain", Boolean, nullable=False),
     Column("stream_no", BigInteger, nullable=False),
@@ -233,10 +239,10 @@ notices = Table(
     Column("severity", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("provisional", Boolean, nullable=False),  # a heartbeat alone showed it
-    Column("detected_at", Text, nullable=False),  # as known when this was written
-    Column("ended_at", Text),
+    Column("detected_at", WallTime, nullable=False),  # as known when this was written
+    Column("ended_at", WallTime),
     Column("age_s", Float),  # of the fault, since it was detected; none: the vehicle's clock was not set
-    Column("at", Text, nullable=False),  # when this was written
+    Column("at", WallTime, nullable=False),  # when this was written
     # Which row of faults it is about; of provisional_faults, where the heartbeat was.
     Column("outbox", Integer, nullable=False),
     Column("stream_no", BigInteger, nullable=False),
@@ -252,8 +258,8 @@ anomalies = Table(
     Column("vin", Text, nullable=False),
     Column("detector", Text, nullable=False),  # zscore, robust, or forest:<model>
     Column("signal", Text, nullable=False),
-    Column("started_at", Text, nullable=False),
-    Column("ended_at", Text),  # none: still open
+    Column("started_at", WallTime, nullable=False),
+    Column("ended_at", WallTime),  # none: still open
     Column("peak", Float, nullable=False),  # the signal's value at the most extreme score
     Column("score", Float, nullable=False),  # there
     Column("confidence", Float),  # 0 to 1; none: the detector has none
@@ -272,15 +278,33 @@ anomalies = Table(
 telemetry_logs = Table(
     "telemetry_logs",
     metadata,
-    Column("id", Integer, primary_key=True),  # grows in the order of arrival
+    Column("id", BigId, primary_key=True),  # grows in the order of arrival
     Column("vin", Text, nullable=False),
-    Column("timestamp", Text, nullable=False),
-    Column("data", Text, nullable=False),  # JSON, {signal: number, word, or null where it is not available}
+    Column("timestamp", WallTime, nullable=False),
+    Column("data", JsonText, nullable=False),  # {signal: number, word, or null where it is not available}
     Column("late", Boolean, nullable=False),
     Column("time_uncertain", Boolean, nullable=False),
     Column("outbox", Integer, nullable=False),
     Column("stream_no", BigInteger, nullable=False),
-    Column("tick", BigInteger, nullable=False),  # of the first record of its second
+    Column("tick", BigInteger, nullable=False),
     UniqueConstraint("outbox", "stream_no", "tick"),
     Index("telemetry_logs_timestamp", "timestamp"),
+    Index("telemetry_logs_vin", "vin", "timestamp"),  # the latest of a vehicle, a signal over a time range
+)
+
+# A minute of a stream's own ticks; `timestamp` is where it began. Only available values count; a minute without any has no row.
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("vin", Text, primary_key=True),
+    Column("signal", Text, primary_key=True),
+    Column("outbox", Integer, primary_key=True, autoincrement=False),
+    Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("tick", BigInteger, primary_key=True, autoincrement=False),
+    Column("timestamp", WallTime, nullable=False),
+    Column("min", Float, nullable=False),
+    Column("max", Float, nullable=False),
+    Column("mean", Float, nullable=False),
+    Column("count", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy import select, update
+
 from collector.items import (
     BlobItem,
     Damaged,
@@ -19,6 +21,7 @@ from collector.items import (
 )
 from collector.rules import load_rules
 from collector.store import open_store
+from collector.store.tables import batches, telemetry_logs
 from protos import telemetry_pb2 as pb
 from tests.collector.vehicle import SCHEMA, Bench, Vehicle, gaps, spoiled, stored, within_bounds
 
@@ -60,8 +63,11 @@ def test_a_gap_may_be_all_that_is_left_of_a_stream(bench, connected):
 
 def seconds(bench):
     with bench.ledger.transaction() as transaction:
-        return transaction._connection.exec_driver_sql(
-            "SELECT stream_no, tick, timestamp, data FROM telemetry_logs ORDER BY 1, 2"
+        columns = telemetry_logs.c
+        return transaction._connection.execute(
+            select(columns.stream_no, columns.tick, columns.timestamp, columns.data).order_by(
+                "stream_no", "tick"
+            )
         ).all()
 
 
@@ -121,7 +127,7 @@ def test_a_stored_row_that_rotted_is_asked_for_and_replaced(bench, connected):
     items = [connected.drive(step=0.2) for _ in range(3)]
     bench.take(*items[:2])
     with bench.ledger.transaction() as transaction:
-        transaction._connection.exec_driver_sql("UPDATE batches SET content = x'00' WHERE seq = 1")
+        transaction._connection.execute(update(batches).where(batches.c.seq == 1).values(content=b"\0"))
     bench.restart()
     bench.take(connected.greeting)
     assert bench.take(items[2]).resend == Resend(0, 0, 2)

@@ -165,7 +165,7 @@ def test_a_commit_of_which_nobody_knows_is_applied_once(path, vehicle, monkeypat
 
         @contextmanager
         def unsure():
-            with explained(self.path):
+            with explained(self.address):
                 with close(self) as one:
                     yield one
                 if failures:

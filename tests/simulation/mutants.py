@@ -47,7 +47,7 @@ MUTANTS = (
     Mutant("ack before commit", "collector.conversation",
            "return [self._submit(wire.batch(key, up.batch, facts))]",
            "self._stored = Position(facts.stream_no, up.batch.seq); return [self._submit(wire.batch(key, up.batch, facts)), *self._ack()]"),
-    Mutant("the store does not sync its log", "collector.store.engine", '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=OFF"'),
+    Mutant("the store does not sync its log", "collector.store.sqlite", '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=OFF"'),
     Mutant("the outbox does not sync its log", "edge_agent.outbox",
            'self._db.execute(f"PRAGMA synchronous = {synchronous}")', 'self._db.execute("PRAGMA synchronous = OFF")'),
     Mutant("the journal is not replayed", "edge_agent.capture", "    if unfinished is None:\n", "    if True:\n"),

@@ -20,8 +20,8 @@ def keep_blob(transaction, content):
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    one = StoreLedger(tmp_path / "s.db")
+def ledger(where):
+    one = StoreLedger(where)
     yield one
     one.close()
 

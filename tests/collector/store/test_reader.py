@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import subprocess
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from collector.store import open_store
 from collector.store.reader import PAGE_BATCHES
 from collector.store.stored import wall_ns
+from collector.store.tables import batches
 from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle
 
 PERIOD_NS = SCHEMA.period_ns
@@ -48,7 +52,7 @@ def test_a_part_is_the_same_as_in_the_whole(filled):
 
 def test_a_row_that_rotted_costs_its_group_and_nothing_else(bench, filled):
     with bench.ledger.transaction() as transaction:
-        transaction._connection.exec_driver_sql("UPDATE batches SET content = x'1100' WHERE seq = 1")
+        transaction._connection.execute(update(batches).where(batches.c.seq == 1).values(content=b"\x11"))
     assert ticks(filled) == [*range(10), *range(30, 60)]
     assert filled.unreadable == 2
 
@@ -100,7 +104,7 @@ def test_faults_are_found_by_vehicle_severity_and_whether_they_are_open(bench, c
     assert store.faults("asset:two") == store.faults(severity="INFO") == []
 
 
-def test_the_three_statements_of_the_readme_run_in_the_shell(bench, connected):
+def test_the_three_statements_of_the_readme_run_in_the_shell(bench, connected, shell):
     bench.take(connected.drive(30, temp=46.0))
     for statement, columns, count in (
         (
@@ -111,27 +115,33 @@ def test_the_three_statements_of_the_readme_run_in_the_shell(bench, connected):
         ("SELECT timestamp, data FROM telemetry_logs ORDER BY timestamp DESC LIMIT 10;", 2, 3),
         ("SELECT vin, model, firmware_version FROM vehicles;", 3, 1),
     ):
-        rows = shell(bench.path, statement)
+        rows = shell(statement)
         assert len(rows) == count
         assert all(len(row) == columns for row in rows)
-    assert shell(bench.path, "SELECT timestamp FROM telemetry_logs ORDER BY timestamp DESC LIMIT 1;") == [
-        ("2023-11-14T22:13:22.000Z",)
-    ]
+    ((latest,),) = shell("SELECT timestamp FROM telemetry_logs ORDER BY timestamp DESC LIMIT 1;")
+    assert datetime.fromisoformat(latest) == datetime(2023, 11, 14, 22, 13, 22, tzinfo=UTC)
+    ((temp,),) = shell("SELECT data->>'Temp' FROM telemetry_logs LIMIT 1;")
+    assert abs(float(temp) - 46.0) <= 0.5
 
 
-def shell(path, statement):
-    """By the sqlite3 shell where there is one, else by Python's."""
-    try:
-        done = subprocess.run(
-            ["sqlite3", "-separator", "\x1f", path, statement], capture_output=True, text=True, check=True
-        )
-        return [tuple(line.split("\x1f")) for line in done.stdout.splitlines()]
-    except FileNotFoundError:
-        connection = sqlite3.connect(path)
-        try:
-            return connection.execute(statement).fetchall()
-        finally:
-            connection.close()
+@pytest.fixture
+def shell(bench, request):
+    """What people type, in the database's own shell: psql, and sqlite3 where there is one, else Python's."""
+
+    def typed(statement):
+        if "://" in str(bench.path):
+            told = request.getfixturevalue("postgres").client(
+                "psql", "-XAtq", "-F\x1f", bench.path, "-c", statement
+            )
+        elif shutil.which("sqlite3"):
+            command = ["sqlite3", "-separator", "\x1f", bench.path, statement]
+            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        else:
+            with contextlib.closing(sqlite3.connect(bench.path)) as connection:
+                return [tuple(map(str, row)) for row in connection.execute(statement)]
+        return [tuple(line.split("\x1f")) for line in told.splitlines()]
+
+    return typed
 
 
 def test_the_latest_rows_come_in_the_order_of_arrival(bench, connected):
@@ -144,6 +154,7 @@ def test_the_latest_rows_come_in_the_order_of_arrival(bench, connected):
     assert store.latest(0, vin="asset:two") == []
 
 
+@pytest.mark.parametrize("where", ["sqlite"], indirect=True)
 def test_an_export_never_keeps_the_write_ahead_log_from_being_checkpointed(bench, connected, monkeypatch):
     monkeypatch.setattr("collector.store.reader.PAGE_BATCHES", 2)
     bench.take(*(connected.drive(1) for _ in range(6)))

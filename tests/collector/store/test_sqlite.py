@@ -4,28 +4,31 @@ import sqlite3
 
 import pytest
 
-from collector.store.engine import StoreError, StoreUnavailable, explained, open_engine
+from collector.store.address import Address
+from collector.store.engine import explained, open_engine
+from collector.store.errors import StoreBusy, StoreError, StoreUnavailable
 from collector.store.tables import SCHEMA_VERSION
 
 
-def test_a_store_is_made_with_a_write_ahead_log_and_full_durability(tmp_path):
-    engine = open_engine(tmp_path / "s.db", write=True)
+@pytest.fixture
+def address(tmp_path):
+    return Address(tmp_path / "s.db")
+
+
+def test_a_store_is_made_with_a_write_ahead_log_and_full_durability(address):
+    engine = open_engine(address, write=True)
     with engine.begin() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
         assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == SCHEMA_VERSION
 
 
-def test_a_reader_makes_nothing_and_changes_nothing(tmp_path):
+def test_a_reader_makes_nothing_and_changes_nothing(address):
     with pytest.raises(StoreError, match="there is no store"):
-        open_engine(tmp_path / "s.db", write=False)
-    open_engine(tmp_path / "s.db", write=True)
-    reader = open_engine(tmp_path / "s.db", write=False)
-    with (
-        pytest.raises(StoreUnavailable, match="readonly"),
-        explained(tmp_path / "s.db"),
-        reader.begin() as connection,
-    ):
+        open_engine(address, write=False)
+    open_engine(address, write=True)
+    reader = open_engine(address, write=False)
+    with pytest.raises(StoreUnavailable, match="readonly"), explained(address), reader.begin() as connection:
         connection.exec_driver_sql("DELETE FROM batches")
 
 
@@ -34,36 +37,35 @@ def test_what_is_no_store_is_left_alone_and_named(tmp_path, write):
     text = tmp_path / "text.db"
     text.write_text("no database" * 100)
     with pytest.raises(StoreError, match=r"text.db: file is not a database; set the file aside"):
-        open_engine(text, write=write)
+        open_engine(Address(text), write=write)
     other = tmp_path / "other.db"
     with sqlite3.connect(other) as connection:
         connection.execute("CREATE TABLE mine (x)")
     connection.close()
     with pytest.raises(StoreError, match="no collector's store"):
-        open_engine(other, write=write)
+        open_engine(Address(other), write=write)
     with pytest.raises(StoreError, match="is a folder"):
-        open_engine(tmp_path, write=write)
+        open_engine(Address(tmp_path), write=write)
 
 
-def test_a_store_of_a_newer_collector_is_refused(tmp_path):
-    open_engine(tmp_path / "s.db", write=True)
-    connection = sqlite3.connect(tmp_path / "s.db")
+def test_a_store_of_a_newer_collector_is_refused(address):
+    open_engine(address, write=True)
+    connection = sqlite3.connect(address.path)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
     with pytest.raises(StoreError, match="made by a newer collector"):
-        open_engine(tmp_path / "s.db", write=True)
+        open_engine(address, write=True)
 
 
 def test_a_folder_that_is_missing_is_said(tmp_path):
     with pytest.raises(StoreUnavailable, match="does its folder exist"):
-        open_engine(tmp_path / "nowhere" / "s.db", write=True)
+        open_engine(Address(tmp_path / "nowhere" / "s.db"), write=True)
 
 
-def test_a_lock_shows_before_any_work_is_done(tmp_path):
-    path = tmp_path / "s.db"
-    engine = open_engine(path, write=True)
-    holder = sqlite3.connect(path, isolation_level=None)
+def test_a_lock_shows_before_any_work_is_done(address):
+    engine = open_engine(address, write=True)
+    holder = sqlite3.connect(address.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match="locked"), explained(path), engine.begin():
+    with pytest.raises(StoreBusy, match="locked"), explained(address), engine.begin():
         raise AssertionError("not reached")
     holder.close()

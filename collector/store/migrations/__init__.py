@@ -1,0 +1,1 @@
+"""Alembic's folder: `env` says how revisions are run, `versions` holds them."""

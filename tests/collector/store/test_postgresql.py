@@ -1,0 +1,236 @@
+"""What only a server can do to a store: be away, restart, be full, be older or newer, be shared."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import psycopg
+import pytest
+
+from collector.ingest import Ingest
+from collector.items import Position, Repeated, Stored, Welcomed
+from collector.store import StoreBusy, StoreError, StoreUnavailable, address_of, open_store
+from collector.store.engine import bring_up_to_date, explained, open_engine
+from collector.store.ledger import StoreLedger
+from collector.store.tables import SCHEMA_VERSION
+from collector.writer import Writer
+from tests.collector import postgresql
+from tests.collector.test_writer import Agent, deliver
+from tests.collector.vehicle import NOW_NS, RULES, Bench, Vehicle, within_bounds
+
+LONG_S = 60
+NOW = "2026-01-01T00:00:00.000Z"
+
+
+@pytest.fixture
+def url(postgres):
+    name = postgres.database()
+    yield name
+    postgres.take_back(name)
+
+
+@pytest.fixture
+def where(url):
+    return url
+
+
+@pytest.fixture(scope="module")
+def own():
+    """A server that tests may stop."""
+    why_not = postgresql.missing()
+    if why_not:
+        pytest.skip(why_not)
+    server = postgresql.Server()
+    yield server
+    server.close()
+
+
+def execute(url, statement):
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def stored(url):
+    return [(run.facts.stream_no, run.records) for run in open_store(url).runs("asset:one")]
+
+
+def test_a_reader_makes_nothing_and_changes_nothing(url):
+    with pytest.raises(StoreError, match="is empty"):
+        open_store(url)
+    StoreLedger(url)
+    store = open_store(url)
+    with (
+        pytest.raises(StoreBusy, match="read-only"),
+        explained(store.address),
+        store._engine.begin() as connection,
+    ):
+        connection.exec_driver_sql("DELETE FROM batches")
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_database_that_is_somebody_else_s_is_left_alone(url, write):
+    execute(url, "CREATE TABLE mine (x int)")
+    with pytest.raises(StoreError, match="no collector's store"):
+        open_engine(address_of(url), write=write)
+
+
+def test_a_store_of_a_newer_collector_is_refused_and_an_older_one_says_what_to_run(url):
+    StoreLedger(url)
+    execute(url, f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION + 1:04d}'")
+    with pytest.raises(StoreError, match="made by a newer collector"):
+        StoreLedger(url)
+    execute(url, "UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(StoreError, match="run `collector schema upgrade`"):
+        StoreLedger(url)
+    with pytest.raises(StoreError, match="made by an older collector"):
+        open_store(url)
+
+
+def test_several_processes_that_start_at_once_make_one_schema(url):
+    engines = [open_or_error(url) for _ in range(4)]
+    for one in engines:
+        one.start()
+    for one in engines:
+        one.join(LONG_S)
+    assert open_store(url).vehicles() == []
+    engine = open_engine(address_of(url), write=True)
+    assert bring_up_to_date(engine, address_of(url)) == SCHEMA_VERSION
+
+
+def open_or_error(url):
+    return threading.Thread(target=lambda: StoreLedger(url).close())
+
+
+def test_what_is_wrong_with_an_address_ends_a_start_and_what_passes_does_not(postgres, url):
+    with pytest.raises(StoreError, match="createdb") as caught:
+        StoreLedger(postgres.url("nowhere"))
+    assert not isinstance(caught.value, StoreUnavailable)
+    with pytest.raises(StoreError, match="TLS") as caught:
+        StoreLedger(f"{url}?sslmode=require")
+    assert not isinstance(caught.value, StoreUnavailable)
+    with pytest.raises(StoreBusy, match="refused"):
+        StoreLedger(postgres.url("test", port=postgresql.free_port()))
+
+
+def test_a_server_that_does_not_wait_for_its_disk_is_refused(postgres):
+    url = postgres.database()  # and nobody else's
+    name = url.rpartition("/")[2]
+    execute(url, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    with pytest.raises(StoreError, match="synchronous_commit is off"):
+        StoreLedger(url)
+
+
+def test_a_role_without_rights_is_told_so(postgres, url):
+    StoreLedger(url)
+    execute(url, "CREATE ROLE guest LOGIN")
+    guest = url.replace(f"{postgresql.USER}@", "guest@")
+    with pytest.raises(StoreError, match="may its role do that"):
+        open_store(guest).vehicles()
+
+
+def test_what_postgresql_cannot_hold_costs_nothing_but_itself(bench, connected):
+    bench.take(connected.greeting.__class__(connected.key, (), "T\0", "1\0", "x"))
+    assert isinstance(bench.take(connected.drive()), Stored)
+    (vehicle,) = open_store(bench.path).vehicles()
+    assert vehicle["model"] == "T\N{REPLACEMENT CHARACTER}"
+
+
+def test_two_writers_at_once_store_each_block_once(bench, connected):
+    other = Bench(bench.path)
+    blocks = [connected.drive() for _ in range(6)]
+    other.take(blocks[0])
+    for block in blocks:
+        for one in (bench, other):
+            try:
+                one.take(block)
+            except StoreBusy:
+                one.take(block)
+    assert within_bounds(connected.sampled, stored(bench.path))
+    other.ledger.close()
+
+
+def test_two_transactions_at_once_wait_for_each_other_and_the_second_begins_again(bench, connected):
+    """Each has written blocks before its end, as a group with reads in it does."""
+    other = Bench(bench.path)
+    other.take(connected.schema)  # knows the outbox as it is
+    block = connected.drive()
+    with bench.ledger.transaction() as first:
+        assert isinstance(bench.ingest.apply(first, [block], NOW_NS)[0], Stored)
+        first.finish(NOW)
+        with pytest.raises(StoreBusy):
+            apply_and_read(other, block)
+    bench.ingest.committed({1})
+    other.ingest.forget()
+    assert other.take(block) == Repeated(Position(0, 0))
+    assert within_bounds(connected.sampled, stored(bench.path))
+    other.ledger.close()
+
+
+def apply_and_read(bench, block, then=lambda: None):
+    with bench.ledger.transaction() as transaction:
+        bench.ingest.apply(transaction, [block], NOW_NS)
+        transaction.block(1, 0, 0)  # writes what was collected so far
+        then()
+        transaction.finish(NOW)
+
+
+def test_a_server_that_restarts_in_the_middle_of_a_transaction_takes_nothing_of_it(own):
+    bench, vehicle = Bench(own.database()), Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive())
+    block = vehicle.drive()
+    with pytest.raises(StoreUnavailable):
+        apply_and_read(bench, block, then=lambda: (own.stop(), own.start()))
+    bench.ingest.forget()
+    assert len(stored(bench.path)) == 1
+    assert bench.take(block) == Stored(Position(0, 1))
+    assert within_bounds(vehicle.sampled, stored(bench.path))
+    bench.ledger.close()
+
+
+def test_a_server_that_is_away_is_waited_for_and_nothing_is_lost(own):
+    url, vehicle = own.database(), Vehicle()
+    writer = Writer(StoreLedger(url), Ingest(RULES), deliver, lambda: NOW_NS)
+    writer.start()
+    agent = Agent(writer)
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive())
+    assert isinstance(agent.hears(), Welcomed)
+    assert [agent.hears() for _ in range(3)][-1] == Stored(Position(0, 0))
+    own.stop()
+    agent.submit(*(vehicle.drive() for _ in range(5)))
+    with pytest.raises(queue.Empty):
+        agent._outcomes.get(timeout=0.5)
+    own.start()
+    assert [agent.hears() for _ in range(5)] == [Stored(Position(0, seq)) for seq in range(1, 6)]
+    assert writer.stop(LONG_S)
+    assert within_bounds(vehicle.sampled, stored(url))
+
+
+def test_a_connection_that_was_cut_is_made_again(bench, connected):
+    bench.take(connected.drive())
+    store = open_store(bench.path)
+    store.vehicles()
+    execute(
+        bench.path,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database()",
+    )
+    assert len(store.vehicles()) == 1  # a reader does not even notice
+    block = connected.drive()
+    with pytest.raises(StoreUnavailable):
+        bench.take(block)
+    assert bench.take(block) == Stored(Position(0, 1))
+
+
+def test_everything_goes_through_a_transaction_pooler(postgres, url):
+    why_not = postgresql.missing(pooler=True)
+    if why_not:
+        pytest.skip(why_not)
+    bench, vehicle = Bench(postgres.pooled(url)), Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
+    for number in range(12):  # psycopg would prepare what it runs for the sixth time
+        bench.take(vehicle.drive(temp=46.0 if number % 2 else 20.0), vehicle.greeting)
+        assert open_store(bench.path).vehicles()[0]["batches"] == number + 1
+    assert within_bounds(vehicle.sampled, stored(bench.path))
+    assert len(open_store(bench.path).faults()) > 1
+    bench.ledger.close()
