@@ -43,6 +43,7 @@ class Faults:
             "cut a link": self._cut,
             "half-open link": self._half_open,
             "a link that is down": self._down,
+            "a link that was down and is slow": self._slow,
             "lose an ack": self._lose_ack,
             "kill an agent": self._kill_agent,
             "power cut of a vehicle": self._power_agent,
@@ -103,7 +104,7 @@ class Faults:
         self._calm = True
         self._spoil_odds = self._forge_odds = 0.0
         for vehicle in self._world.vehicles:
-            vehicle.link.up, vehicle.link.cut_at_ack = True, False
+            vehicle.link.up, vehicle.link.cut_at_ack, vehicle.link.bytes_per_s = True, False, 0
             vehicle.disk.refusal, vehicle.disk.dies_in = 0, None
             vehicle.asleep_until_ns = 0
             vehicle.silent = [(start, min(stop, self._world.now_ns)) for start, stop in vehicle.silent]
@@ -129,6 +130,16 @@ class Faults:
             vehicle.link.up = True
 
         self._later(200, back)
+
+    def _slow(self, vehicle: Vehicle) -> None:
+        """A backlog drains slowly: heartbeats have time to tell of now."""
+        self._down(vehicle)
+        vehicle.link.bytes_per_s = self._rng.choice((80, 150))
+
+        def fast() -> None:
+            vehicle.link.bytes_per_s = 0
+
+        self._later(400, fast)
 
     def _lose_ack(self, vehicle: Vehicle) -> None:
         vehicle.link.cut_at_ack = True

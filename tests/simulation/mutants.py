@@ -75,6 +75,13 @@ MUTANTS = (
     Mutant("a restart guesses the predictor", "collector.outbox", "self.stream.rebuild(self.progress, ledger, self.id)", "pass"),
     Mutant("a hole is asked for once and never again", "collector.conversation", "        self._rewound_to = None\n        actions", "        actions"),
     Mutant("unwritten journal rows outlive their block", "edge_agent.rows", "journal=later.journal if later.batches else self.journal + later.journal", "journal=self.journal + later.journal"),
+    Mutant("a provisional fault outlives what ingest has passed", "collector.paging", "if shown.place >= position:", "if True:"),
+    Mutant("a heartbeat raises what is stored already", "collector.paging",
+           "elif known is None and lasts and candidate.place >= position and not", "elif known is None and lasts and not"),
+    Mutant("a fault pages again when it changes", "collector.paging", "opened[fault.key] = known or fault", "opened[fault.key] = fault"),
+    Mutant("pages are forgotten at a restart", "collector.store.ledger", 'row.page or "",', '"",'),
+    Mutant("a provisional fault and its fault have pages of their own", "collector.paging",
+           "notice, opened[covering.key] = _paged(paging.outbox, covering, shown)", "notice, opened[covering.key] = _paged(paging.outbox, covering, None)"),
     Mutant("the group's digest is not checked", "collector.blocks", "if not expected or digest is None or digest == expected:", "if True:"),
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ class Link:
     def __init__(self, world: World) -> None:
         self.up = True
         self.delay_ns = world.rng.choice((5, 50, 400)) * NS // 1000
+        self.bytes_per_s = 0  # towards the collector; 0: no limit
         self.connections: list[Connection] = []
         self.cut_at_ack = False  # the next ack does not arrive
 
@@ -33,15 +34,18 @@ class Link:
 class _Lane:
     """One direction of a connection."""
 
-    def __init__(self, world: World, link: Link, deliver: Callable[[bytes], None]) -> None:
-        self._world, self._link, self._deliver = world, link, deliver
+    def __init__(self, world: World, link: Link, deliver: Callable[[bytes], None], *, up: bool) -> None:
+        self._world, self._link, self._deliver, self._up = world, link, deliver, up
+        self._free_ns = 0  # when the modem has sent all that waits in it
         self._arrives_ns = 0
         self._lost_from_ns: int | None = None
 
     def send(self, message: bytes) -> None:
         """To be delivered after everything that was sent before."""
         delay = self._world.rng.randint(self._link.delay_ns // 2, self._link.delay_ns)
-        at = self._arrives_ns = max(self._arrives_ns, self._world.now_ns + delay)
+        rate = self._link.bytes_per_s if self._up else 0
+        self._free_ns = max(self._free_ns, self._world.now_ns) + (len(message) * NS // rate if rate else 0)
+        at = self._arrives_ns = max(self._arrives_ns, self._free_ns + delay)
         self._world.at(at - self._world.now_ns, lambda: self._arrived(at, message))
 
     def cut(self) -> None:
@@ -70,8 +74,8 @@ class Connection:
     ) -> None:
         self._world, self._link = world, link
         self._hear_down, self._agent_lost = hear_down, agent_lost
-        self._up = _Lane(world, link, self._arrived_up)
-        self._down = _Lane(world, link, self._arrived_down)
+        self._up = _Lane(world, link, self._arrived_up, up=True)
+        self._down = _Lane(world, link, self._arrived_down, up=False)
         self.hear_up: Callable[[pb.Up], None] = lambda _: None
         self.station_lost: Callable[[], None] = lambda: None
         self._agent_open = self._station_open = True
