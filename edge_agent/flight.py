@@ -2,8 +2,8 @@
 
 Rules
 - At most what Welcome allows, or one batch.
-- No more than the link soon carries: what waits in its queues keeps heartbeats waiting behind it, and whoever looks at now. An ack
-  that takes QUEUE_NS longer than the quickest one says that something waits: the room is halved, once for all that was on its
+- Of a backlog, no more than the link soon carries: what waits in its queues keeps heartbeats waiting behind it, and whoever
+  looks at now. What is not late waits for none of this: it is little, and its ack may take its time. An ack that takes QUEUE_NS longer than the quickest one says that something waits: the room is halved, once for all that was on its
   way then. Any other ack makes room for as much again as it is for, and for an eighth of that once something had to wait.
 - Where the room is least, nothing of ours can wait: how long an ack takes then is how long the way is, from now on.
 """
@@ -25,7 +25,9 @@ class Flight:
     bytes_max: int = 0  # as Welcome says
     bytes: int = 0
     limit_bytes: int = FIRST_BYTES
-    _sent: deque[tuple[int, int, int]] = field(default_factory=deque)  # (end position, bytes, when)
+    _sent: deque[tuple[int, int, int | None]] = field(
+        default_factory=deque
+    )  # (end position, bytes, when; None: not late)
     _quickest_ns: int | None = None
     _halved_ns: int = -1
 
@@ -35,13 +37,12 @@ class Flight:
     def __len__(self) -> int:
         return len(self._sent)
 
-    @property
-    def room_bytes(self) -> int:
+    def room_bytes(self, *, late: bool) -> int:
         """What may still be sent; less than a batch where nothing is on its way is room for one."""
-        return min(self.limit_bytes, self.bytes_max) - self.bytes
+        return (min(self.limit_bytes, self.bytes_max) if late else self.bytes_max) - self.bytes
 
-    def sent(self, end: int, size: int, now_ns: int) -> None:
-        self._sent.append((end, size, now_ns))
+    def sent(self, end: int, size: int, now_ns: int, *, late: bool) -> None:
+        self._sent.append((end, size, now_ns if late else None))
         self.bytes += size
 
     def acked(self, wanted: int, now_ns: int) -> None:

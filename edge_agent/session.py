@@ -337,7 +337,7 @@ class Session:
             return self._left() if self.phase is Phase.LEAVING else []
         stays = self._holding or (self._ending is not None and self.allowance.used_up)
         if self._cursor < self._end and not stays:
-            room, allowed = self._flight.room_bytes, self.allowance.room_bytes
+            room, allowed = self._flight.room_bytes(late=self.draining), self.allowance.room_bytes
             if (room <= 0 and self._flight) or not allowed:
                 return []
             self._busy = True
@@ -358,14 +358,15 @@ class Session:
         actions: list[Action] = []
         for row in event.fetched.rows:
             size = len(row.content) if isinstance(row, BatchRow) else GAP_BYTES
-            full = self._flight and size > self._flight.room_bytes
+            late = self._late(row)
+            full = self._flight and size > self._flight.room_bytes(late=late)
             if full or not self.allowance.room_bytes:
                 return actions
             actions += self._describe(event.fetched.streams[row.stream_no])
-            self.draining = self._late(row)
+            self.draining = late
             actions.append(self._say(self._wire_row(row, event.fetched)))
             self._cursor = row.end
-            self._flight.sent(row.end, size, self._now_ns)
+            self._flight.sent(row.end, size, self._now_ns, late=late)
         if event.fetched.broken is not None:
             self._busy = True
             return [*actions, Mend(event.fetched.broken)]

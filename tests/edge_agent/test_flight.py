@@ -24,9 +24,9 @@ def drained(rate: float, delay_s: float, seconds: float, *, ack_every_s: float =
 
     def send() -> None:
         nonlocal end, free_at, waited
-        while not flight or flight.room_bytes >= BATCH:
+        while not flight or flight.room_bytes(late=True) >= BATCH:
             end += 1
-            flight.sent(end, BATCH, now)
+            flight.sent(end, BATCH, now, late=True)
             if now > 10 * NS:
                 waited = max(waited, (free_at - now) / NS)
             free_at = max(free_at, now) + int(BATCH / rate * NS)
@@ -61,40 +61,49 @@ def test_a_slow_link_is_kept_busy_and_nothing_waits_long_in_its_queue(rate, dela
 def test_a_fast_link_far_away_gets_all_that_welcome_allows():
     flight = Flight(256 << 10)
     for end in range(1, 2000):
-        flight.sent(end, BATCH, end * NS)
+        flight.sent(end, BATCH, end * NS, late=True)
         flight.acked(end, end * NS + 2 * NS)
-    assert flight.room_bytes == 256 << 10
+    assert flight.room_bytes(late=True) == 256 << 10
 
 
 def test_a_way_that_becomes_longer_is_found_out():
     flight, now = Flight(256 << 10), 0
     for end in range(1, 100):
         took = NS // 50 if end < 20 else 2 * NS
-        flight.sent(end, BATCH, now)
+        flight.sent(end, BATCH, now, late=True)
         now += took
         flight.acked(end, now)
-    assert flight.room_bytes > 4 * LEAST_BYTES
+    assert flight.room_bytes(late=True) > 4 * LEAST_BYTES
 
 
 def test_one_late_ack_halves_the_room_once():
     flight = Flight(256 << 10)
-    flight.sent(1, BATCH, 0)
+    flight.sent(1, BATCH, 0, late=True)
     flight.acked(1, 10)
     for end in (2, 3):
-        flight.sent(end, BATCH, 20)
-    before = flight.room_bytes + flight.bytes
+        flight.sent(end, BATCH, 20, late=True)
+    before = flight.room_bytes(late=True) + flight.bytes
     flight.acked(2, 2 * QUEUE_NS)
     flight.acked(3, 2 * QUEUE_NS + 1)
-    assert flight.room_bytes == before // 2
+    assert flight.room_bytes(late=True) == before // 2
 
 
 def test_what_welcome_allows_is_never_exceeded():
     flight = Flight(LEAST_BYTES // 2)
     for end in range(1, 10):
-        assert flight.room_bytes == LEAST_BYTES // 2
-        flight.sent(end, BATCH, 0)
+        assert flight.room_bytes(late=True) == LEAST_BYTES // 2
+        flight.sent(end, BATCH, 0, late=True)
         flight.acked(end, 0)
-    flight.sent(10, BATCH, 0)
+    flight.sent(10, BATCH, 0, late=True)
     flight.forget()
     assert not flight
     assert flight.bytes == 0
+
+
+def test_what_is_not_late_waits_for_the_window_alone_and_tells_nothing_of_the_link():
+    flight = Flight(10_000)
+    for end in range(1, 21):
+        assert flight.room_bytes(late=False) == 10_000
+        flight.sent(end, 4000, end * NS, late=False)
+        flight.acked(end, end * NS + (20 * NS if end % 2 else 0))
+    assert flight.room_bytes(late=True) == 2 << 10

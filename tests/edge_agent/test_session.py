@@ -304,6 +304,20 @@ def test_a_crossing_that_has_to_wait_behind_a_backlog_is_told_at_once(side):
     assert len(side.of(events.Beat)) == 1
 
 
+def test_what_is_not_late_waits_for_no_ack_of_what_is_before_it(outbox):
+    """Their acks may take 20 s, and a fault must not."""
+    side = Side(outbox.path)
+    side.session._flight.limit_bytes = 1
+    side.welcome(stream_no=1, tick=START, end=position_of(0, 4))
+    assert side.batches() == ALL[:1], "of an earlier run: late"
+    side.reader.close()
+    fresh = Side(outbox.path, wanted=position_of(1, 0))
+    fresh.session._flight.limit_bytes = 1
+    fresh.welcome(stream_no=1, tick=START)
+    fresh.reader.close()
+    assert fresh.batches() == ALL[4:]
+
+
 def test_a_crossing_whose_block_goes_at_once_needs_no_heartbeat(side):
     side.welcome(end=position_of(1, 2), stream_no=1)
     side.hear(pb.Down(ack=pb.Ack(stream_no=1, seq=1)))
