@@ -151,7 +151,9 @@ def _decoded(schema: Schema, group: StoredGroup) -> Iterator[Records]:
 def coded_bytes(schema: Schema, group: StoredGroup, blocks: Sequence[Records], prior: Prior) -> int:
     """What a keyframe group takes that starts from this prior."""
     # Named by the stream, as they will be, so that no keyframe has to.
-    facts = replace(group.facts, guards_hash=b"", prior_hash=b"" if prior is built_in() else prior.hash)
+    facts = replace(
+        group.facts, guards_hash=b"", prior_hash=b"" if prior.hash == built_in().hash else prior.hash
+    )
     encoder = StreamEncoder(schema, facts, prior=prior)
     return sum(len(encoder.encode(records).content) for records in blocks)
 
@@ -169,7 +171,7 @@ def judged(trained: Trained, now: Prior) -> Iterator[str]:
     if trained.prior.hash == now.hash:
         yield f"it is what is offered already: {now.hash.hex()}"
         return
-    if now is not built_in():
+    if now.hash != built_in().hash:
         yield f"than with the prior that is offered now: {trained.gain_now:.1%} fewer"
     if trained.saved_per_hour <= 0:
         yield "not offered: it saves nothing"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from codec.errors import DamagedBlock, UnknownBlock
 from codec.guards import Guard, GuardSet, limit_interval
 from codec.layout import MODEL_NAMES
+from codec.priors import built_in
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal, physical
 from codec.stream import (
@@ -357,3 +360,15 @@ def test_a_group_ends_before_it_holds_more_than_a_reader_can_go_through(
     for _ in range(2):
         with pytest.raises(DamagedBlock):
             other.decode(3, contents[3])
+
+
+def test_the_built_in_prior_has_no_name_whoever_read_it():
+    """Two threads that begin at once may each have read it."""
+    again = copy.copy(built_in())
+    assert again is not built_in()
+    records = Records(0, np.zeros((3, 1), np.int64), np.zeros((3, 1), np.uint8))
+    schema = Schema(1, (Signal("a"),))
+    facts = StreamFacts(bytes(16), 0, 0)
+    block = StreamEncoder(schema, facts, prior=again).encode(records)
+    assert block.content == StreamEncoder(schema, facts).encode(records).content
+    assert StreamDecoder(schema, facts).decode(0, block.content).records.equals(records)
