@@ -63,6 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument(
+        "--scenario",
+        choices=("fleet", "dyno"),
+        default="fleet",
+        help="dyno: a test stand of 100 units that are worn until some fail (default: %(default)s)",
+    )
+    parser.add_argument(
         "--log",
         type=Path,
         metavar="FILE",
@@ -106,6 +112,10 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
         signal.SIGTERM, task.cancel
     )  # nothing is left running behind
     folder = _cleared(options.folder)
+    if options.scenario == "dyno":
+        from demo import dyno  # it learns, and what learns is heavy
+
+        return await dyno.run(folder, console, wall_s=options.seconds, report=options.json)
     view: View = LiveView(console) if console.is_terminal else PlainView(console)
     try:
         view.event(None, "getting ready; kernels are compiled the first time, which takes a moment")

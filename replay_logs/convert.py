@@ -209,6 +209,12 @@ def _laid(path: Path, one: Column, texts: Sequence[str], growing: NDArray[np.boo
     factor = one.resolution or float(Decimal(1).scaleb(-decimals(texts))) * abs(one.scale)
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    if one.range is not None:
+        if len(known) and (low < one.range[0] - factor / 2 or high > one.range[1] + factor / 2):
+            raise TableError(
+                f"{path}: {one.column} goes from {low:g} to {high:g}, beyond signals.{one.name}.range"
+            )
+        low, high = one.range
     least = (
         0 if low >= 0 and high / factor < 2 * (high - low) / factor + 2 else math.floor(low / factor + 1e-9)
     )

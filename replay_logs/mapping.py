@@ -15,6 +15,7 @@
     scale = 1.0                # physical = column * scale + offset
     offset = 0.0
     resolution = 0.01          # default: as many decimals as the column has
+    range = [500.0, 700.0]     # physical; default: what the column has. With it, several tables have one DBC
     message = "Engine"         # default: the table's
 
 A mistake is named with file and key.
@@ -45,7 +46,7 @@ class MappingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One signal, and where it comes from. `resolution` None: as many decimals as the column has."""
+    """One signal, and where it comes from. None: `resolution` as many decimals as the column has, `range` what it has."""
 
     name: str
     column: str
@@ -53,6 +54,7 @@ class Column:
     scale: float = 1.0
     offset: float = 0.0
     resolution: float | None = None
+    range: tuple[float, float] | None = None
     message: str = "Table"
 
 
@@ -136,6 +138,7 @@ def _signal(name: str, entry: Any) -> Column:
         scale=scale,
         offset=_number(entry.get("offset", 0.0), where + "offset"),
         resolution=None if resolution is None else _positive(resolution, where + "resolution"),
+        range=_range(entry.get("range"), where + "range"),
         message=message,
     )
 
@@ -173,6 +176,17 @@ def _number(value: Any, where: str) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):
         raise MappingError(f"{where}: {value!r} is no number")
     return float(value)
+
+
+def _range(value: Any, where: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise MappingError(f"{where}: {value!r} is not [lowest, highest]")
+    low, high = (_number(one, where) for one in value)
+    if low > high:
+        raise MappingError(f"{where}: {low:g} is more than {high:g}")
+    return low, high
 
 
 def _positive(value: Any, where: str) -> float:

@@ -25,7 +25,7 @@ EXTRAS_OF = {
     "edge_agent": ("", "agent"),
     "collector": ("", "collector", "reading", "models"),
     "replay_logs": ("", "logs"),
-    "demo": ("", "agent", "collector", "logs"),
+    "demo": ("", "agent", "collector", "logs", "models"),
     "benchmarks": ("", "agent", "collector", "logs", "models", "dev"),
 }
 IMPORTED_AS = {

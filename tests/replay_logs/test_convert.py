@@ -157,6 +157,18 @@ def test_frames_are_filled_and_numbered():
     assert 'VAL_ 256 S0 65535 "SNA" ;' in dbc_text(found)
 
 
+def test_tables_with_ranges_have_one_dbc(tmp_path):
+    mapping = parse_mapping(
+        {"table": {"rate_hz": 1}, "signals": {"s": {"unit": "V", "resolution": 0.1, "range": [-10, 50]}}}
+    )
+    texts = []
+    for values in ("1.5", "-9.9\n49"):
+        (tmp_path / "t.csv").write_text("s\n" + values + "\n")
+        texts.append(dbc_text(convert(tmp_path / "t.csv", mapping)))
+    assert texts[0] == texts[1]
+    assert "[-10|50]" in texts[0]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -171,6 +183,8 @@ def test_frames_are_filled_and_numbered():
         ('[table]\nrate_hz = 1\nstart = "soon"\n[signals.S]', "table.start: 'soon' is no time"),
         ('[table]\nrate_hz = 1\nseparator = "::"\n[signals.S]', "table.separator: '::' is neither"),
         ("signals =", "not TOML"),
+        ("[table]\nrate_hz = 1\n[signals.S]\nrange = 3", "signals.S.range: 3 is not [lowest, highest]"),
+        ("[table]\nrate_hz = 1\n[signals.S]\nrange = [3, 2]", "signals.S.range: 3 is more than 2"),
         ('[table]\nrate_hz = 1\n[signals.S]\nunit = "a\\"b"', "is no text of one line"),
     ],
 )
@@ -197,6 +211,7 @@ def test_a_mistake_in_the_mapping_is_named(tmp_path, text, says):
             "more than 32 bits; give signals.s a coarser resolution",
         ),
         ("t,s\n-1e12,0\n", "[signals.s]", "are none of a log"),
+        ("t,s\n0,5\n", "[signals.s]\nrange = [0, 4]", "s goes from 5 to 5, beyond signals.s.range"),
     ],
 )
 def test_a_table_that_cannot_be_converted_says_where(tmp_path, capsys, table, signal, says):
