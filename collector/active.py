@@ -8,6 +8,8 @@ from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.guards import GuardSet
 from codec.priors import Prior
 from codec.stream import DecodedBlock, StreamDecoder
+from collector import battery
+from collector.diagnosis import watch
 from collector.materialise import Readable
 from collector.rules import Rules, bind
 from protos import telemetry_pb2 as pb
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.schema import Schema
+    from collector.analyses import Analyses
     from collector.changes import Ledger
     from collector.items import Description
     from collector.progress import Progress
@@ -28,13 +31,21 @@ class ActiveStream:
     """Decodes one stream in order. A restart builds it again from stored blocks, never from a guess."""
 
     def __init__(
-        self, description: Description, schema: Schema, rules: Rules, label: tuple[int, bool]
+        self,
+        description: Description,
+        schema: Schema,
+        rules: Rules,
+        analyses: Analyses,
+        label: tuple[int, bool],
     ) -> None:
+        """`rules`: with the conditions of signatures."""
         self.description = description
         self.offset_ns, self.synchronised = label  # what readers' times are made with
         self.schema = schema
         self.readable = Readable(schema)
         self.bound = bind(rules, schema)
+        self.battery = battery.bind(analyses.roles, schema)
+        self.sources = watch.columns(rules, analyses.catalogue, schema)
         self.guards_hash = description.facts.guards_hash
         self.guards_known = False
         self.exact = self.bound.exact_under(

@@ -18,6 +18,8 @@ from codec.kernel import origin
 from codec.records import Records
 from codec.schema import Kind, Schema, Signal
 from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from collector import times
+from collector.analyses import load_analyses
 from collector.config import split_address
 from collector.detectors.detection import Detection, Detectors
 from collector.gateway import NS, Gateway, start_server
@@ -43,7 +45,8 @@ log = structlog.get_logger()
 async def serve(config: Config) -> bool:
     """Until SIGTERM or SIGINT. True if it ended as it should.
 
-    Raises RuleError, ModelError, DetectorSettingsError, StoreError, NoKernels or OSError where it cannot start.
+    Raises RuleError, ModelError, DetectorSettingsError, CatalogueError, RolesError, StoreError, NoKernels or OSError where it
+    cannot start.
     """
     kernels = origin(codec)
     ended = asyncio.Event()
@@ -53,8 +56,11 @@ async def serve(config: Config) -> bool:
     rules_file = RulesFile(config.rules)
     ledger = await _open(config)
     gateway = Gateway(window_bytes=config.window_bytes, ack_within_ns=round(config.ack_within_s * NS))
+    analyses = load_analyses(config.catalogue, config.battery)
+    for complaint in analyses.catalogue.unknown_codes(rules_file.rules.by_code()):
+        log.warning("a signature cannot be told", catalogue=str(config.catalogue), trouble=complaint)
     # Rules may have changed while nobody was here.
-    ingest = Ingest(rules_file.rules, load_detectors(config.detectors), settled=False)
+    ingest = Ingest(rules_file.rules, load_detectors(config.detectors), analyses, settled=False)
 
     def change_rules(rules: Rules) -> None:
         ingest.set_rules(rules)  # first: what a vehicle says after it heard of them finds them in force
@@ -74,6 +80,7 @@ async def serve(config: Config) -> bool:
         address=f"{host}:{port}",
         store=str(ledger.address),
         rules=len(rules_file.rules.rules),
+        signatures=len(analyses.catalogue.signatures),
         kernels=kernels,
     )
     loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
@@ -108,7 +115,7 @@ async def _open(config: Config) -> StoreLedger:
     while True:
         try:
             ledger = StoreLedger(config.store)
-            ledger.nobody_is_online()
+            ledger.nobody_is_online(times.to_text(time.time_ns()))
             return ledger
         except StoreBusy as error:
             if time.monotonic() > until:

@@ -87,7 +87,7 @@ class Blocks:
     def save(self, outbox: Outbox) -> None:
         """Position and rule state, as they are now."""
         self._pager.passed(outbox)
-        self._ledger.changes.outboxes[outbox.id] = (outbox.revision, outbox.progress, outbox.rule_state)
+        self._ledger.changes.outboxes[outbox.id] = outbox.saved()
 
     # Batches and gaps
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from collector.battery import BatteryState
+from collector.diagnosis import DiagnosisState
+
 if TYPE_CHECKING:
     from collector.detectors.episodes import Episode
     from collector.items import Description, OutboxKey
@@ -26,6 +29,8 @@ class SavedOutbox:
     progress: Progress
     rule_state: RuleState
     model: str = ""  # of the vehicle, as it said last
+    battery: BatteryState = field(default_factory=BatteryState)
+    diagnosis: DiagnosisState = field(default_factory=DiagnosisState)
 
 
 @dataclass(slots=True)
@@ -35,9 +40,8 @@ class Changes:
     vehicles: dict[str, Row] = field(default_factory=dict)
     vehicle_states: dict[str, Row] = field(default_factory=dict)
     heartbeats: dict[str, Row] = field(default_factory=dict)
-    outboxes: dict[int, tuple[int, Progress, RuleState]] = field(
-        default_factory=dict
-    )  # id: (revision before, ...)
+    health: dict[str, Row] = field(default_factory=dict)  # of vehicles that were written to, after these
+    outboxes: dict[int, SavedOutbox] = field(default_factory=dict)  # with the revision before
     replaced: dict[int, Row] = field(default_factory=dict)
     streams: dict[tuple[int, int], Row] = field(default_factory=dict)
     stream_labels: dict[tuple[int, int], Row] = field(default_factory=dict)
@@ -55,6 +59,9 @@ class Changes:
         default_factory=dict
     )  # none of these is in `provisional`
     notices: list[Row] = field(default_factory=list)  # in their order
+    diagnoses: dict[tuple[int, int, int, str], Row] = field(default_factory=dict)
+    diagnoses_ended: list[Row] = field(default_factory=list)  # by a change of the catalogue
+    battery: list[Row] = field(default_factory=list)
     faults_approximate: list[Row] = field(
         default_factory=list
     )  # and anomalies, in a stretch that came out wrong

@@ -26,6 +26,8 @@ ENVIRONMENT_PREFIX = "DEADRECKON_COLLECTOR_"
 # By path: `--help` need not load the rules.
 PROFILES = {name: Path(__file__).with_name("rules") / f"{name}.toml" for name in ("demo", "fleet")}
 SHIPPED_RULES = PROFILES["demo"]
+SHIPPED_CATALOGUE = Path(__file__).with_name("diagnosis") / "catalogue.toml"
+SHIPPED_ROLES = Path(__file__).with_name("battery") / "roles.toml"
 AGENTS_KEYS = frozenset({"address"})
 WINDOW_BYTES_MAX = 16 << 20
 ACK_WITHIN_S_MAX = 3600.0
@@ -44,6 +46,8 @@ class Config:
     listen: str = "127.0.0.1:50051"  # host:port; port 0 takes any that is free
     store: Path | str = Path("collector.db")  # a SQLite file, or a URL: postgresql://user@host/database
     rules: Path = SHIPPED_RULES
+    catalogue: Path = SHIPPED_CATALOGUE  # of signatures that lead to diagnoses
+    battery: Path = SHIPPED_ROLES  # which signals play which role in a battery
     window_bytes: int = 256 << 10  # unacknowledged, per vehicle, at most
     ack_within_s: float = (
         20.0  # so soon a vehicle hears what is durable here, or that this collector is there at all

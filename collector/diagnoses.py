@@ -60,9 +60,10 @@ def _signals(paths: list[Path]) -> set[str]:
 def explain(options: argparse.Namespace) -> None:
     """Raises CatalogueError, RuleError, QueryError, StoreError."""
     catalogue = load_catalogue(options.catalogue or DEFAULT_CATALOGUE)
-    rules = load_rules(options.rules or DEFAULT_FILE)
     store = open_store(options.store)
     vehicle = store.vehicle(options.vin)
+    model = next(row["model"] for row in store.vehicles() if row["vin"] == vehicle.vin)
+    rules = load_rules(options.rules or DEFAULT_FILE).for_vehicle(vehicle.vin, model)
     now_ns = time.time_ns()
     try:
         start_ns, end_ns = (

@@ -12,16 +12,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from collector import rows
+from collector import battery, diagnosis, rows
+from collector.battery.rows import estimate as estimate_row
 from collector.detectors.detection import Detection
+from collector.diagnosis import Stretch, is_condition, watch
+from collector.diagnosis.rows import diagnosis as diagnosis_row
 from collector.rules import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from codec.records import Records
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
+    from collector.analyses import Analyses
     from collector.changes import Ledger
     from collector.detectors.detection import Detectors
     from collector.detectors.episodes import Episode
@@ -33,10 +37,11 @@ if TYPE_CHECKING:
 class Findings:
     """Of one transaction. `detectors`: those in force."""
 
-    def __init__(self, ledger: Ledger, detectors: Detectors, pager: Pager) -> None:
+    def __init__(self, ledger: Ledger, detectors: Detectors, analyses: Analyses, pager: Pager) -> None:
         self._ledger = ledger
         self._pager = pager
         self._detectors = detectors
+        self._catalogue = analyses.catalogue
 
     def take(
         self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool, continues: bool
@@ -45,11 +50,13 @@ class Findings:
         self._ledger.changes.telemetry += rows.telemetry(
             outbox.key.vehicle, outbox.id, stream, records, late, continues=continues
         )
-        self._faults(outbox, stream, records, late=late)
-        self._anomalies(outbox, stream, records, late=late)
+        spans = self._faults(outbox, stream, records, late=late)
+        episodes = self._anomalies(outbox, stream, records, late=late)
+        self._diagnoses(outbox, stream, records, spans, episodes, late=late)
+        self._battery(outbox, stream, records, late=late)
 
     def replace(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock, was: range) -> None:
-        """A block that was stored wrong: analyses have been over its wrong values, so faults there become approximate.
+        """A block that was stored wrong: analyses have been over its wrong values, so what they found there becomes approximate.
 
         `was`: the ticks that it was stored for, which may be others.
         """
@@ -66,9 +73,13 @@ class Findings:
         end_tick = max(records.end_tick, was.stop)
         changes.faults_approximate.append({**place, "of_first_tick": first_tick, "of_end_tick": end_tick})
 
-    def _faults(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
+    def _faults(
+        self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool
+    ) -> list[FaultSpan]:
+        """What rules and conditions of signatures come to; faults are those of rules alone."""
         faults, spans = self._ledger.changes.faults, self._spans(outbox, stream, records)
-        for span in spans:
+        of_rules = [span for span in spans if not is_condition(span.code)]
+        for span in of_rules:
             row = rows.fault(
                 outbox.id,
                 outbox.key.vehicle,
@@ -82,7 +93,8 @@ class Findings:
             if row["evidence"] == rows.AS_BEFORE and key in faults:
                 row["evidence"] = faults[key]["evidence"]
             faults[key] = row
-        self._pager.found(outbox, spans, late=late)
+        self._pager.found(outbox, of_rules, late=late)
+        return spans
 
     def _spans(self, outbox: Outbox, stream: ActiveStream, records: Records) -> list[FaultSpan]:
         """Records before these are read from the store where they are not here: for windows, and where a fault opens."""
@@ -101,28 +113,38 @@ class Findings:
             )
         return spans
 
-    def _anomalies(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
+    def _anomalies(
+        self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool
+    ) -> list[Episode]:
         if not self._detectors.names:
-            return
+            return []
+        ended: list[Episode] = []
         detection = outbox.detection
         if detection is None or detection.stream_no != stream.stream_no:
-            detection = outbox.detection = self._recalled(outbox, stream, records.first_tick, late=late)
-        self._note(outbox, detection.take(records), late=late)
+            detection, ended = self._recalled(outbox, stream, records.first_tick)
+            outbox.detection = detection
+        episodes = [*ended, *detection.take(records)]
+        self._note(outbox, episodes, late=late)
+        return episodes
 
-    def _recalled(self, outbox: Outbox, stream: ActiveStream, first_tick: int, *, late: bool) -> Detection:
-        """What the detectors knew before that tick: their open episodes, and the window of the stored records."""
+    def _recalled(
+        self, outbox: Outbox, stream: ActiveStream, first_tick: int
+    ) -> tuple[Detection, list[Episode]]:
+        """What the detectors knew before that tick: their open episodes, and the window of the stored records.
+
+        And the episodes that do not go on, ended.
+        """
         episodes = self._ledger.open_anomalies(outbox.id)
         going_on = [
             one
             for one in episodes
             if one.stream_no == stream.stream_no and one.detector in self._detectors.names
         ]
-        self._note(outbox, [replace(one, ended=True) for one in episodes if one not in going_on], late=late)
         detection = Detection(self._detectors, stream.schema, stream.stream_no, going_on)
         second = detection.first_second(first_tick)
         for records in stream.recent(self._ledger, outbox.id, second * stream.schema.rate_hz):
             detection.window.fill(records, second)
-        return detection
+        return detection, [replace(one, ended=True) for one in episodes if one not in going_on]
 
     def _note(self, outbox: Outbox, episodes: Iterable[Episode], *, late: bool) -> None:
         for episode in episodes:
@@ -137,3 +159,52 @@ class Findings:
             )
             place = outbox.id, episode.stream_no, episode.first_tick, episode.detector, episode.signal
             self._ledger.changes.anomalies[place] = row
+
+    def _diagnoses(
+        self,
+        outbox: Outbox,
+        stream: ActiveStream,
+        records: Records,
+        spans: Sequence[FaultSpan],
+        episodes: Sequence[Episode],
+        *,
+        late: bool,
+    ) -> None:
+        if not spans and not episodes and outbox.diagnosis.empty:
+            return
+        stretch = Stretch(
+            stream.stream_no, stream.schema.period_ns, stream.offset_ns, records.first_tick, records.end_tick
+        )
+        events = watch.events(
+            self._catalogue, outbox.diagnosis, (spans, episodes), outbox.rule_state, stretch
+        )
+        found, outbox.diagnosis = diagnosis.advance(
+            self._catalogue, outbox.diagnosis, stretch, events, watch.told(stream.sources, records)
+        )
+        for one in found:
+            finding = one.finding
+            signature = self._catalogue.signature(finding.code)
+            assert signature is not None, "findings of other signatures were withdrawn"
+            row = diagnosis_row(
+                outbox.id,
+                outbox.key.vehicle,
+                signature,
+                one,
+                late,
+                lambda no, tick: outbox.wall_ns(no, tick, self._ledger),
+                certain=outbox.is_certain(finding.stream_no, self._ledger),
+            )
+            place = (outbox.id, finding.stream_no, finding.tick, finding.code)
+            self._ledger.changes.diagnoses[place] = row
+
+    def _battery(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
+        def wall_ns(tick: int) -> int:
+            return tick * stream.schema.period_ns + stream.offset_ns
+
+        estimates, outbox.battery = battery.advance(
+            stream.battery, outbox.battery, stream.stream_no, records, wall_ns
+        )
+        self._ledger.changes.battery += [
+            estimate_row(outbox.id, outbox.key.vehicle, one, late, wall_ns, certain=stream.synchronised)
+            for one in estimates
+        ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from codec.identity import check_vehicle
 from codec.records import Records, concatenate
 from codec.stream import EncodedBlock, StreamEncoder, StreamFacts, block_records_max
+from collector.analyses import load_analyses
 from collector.ingest import Ingest
 from collector.items import (
     BatchItem,
@@ -116,7 +117,7 @@ def import_log(
         )
     name = hashlib.sha256(b"import" + vehicle.encode() + _digest(log) + plan.schema.hash).digest()
     key, stream_id = OutboxKey(vehicle, name[:16]), name[16:]
-    taker = _Taker(StoreLedger(store), Ingest(load_rules(rules_path)), key)
+    taker = _Taker(StoreLedger(store), Ingest(load_rules(rules_path), analyses=load_analyses()), key)
     try:
         batches, new, records, size = taker.take(plan, stream_id, model, _chain(first, runs))
     finally:

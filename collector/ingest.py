@@ -18,9 +18,12 @@ import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, assert_never
 
-from collector import rows, times
+from collector import health, rows, times
+from collector.analyses import Analyses
 from collector.blocks import Blocks
 from collector.detectors.detection import Detectors
+from collector.diagnosis import is_condition, withdraw
+from collector.diagnosis.rows import ended as diagnosis_ended
 from collector.findings import Findings
 from collector.items import (
     BatchItem,
@@ -67,12 +70,14 @@ class Ingest:
         self,
         rules: Rules,
         detectors: Detectors | None = None,
+        analyses: Analyses | None = None,
         *,
         outboxes_max: int = OUTBOXES_MAX,
         settled: bool = True,
     ) -> None:
         self.rules = rules
         self.detectors = detectors or Detectors()
+        self.analyses = analyses or Analyses()
         self.guards = rules.guards()
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
@@ -124,7 +129,7 @@ class _Group:
         self._ledger = ledger
         self._now = times.to_text(now_ns)
         self._pager = Pager(ledger, now_ns)
-        findings = Findings(ledger, ingest.detectors, self._pager)
+        findings = Findings(ledger, ingest.detectors, ingest.analyses, self._pager)
         self._blocks = Blocks(ledger, ingest.outboxes, findings, self._pager, self._now)
 
     @property
@@ -152,6 +157,7 @@ class _Group:
                     self._pager.backlog_over(outbox)
                 row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}
                 self._ledger.changes.vehicle_states[item.key.vehicle] = row
+                self._note_health(item.key, "farewell")
                 return Noted()
             case _:
                 assert_never(item)
@@ -160,19 +166,26 @@ class _Group:
         """From the store where it is not here; faults of rules that read differently now end then."""
         outbox = self._ingest.outboxes.pop(key, None)
         if outbox is None:
-            outbox = Outbox.load(key, self._ledger, self._ingest.rules, self._now)
+            rules, analyses = self._ingest.rules, self._ingest.analyses
+            outbox = Outbox.load(key, self._ledger, rules, analyses, self._now)
             self._keep_guards()
             self._withdraw(outbox)
         self._ingest.outboxes[key] = outbox
         return outbox
 
     def _withdraw(self, outbox: Outbox) -> None:
-        """Faults of rules that read differently for its vehicle now end."""
-        gone, outbox.rule_state = withdraw_changed(outbox.rules, outbox.rule_state)
+        """Faults of rules, and diagnoses of signatures, that read differently for its vehicle now end."""
+        gone, outbox.rule_state = withdraw_changed(outbox.watched, outbox.rule_state)
         for code, episode in gone:
-            self._pager.ended(outbox, code, episode, "rule changed")
+            if not is_condition(code):
+                self._pager.ended(outbox, code, episode, "rule changed")
         self._pager.withdraw(outbox)
-        if gone:
+        ended, outbox.diagnosis = withdraw(self._ingest.analyses.catalogue, outbox.diagnosis)
+        self._ledger.changes.diagnoses_ended += [
+            diagnosis_ended(outbox.id, one, lambda no, tick: outbox.wall_ns(no, tick, self._ledger))
+            for one in ended
+        ]
+        if gone or ended:
             self._blocks.save(outbox)
 
     def end_faults_of_other_rules(self) -> None:
@@ -186,6 +199,9 @@ class _Group:
         if content:
             self._keep(pb.BLOB_KIND_GUARDS, guards.hash, content)
         return content
+
+    def _note_health(self, key: OutboxKey, written_by: str) -> None:
+        self._ledger.changes.health[key.vehicle] = health.changed(key.vehicle, written_by, self._now)
 
     def _blob(self, outbox: Outbox, item: BlobItem) -> Outcome:
         if item.content:
@@ -204,6 +220,7 @@ class _Group:
     def _greeting(self, outbox: Outbox, item: Greeting) -> Outcome:
         self._ledger.changes.vehicles[item.key.vehicle] = rows.vehicle(item, self._now)
         self._ledger.changes.vehicle_states.pop(item.key.vehicle, None)  # an earlier farewell is over
+        self._note_health(item.key, "greeting")
         outbox.repair, outbox.copies = (
             None,
             {},
@@ -245,7 +262,7 @@ class _Group:
         self._ledger.changes.replaced[saved.id] = {"of_id": saved.id, "replaced_by": successor}
         if saved.rule_state.episodes:
             for code, episode in saved.rule_state.episodes.items():
-                if episode.detected_tick is not None:
+                if episode.detected_tick is not None and not is_condition(code):
                     self._pager.ended(saved, code, episode, "outbox lost")
             saved.rule_state = RuleState()
             self._blocks.save(saved)
@@ -285,4 +302,5 @@ class _Group:
             self._pager.shown(outbox, latest.place, latest.verdicts)
         vehicle = item.key.vehicle
         self._ledger.changes.heartbeats[vehicle] = rows.heartbeat(item, to_json(latest.shown), self._now)
+        self._note_health(item.key, "heartbeat")
         return Noted()

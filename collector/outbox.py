@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from codec.schema import Schema
 from collector import rows
 from collector.active import ActiveStream
+from collector.changes import SavedOutbox
+from collector.diagnosis import watch
 from collector.labels import relabelled
 from collector.paging import Paging
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from codec.stream import Keyframe
-    from collector.changes import Ledger, SavedOutbox
+    from collector.analyses import Analyses
+    from collector.changes import Ledger
     from collector.detectors.detection import Detection
     from collector.items import Description, OutboxKey
     from collector.paging import Place
@@ -27,13 +30,15 @@ TICK_MIN = -(1 << 62)  # before any
 class Outbox:
     """State between two transactions. It is dropped, and loaded again, whenever one does not commit."""
 
-    def __init__(self, key: OutboxKey, saved: SavedOutbox, rules: Rules) -> None:
+    def __init__(self, key: OutboxKey, saved: SavedOutbox, rules: Rules, analyses: Analyses) -> None:
         """`rules`: of the whole fleet; `rules` of the outbox are as they read for its vehicle."""
         self.key = key
         self.id = saved.id
         self.revision = saved.revision
         self.progress = saved.progress
         self.rule_state = saved.rule_state
+        self.battery = saved.battery
+        self.diagnosis = saved.diagnosis
         self.descriptions: dict[int, Description] = {}  # by stream_no, of the wanted stream and the next one
         self.stream: ActiveStream | None = None  # the wanted one, once a batch of it came
         self._elsewhere: Elsewhere | None = None  # what others have of it, once that was asked
@@ -47,16 +52,26 @@ class Outbox:
         )
         self.model = saved.model
         self._fleet_rules = rules
-        self.rules = rules.for_vehicle(key.vehicle, saved.model)
-        self.by_code = self.rules.by_code()
+        self._analyses = analyses
+        self._read_rules()
 
     @classmethod
-    def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, now: str) -> Outbox:
+    def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, analyses: Analyses, now: str) -> Outbox:
         """From the store, made there where it is new."""
-        outbox = cls(key, ledger.open_outbox(key, now), rules)
+        outbox = cls(key, ledger.open_outbox(key, now), rules, analyses)
         outbox.paging = ledger.paging(outbox.id)
         outbox.learn(ledger)
         return outbox
+
+    def saved(self) -> SavedOutbox:
+        return SavedOutbox(
+            self.id,
+            self.revision,
+            self.progress,
+            self.rule_state,
+            battery=self.battery,
+            diagnosis=self.diagnosis,
+        )
 
     @property
     def position(self) -> Place:
@@ -114,17 +129,21 @@ class Outbox:
         content = ledger.blob(pb.BLOB_KIND_SCHEMA, description.schema_hash)
         if content is None:
             return None
-        return ActiveStream(
-            description, Schema.from_bytes(content), self.rules, ledger.label(self.id, stream_no)
-        )
+        schema, label = Schema.from_bytes(content), ledger.label(self.id, stream_no)
+        return ActiveStream(description, schema, self.watched, self._analyses, label)
+
+    def _read_rules(self) -> None:
+        """As they read for this vehicle. `watched`: with the conditions of signatures, which raise no fault."""
+        self.rules = self._fleet_rules.for_vehicle(self.key.vehicle, self.model)
+        self.by_code = self.rules.by_code()
+        self.watched = watch.with_conditions(self.rules, self._analyses.catalogue)
 
     def is_now(self, model: str) -> bool:
         """The vehicle says which model it is. Whether it is another than before: rules may read differently for it."""
         if not model or model == self.model:
             return False
         self.model = model
-        self.rules = self._fleet_rules.for_vehicle(self.key.vehicle, model)
-        self.by_code = self.rules.by_code()
+        self._read_rules()
         self.stream = self._live = None
         return True
 

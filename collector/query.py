@@ -6,11 +6,13 @@ import csv
 import itertools
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any, assert_never
 
 from collector import times
 from collector.reading.signals import QueryError, written_values
 from collector.store import Store, open_store
+from collector.store.health import battery_health_of, diagnoses_of, vehicle_health_of
 
 if TYPE_CHECKING:
     import argparse
@@ -46,6 +48,12 @@ def run(options: argparse.Namespace) -> None:
             columns, rows = STREAM_COLUMNS, stream_rows(store, vin)
         case "signal":
             columns, rows = signal_rows(store, vin, options)
+        case "diagnoses":
+            columns, rows = DIAGNOSIS_COLUMNS, iter(diagnoses_of(store, vin, only_open=options.only_open))
+        case "battery":
+            columns, rows = BATTERY_COLUMNS, iter(battery_rows(store, vin, options))
+        case "health":
+            columns, rows = HEALTH_COLUMNS, iter(vehicle_health_of(store, vin))
         case _:
             assert_never(options.what)
     PRINTERS[options.format](columns, rows)
@@ -75,7 +83,27 @@ ANOMALY_COLUMNS = (
     "vin", "detector", "signal", "started_at", "ended_at", "peak", "score", "confidence", "window_s", "approximate", "late",
 )  # fmt: skip
 GAP_COLUMNS = ("vin", "stream_no", "first_seq", "last_seq", "records", "reason", "noted_at")
+DIAGNOSIS_COLUMNS = (
+    "vin", "signature", "detected_at", "ended_at", "confidence", "cause", "approximate", "late", "title", "action",
+)  # fmt: skip
+BATTERY_COLUMNS = ("vin", "kind", "at", "value", "uncertainty", "unit", "n", "approximate", "late")
+HEALTH_COLUMNS = (
+    "vin", "at", "state", "model", "firmware_version", "agent_version", "health", "written_by",
+)  # fmt: skip
 STREAM_COLUMNS = ("vin", "stream_no", "began_at", "rate_hz", "signals", "batches", "records", "blocks_bytes")
+
+
+def battery_rows(store: Store, vin: str | None, options: argparse.Namespace) -> list[Row]:
+    """Raises QueryError for times that are none."""
+    now_ns = time.time_ns()
+    try:
+        start, end = (
+            None if told is None else times.to_text(times.from_text(told, now_ns))
+            for told in (options.start, options.end)
+        )
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+    return battery_health_of(store, vin, options.kind, start, end)
 
 
 def vehicle_rows(store: Store) -> Iterator[Row]:
@@ -160,7 +188,7 @@ def print_json(columns: Sequence[str], rows: Iterable[Row]) -> None:
     print("[", end="")
     for number, row in enumerate(rows):
         shown = {column: row[column] for column in columns} | {
-            k: row[k] for k in ("evidence", "heartbeat") if k in row
+            k: row[k] for k in ("causes", "evidence", "conditions", "heartbeat") if k in row
         }
         print(",\n " if number else "\n ", json.dumps(shown, ensure_ascii=False), sep="", end="")
     print("\n]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from collector import times
+from collector import health, times
 from collector.materialise import to_json
 from collector.paging import Fault
 from protos import telemetry_pb2 as pb
@@ -335,4 +335,5 @@ def notice(
 
 
 def heartbeat(item: Beat, latest: str, now: str) -> Row:
-    return {"of_vin": item.key.vehicle, "heartbeat": latest, "last_seen": now}
+    words = health.summary(item.health)
+    return {"of_vin": item.key.vehicle, "heartbeat": latest, "health": words, "last_seen": now}

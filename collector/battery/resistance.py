@@ -46,12 +46,16 @@ class Steps:
     charge: tuple[int, int] = (0, 0)  # n, sum of the state of charge's counts
 
     def to_json(self) -> list[Any]:
-        return [self.first_tick, self.sizes, self.warmth, self.charge]
+        sizes = [(number, *one) for number, one in enumerate(self.sizes) if one[0]]
+        return [self.first_tick, sizes, self.warmth, self.charge]
 
     @classmethod
     def from_json(cls, document: list[Any]) -> Steps:
-        first_tick, sizes, warmth, charge = document
-        return cls(first_tick, tuple(tuple(one) for one in sizes), tuple(warmth), tuple(charge))
+        first_tick, found, warmth, charge = document
+        sizes = [_NOTHING] * SIZES
+        for number, *sums in found:
+            sizes[number] = tuple(sums)
+        return cls(first_tick, tuple(sizes), tuple(warmth), tuple(charge))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ LEAST_V = (
     200.0  # of a car's pack: errors of a current that is power over voltage are told too large, not too small
 )
 _AVAILABLE = int(Availability.AVAILABLE)
+assert _AVAILABLE == 0, "states are joined by or"
 _COUNTS_MAX = 1 << 40  # of a step of what is no scaled integer: beyond, it is no measurement
 
 
@@ -123,16 +124,16 @@ class Battery:
     rate_hz: int
     measures: Mapping[str, Measure]
     guessed: frozenset[str] = frozenset()  # roles
-    columns: list[int] = field(init=False)  # of voltage and current, or power
-    sampled: tuple[Measure, ...] = field(init=False)  # of the roles in SAMPLED that are played
-    sampled_columns: list[int] = field(init=False)
+    sampled: tuple[Measure | None, ...] = field(init=False)  # of SAMPLED
 
     def __post_init__(self) -> None:
-        sampled = tuple(self.measures[role] for role in SAMPLED if role in self.measures)
-        driven = [self.measures[name].column for name in ("voltage", self.driver) if name in self.measures]
-        object.__setattr__(self, "columns", driven)
-        object.__setattr__(self, "sampled", sampled)
-        object.__setattr__(self, "sampled_columns", [measure.column for measure in sampled])
+        object.__setattr__(self, "sampled", tuple(self.measures.get(role) for role in SAMPLED))
+
+    def unknown(self, records: Records) -> NDArray[np.bool_]:
+        """bool[n]: where voltage, or what tells the current, is not available."""
+        columns = (records.states[:, self.measures[role].column] for role in ("voltage", self.driver))
+        found: NDArray[np.bool_] = np.not_equal(np.bitwise_or(*columns), _AVAILABLE)
+        return found
 
     @property
     def driver(self) -> str:
@@ -219,12 +220,6 @@ def _measure(schema: Schema, name: str) -> Measure:
 
 def _whole(steps: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.rint(np.minimum(np.maximum(steps, -_COUNTS_MAX), _COUNTS_MAX)).astype(np.int64)
-
-
-def unknown(records: Records, columns: list[int]) -> NDArray[np.bool_]:
-    """bool[n]: where one of these is not available."""
-    found: NDArray[np.bool_] = np.any(records.states[:, columns] != _AVAILABLE, axis=1)
-    return found
 
 
 def load_roles(path: Path) -> Roles:

@@ -10,11 +10,10 @@ Rules
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from collector.battery.roles import SAMPLED, unknown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from collector.battery.roles import Battery
 
 DIFFERENCE_MAX = 1 << 25  # counts; products of two, added up over 1000 ticks, fit int64
+_LEAST, _MOST = np.int64(-DIFFERENCE_MAX), np.int64(DIFFERENCE_MAX)
+_NOTHING = (0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Second:
     ripple: tuple[
         int, int, int, int
     ]  # ticks counted; sums of uu, uw, ww: second differences of voltage u and current w
-    others: tuple[int | None, ...]  # of SAMPLED
+    others: tuple[int | None, ...]  # of roles.SAMPLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Filling:
     begun: tuple[int, int, int, tuple[int | None, ...]] | None = (
         None  # its first tick; None: its start is missing
     )
-    sums: tuple[int, ...] = (0, 0, 0, 0, 0, 0)
+    sums: tuple[int, ...] = _NOTHING
     last: tuple[tuple[int, int, bool], ...] = ()
 
     def to_json(self) -> list[Any]:
@@ -67,64 +68,81 @@ def cut(battery: Battery, filling: Filling | None, records: Records) -> tuple[li
         filling = Filling(records.first_tick)
     voltage = battery.measures["voltage"].counts(records)
     current = battery.current_counts(records, voltage)
-    bad = unknown(records, battery.columns)
+    bad = battery.unknown(records)
+    sums = _Sums(voltage, current, bad if bad.any() else None, filling.last)
     rate, count, first_tick = battery.rate_hz, len(records), records.first_tick
-    starts = list(range(-first_tick % rate, count, rate))
-    bounds = starts if starts and starts[0] == 0 else [0, *starts]
-    table = _table(voltage, current, bad, filling.last)
-    sums = np.add.reduceat(table, bounds, axis=0).tolist()
     seconds: list[Second] = []
     begun, added = filling.begun, filling.sums
-    ended = (*bounds[1:], count)
-    for start, end, some in zip(bounds, ended, sums, strict=True):
+    start = 0
+    while start < count:
         if (first_tick + start) % rate == 0:
             place = (first_tick + start, int(voltage[start]), int(current[start]))
-            begun, added = (*place, _others(battery, records, start)), (0, 0, 0, 0, 0, 0)
-        added = tuple(one + more for one, more in zip(added, some, strict=True))
+            begun, added = (*place, _others(battery, records, start)), _NOTHING
+        end = min(start + rate - (first_tick + start) % rate, count)
+        added = tuple(map(add, added, sums.of(start, end)))
         if begun is not None and (first_tick + end) % rate == 0:
             tick, volts, amperes, others = begun
             seconds.append(Second(tick, added[1] == 0, volts, amperes, added[0], added[2:], others))  # type: ignore[arg-type]
             begun = None
-    tail = [
-        (int(voltage[index]), int(current[index]), not bad[index])
-        for index in range(max(0, count - 2), count)
-    ]
-    last = (*filling.last, *tail)[-2:]
-    return seconds, Filling(records.end_tick, begun, added, last)
+        start = end
+    return seconds, Filling(records.end_tick, begun, added, sums.last)
 
 
-def _table(
-    voltage: NDArray[np.int64],
-    current: NDArray[np.int64],
-    bad: NDArray[np.bool_],
-    last: tuple[tuple[int, int, bool], ...],
-) -> NDArray[np.int64]:
-    """int64[n, 6]: current, unknown, whether a second difference is known, and its uu, uw, ww."""
-    count, before = len(voltage), len(last)
-    pair = np.empty((before + count, 2), np.int64)
-    missing = np.empty(before + count, np.bool_)
-    for index, (volts, amperes, known) in enumerate(last):
-        pair[index], missing[index] = (volts, amperes), not known
-    pair[before:, 0], pair[before:, 1], missing[before:] = voltage, current, bad
-    table = np.zeros((count, 6), np.int64)
-    table[:, 0], table[:, 1] = np.where(bad, 0, current), bad
-    if before + count > 2:
-        curved = np.maximum(np.minimum(np.diff(pair, 2, axis=0), DIFFERENCE_MAX), -DIFFERENCE_MAX)
-        table[2 - before :, 2] = 1
-        if missing.any():
+class _Sums:
+    """Voltage and current of one run, in counts. `bad`: where one is unknown; None: nowhere. `before`: see `Filling.last`."""
+
+    def __init__(
+        self,
+        voltage: NDArray[np.int64],
+        current: NDArray[np.int64],
+        bad: NDArray[np.bool_] | None,
+        before: tuple[tuple[int, int, bool], ...],
+    ) -> None:
+        self._current, self._bad = current, bad
+        count = len(voltage)
+        tail = range(max(0, count - 2), count)
+        ended = [(int(voltage[at]), int(current[at]), bad is None or not bad[at]) for at in tail]
+        self.last = (*before, *ended)[-2:]
+        if before:
+            voltage = np.concatenate(([one[0] for one in before], voltage))
+            current = np.concatenate(([one[1] for one in before], current))
+        self._skipped = 2 - len(before)  # records without two before them
+        self._u, self._w = _curvature(voltage), _curvature(current)
+        self._broken: NDArray[np.bool_] | None = None
+        if bad is not None or not all(one[2] for one in before):
+            earlier = np.array([not one[2] for one in before], np.bool_)
+            missing = np.concatenate((earlier, np.zeros(count, np.bool_) if bad is None else bad))
             broken = missing[2:] | missing[1:-1] | missing[:-2]
-            curved[broken], table[2 - before :, 2] = 0, ~broken
-        u, w = curved[:, 0], curved[:, 1]
-        table[2 - before :, 3], table[2 - before :, 4], table[2 - before :, 5] = u * u, u * w, w * w
-    return table
+            self._u[broken] = self._w[broken] = 0
+            self._broken = broken
+
+    def of(self, start: int, end: int) -> tuple[int, ...]:
+        """Charge, ticks unknown, and ripple of the records start..end."""
+        some = slice(max(start - self._skipped, 0), max(end - self._skipped, 0))
+        u, w = self._u[some], self._w[some]
+        counted = len(u) if self._broken is None else len(u) - int(np.count_nonzero(self._broken[some]))
+        current, unknown = self._current[start:end], 0
+        if self._bad is not None:
+            current, unknown = current[~self._bad[start:end]], int(np.count_nonzero(self._bad[start:end]))
+        return int(current.sum()), unknown, counted, int(u @ u), int(u @ w), int(w @ w)
+
+
+def _curvature(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Second differences, as far as their products fit."""
+    curved: NDArray[np.int64] = values[2:] - 2 * values[1:-1] + values[:-2]
+    np.minimum(curved, _MOST, out=curved)
+    np.maximum(curved, _LEAST, out=curved)
+    return curved
 
 
 def _others(battery: Battery, records: Records, index: int) -> tuple[int | None, ...]:
     """Of SAMPLED, at one record."""
-    counts = records.counts[index, battery.sampled_columns].tolist()
-    states = records.states[index, battery.sampled_columns].tolist()
-    found = iter(
-        None if state else count if measure.scaled else int(measure.whole(np.array([count]))[0])
-        for measure, count, state in zip(battery.sampled, counts, states, strict=True)
+    counts, states = records.counts[index].tolist(), records.states[index].tolist()
+    return tuple(
+        None
+        if measure is None or states[measure.column]
+        else counts[measure.column]
+        if measure.scaled
+        else int(measure.whole(np.array([counts[measure.column]]))[0])
+        for measure in battery.sampled
     )
-    return tuple(next(found) if role in battery.measures else None for role in SAMPLED)

@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,14 @@ class BatteryState:
     minute: Minute | None = None
     trend: Trend | None = None
 
+    def to_text(self) -> str:
+        return "" if self == _NOTHING else _write(self.to_json())
+
+    @classmethod
+    def from_text(cls, text: str) -> BatteryState:
+        """Inverse of `to_text`."""
+        return cls.from_json(json.loads(text)) if text else cls()
+
     def to_json(self) -> dict[str, Any]:
         second = self.second
         parts = {
@@ -106,6 +115,10 @@ class BatteryState:
             part("minute", Minute.from_json),
             part("trend", Trend.from_json),
         )
+
+
+_NOTHING = BatteryState()
+_write = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def advance(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HALF_LIFE_DAYS = 30.0
 MINUTES_MIN = 10  # also how many there are between two estimates
+DAYS_MIN = 1.0  # between the first and the last: minutes of one drive tell of its load, not of days
 _DAY_NS = 86_400e9
 
 
@@ -51,7 +52,7 @@ def noted(trend: Trend | None, wall_ns: int, current_a: float, spread_mv: float)
 
 def slope(trend: Trend) -> tuple[float, float] | None:
     """MV a day and its standard error; None where the minutes do not tell."""
-    if trend.count < MINUTES_MIN:
+    if trend.count < MINUTES_MIN or trend.last_ns - trend.origin_ns < DAYS_MIN * _DAY_NS:
         return None
     one, t, i, y, tt, ti, ty, ii, iy, yy = trend.sums
     # Around the means, so that thousands of days do not drown the spread within them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.commands.options import add_store, told
+from collector.commands.options import add_rules, add_store, told
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     verbs = diagnosis.add_subparsers(required=True, metavar="verb")
     check = verbs.add_parser("check", help="is a catalogue sound", description=run_check.__doc__)
     check.add_argument("catalogue", type=Path, nargs="?", help="default: the shipped one")
-    check.add_argument("--rules", type=Path, metavar="F", help="rules file; default: the shipped one")
+    add_rules(check)
     check.add_argument(
         "--dbc",
         type=Path,
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     )
     explain.add_argument("--to", dest="end", metavar="T", help="the same; not included")
     explain.add_argument("--catalogue", type=Path, metavar="F", help="default: the shipped one")
-    explain.add_argument("--rules", type=Path, metavar="F", help="rules file; default: the shipped one")
+    add_rules(explain)
     add_store(explain)
     explain.set_defaults(run=run_explain)
 

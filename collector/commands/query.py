@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 
     from collector.commands.options import Commands
 
-QUERIES = ("vehicles", "faults", "anomalies", "gaps", "streams", "signal")
+QUERIES = (
+    *("vehicles", "faults", "anomalies", "gaps", "streams", "signal"),
+    *("diagnoses", "battery", "health"),
+)
+KINDS = ("resistance", "capacity", "ripple", "imbalance", "imbalance_trend")
 
 
 def add(commands: Commands) -> None:
-    query = commands.add_parser("query", help="print vehicles, faults, signals", description=run.__doc__)
+    query = commands.add_parser(
+        "query", help="print vehicles, faults, diagnoses, signals", description=run.__doc__
+    )
     query.add_argument("what", choices=QUERIES)
     query.add_argument(
         "names", nargs="*", metavar="SIGNAL", help="for signal: one or more names; none: list them"
@@ -26,9 +32,13 @@ def add(commands: Commands) -> None:
     query.add_argument(
         "--rate", type=float, metavar="HZ", help="at most so many records a second; default: all"
     )
+    query.add_argument("--kind", choices=KINDS, help="of battery health")
     query.add_argument("--severity", choices=SEVERITIES, help="of faults")
     query.add_argument(
-        "--open", dest="only_open", action="store_true", help="only faults or anomalies that have not ended"
+        "--open",
+        dest="only_open",
+        action="store_true",
+        help="only faults, anomalies or diagnoses that have not ended",
     )
     add_format(query)
     add_store(query)
@@ -36,7 +46,9 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints what is stored: vehicles, faults, anomalies, gaps, streams, or any signal over a time range at full rate."""
+    """Prints what is stored: vehicles and their health over time, faults, anomalies, diagnoses, battery health, gaps, streams, or any
+    signal over a time range at full rate.
+    """
     from collector import query
     from collector.reading.signals import QueryError
     from collector.store import StoreError

@@ -28,6 +28,12 @@ def add(commands: Commands) -> None:
         help=f"SQLite file, made if missing, or postgresql://...; default {Config().store}",
     )
     serve.add_argument("--rules", metavar="F", help="rules file, or a shipped one: demo (default), fleet")
+    serve.add_argument("--catalogue", metavar="F", help="signatures for diagnosis; default: the shipped ones")
+    serve.add_argument(
+        "--battery",
+        metavar="F",
+        help="which signals play which role in a battery; default: known names, and guesses",
+    )
     serve.add_argument(
         "--window-bytes", type=int, metavar="N", help="unacknowledged bytes per vehicle, at most"
     )
@@ -47,17 +53,22 @@ def run(options: argparse.Namespace) -> int:
 
     from codec.errors import NoKernels
     from collector.app import serve
+    from collector.battery import RolesError
     from collector.detectors.settings import DetectorSettingsError
+    from collector.diagnosis import CatalogueError
     from collector.logs import set_up_logs
     from collector.models import ModelError
     from collector.rules import RuleError
     from collector.store import StoreError
 
-    names = ("listen", "store", "rules", "window_bytes", "ack_within_s", "insecure")
+    names = ("listen", "store", "rules", "catalogue", "battery", "window_bytes", "ack_within_s", "insecure")
     config = load_config(options.config, os.environ, {name: getattr(options, name) for name in names})
     set_up_logs(verbose=options.verbose)
     try:
         return 0 if asyncio.run(serve(config)) else 1
-    except (RuleError, ModelError, DetectorSettingsError, StoreError, NoKernels, OSError) as error:
+    except (
+        *(RuleError, ModelError, DetectorSettingsError, CatalogueError, RolesError),
+        *(StoreError, NoKernels, OSError),
+    ) as error:
         structlog.get_logger().error("cannot start", trouble=str(error))
         return 1

@@ -5,6 +5,7 @@ from collector.diagnosis.catalogue import (
     Catalogue,
     CatalogueError,
     Signature,
+    is_condition,
     load_catalogue,
 )
 from collector.diagnosis.diagnose import Cleared, Diagnosis, DiagnosisState, Seen, Stretch, advance, withdraw
@@ -20,6 +21,7 @@ __all__ = [
     "Signature",
     "Stretch",
     "advance",
+    "is_condition",
     "load_catalogue",
     "withdraw",
 ]

@@ -39,6 +39,8 @@ SIGNATURES_MAX, PARTS_MAX, CAUSES_MAX = 200, 20, 20
 WITHIN_S_MAX = 7 * 86400.0
 FACTOR_MAX = 100.0  # no single observation says more
 HASH_BYTES = 8
+ANOMALY = "anomaly:"  # how the sources of anomalies begin; the signal follows
+CONDITION = "signature:"  # how the codes of conditions begin; no fault has such a code
 _SIGNATURE_KEYS = ("code", "title", "within_s", "sources", "part", "cause")
 _PART_KEYS = ("name", "fault", "when", "anomaly", "for_s", "required", "after")
 _CAUSE_KEYS = ("cause", "base", "evidence", "action")
@@ -64,7 +66,7 @@ class Part:
         """That the catalogue itself names."""
         if self.condition is not None:
             return self.condition.signals
-        return (self.source.removeprefix("anomaly:"),) if self.kind == "anomaly" else ()
+        return (self.source.removeprefix(ANOMALY),) if self.kind == "anomaly" else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,11 @@ class Catalogue:
         ]
 
 
+def is_condition(code: str) -> bool:
+    """Whether a rule's code is that of a signature's condition."""
+    return code.startswith(CONDITION)
+
+
 def load_catalogue(source: Path | str = DEFAULT_CATALOGUE) -> Catalogue:
     """Of a file (a Path, or a string without a line break) or of a text. Raises CatalogueError."""
     if isinstance(source, str) and ("\n" in source or not source.strip()):
@@ -222,14 +229,14 @@ def _part(entry: dict[str, Any], code: str, above: tuple[str, ...], where: str) 
     if kind == "when":
         for_s = _number({"for_s": 0, **entry}, "for_s", 0, WITHIN_S_MAX, where)
         try:
-            condition = Rule(f"{code}/{name}", text, "INFO", name, for_s=for_s)
+            condition = Rule(f"{CONDITION}{code}/{name}", text, "INFO", name, for_s=for_s)
         except ValueError as error:
             column = getattr(error, "column", None)
             at = f", column {column}" if column else ""
             raise CatalogueError(f"{where}, when{at}: {error}\n    {text}") from None
     elif "for_s" in entry:
         raise CatalogueError(f"{where}, for_s: only a condition (when) waits; a {kind} has waited already")
-    source = {"fault": text, "when": f"{code}/{name}", "anomaly": f"anomaly:{text}"}[kind]
+    source = {"fault": text, "when": f"{CONDITION}{code}/{name}", "anomaly": f"{ANOMALY}{text}"}[kind]
     return Part(name, source, kind, required, after, condition)
 
 

@@ -14,6 +14,7 @@ Rules
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -123,6 +124,14 @@ class DiagnosisState:
     @property
     def empty(self) -> bool:
         return not self.sightings and not self.findings
+
+    def to_text(self) -> str:
+        return "" if self.clock is None else json.dumps(self.to_json(), separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> DiagnosisState:
+        """Inverse of `to_text`."""
+        return cls.from_json(json.loads(text)) if text else cls()
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -80,7 +80,7 @@ def examine(catalogue: Catalogue, rules: Rules, runs: Iterable[StoredRun]) -> Ex
         stretch = Stretch(
             stream_no, schema.period_ns, run.offset_ns, run.records.first_tick, run.records.end_tick
         )
-        events = watch.events(catalogue, outbox.state, spans, outbox.rules, stretch)
+        events = watch.events(catalogue, outbox.state, (spans, ()), outbox.rules, stretch)
         changed, outbox.state = advance(
             catalogue, outbox.state, stretch, events, watch.told(needed, run.records)
         )
@@ -118,6 +118,8 @@ def why_not(signature: Signature, found: Examined) -> Iterator[str]:
 
 
 def _unseen(part: Part, found: Examined) -> str:
+    if part.kind == "anomaly":
+        return f"was not looked for: no detector runs here ({_stated(part)})"
     if part.source in found.told:
         return f"did not hold ({_stated(part)})"
     if part.kind == "fault":

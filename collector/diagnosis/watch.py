@@ -10,13 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codec.records import Availability
+from collector.diagnosis.catalogue import ANOMALY
 from collector.diagnosis.diagnose import Cleared, DiagnosisState, Event, Seen, Stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from codec.records import Records
     from codec.schema import Schema
+    from collector.detectors.episodes import Episode
     from collector.diagnosis.catalogue import Catalogue
     from collector.rules import FaultSpan, Rules, RuleState
 
@@ -29,11 +31,15 @@ def with_conditions(rules: Rules, catalogue: Catalogue) -> Rules:
 def columns(rules: Rules, catalogue: Catalogue, schema: Schema) -> dict[str, list[int]]:
     """By source, the columns that it needs; sources that this schema cannot tell are left out. `rules`: with conditions."""
     places = {name: column for column, name in enumerate(schema.names)}
-    return {
+    needed = {
         rule.code: [places[name] for name in rule.signals]
         for rule in rules.rules
         if rule.code in catalogue.using and all(name in places for name in rule.signals)
     }
+    watched = {
+        source: source.removeprefix(ANOMALY) for source in catalogue.using if source.startswith(ANOMALY)
+    }
+    return needed | {source: [places[name]] for source, name in watched.items() if name in places}
 
 
 def told(needed: Mapping[str, list[int]], records: Records) -> Callable[[int], frozenset[str]]:
@@ -50,11 +56,12 @@ def told(needed: Mapping[str, list[int]], records: Records) -> Callable[[int], f
 def events(
     catalogue: Catalogue,
     state: DiagnosisState,
-    spans: Iterable[FaultSpan],
+    found: tuple[Iterable[FaultSpan], Iterable[Episode]],
     rule_state: RuleState,
     stretch: Stretch,
 ) -> Sequence[Event]:
-    """What changed in this stretch. `rule_state`: after it."""
+    """What changed in this stretch. `found`: by rules, and by detectors. `rule_state`: after it."""
+    spans, episodes = found
     open_before = {one.key for found in state.sightings.values() for one in found if one.ended_ns is None}
     happened: list[Event] = []
     for span in spans:
@@ -77,6 +84,18 @@ def events(
     }
     # Of rules that are gone or read differently now: nothing clears them.
     happened += [
-        Cleared(stretch.first_tick, *key) for key in open_before - still if not key[0].startswith("anomaly:")
+        Cleared(stretch.first_tick, *key) for key in open_before - still if not key[0].startswith(ANOMALY)
     ]
-    return happened
+    return [*happened, *_anomalies(catalogue, episodes, stretch)]
+
+
+def _anomalies(catalogue: Catalogue, episodes: Iterable[Episode], stretch: Stretch) -> Iterator[Event]:
+    for one in episodes:
+        key = (ANOMALY + one.signal, one.stream_no, one.first_tick)
+        if key[0] not in catalogue.using:
+            continue
+        here = one.stream_no == stretch.stream_no
+        yield Seen(max(one.first_tick, stretch.first_tick) if here else stretch.first_tick, *key, one.peak)
+        if one.ended:
+            after = max(one.last_tick + 1, stretch.first_tick) if here else stretch.first_tick
+            yield Cleared(after, *key, one.peak)

@@ -16,7 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from codec.schema import HASH_BYTES, Schema
 from codec.stream import Clock, StreamFacts
+from collector.battery import BatteryState
 from collector.changes import Changes, Row, SavedOutbox
+from collector.diagnosis import DiagnosisState
 from collector.items import Description, OutboxKey, Position
 from collector.labels import Label
 from collector.paging import Fault, Paging, Provisional
@@ -73,10 +75,12 @@ class StoreLedger:
             self.close()
             raise
 
-    def nobody_is_online(self) -> None:
+    def nobody_is_online(self, now: str) -> None:
         """A collector that starts has no conversations; the one before may not have been able to say so."""
         with self.transaction() as transaction:
             transaction.execute(update(vehicles).where(vehicles.c.state == "online").values(state="offline"))
+            told = {"of_written_by": "start of the collector", "of_at": now}
+            transaction.execute(statements.health_changed(None), told)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -132,7 +136,15 @@ class Transaction:
             group_seq=row.group_seq,
             open_gap_seq=row.open_gap_seq,
         )
-        return SavedOutbox(row.id, row.revision, progress, RuleState.from_text(row.rule_state), row.model)
+        return SavedOutbox(
+            row.id,
+            row.revision,
+            progress,
+            RuleState.from_text(row.rule_state),
+            row.model,
+            BatteryState.from_text(row.battery_state),
+            DiagnosisState.from_text(row.diagnosis_state),
+        )
 
     def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None:
         self._write("streams", "stream_labels")
@@ -310,8 +322,8 @@ class Transaction:
         self._write("batches", "batches_replaced", "faults", "anomalies", *statements.SECONDS)
         return found.ticks(self._connection, outbox, stream_no, first_seq)
 
-    def execute(self, statement: Any) -> None:
-        self._connection.execute(statement)
+    def execute(self, statement: Any, values: Row | None = None) -> None:
+        self._connection.execute(statement, values)
 
     def finish(self, now: str) -> None:
         """Write everything, positions first: StoreUnavailable if another process wrote to one of the outboxes."""
@@ -343,38 +355,38 @@ class Transaction:
         for statement in wanted if isinstance(wanted, tuple) else (wanted,):
             self._connection.execute(statement, rows)
 
-    def _claim(self, changed: Mapping[int, tuple[int, Progress, RuleState]]) -> None:
+    def _claim(self, changed: Mapping[int, SavedOutbox]) -> None:
         """Before blocks are written that another process may have written too: a key twice would look like a bug."""
         new = sorted(changed.keys() - self._claimed)
         for at in range(0, len(new), CLAIMED_MAX):
             some = new[at : at + CLAIMED_MAX]
             wanted = select(outboxes.c.id, outboxes.c.revision).where(outboxes.c.id.in_(some))
             for row in self._connection.execute(wanted.order_by(outboxes.c.id).with_for_update()):
-                if row.revision != changed[row.id][0]:
+                if row.revision != changed[row.id].revision:
                     raise StoreBusy(_WRITTEN)
         self._claimed.update(new)
 
     def _write_outboxes(self, changes: Changes, now: str) -> None:
         rows = [
             {
-                "of_id": outbox,
-                "of_revision": revision,
-                "revision": revision + 1,
-                "stream_no": progress.wanted.stream_no,
-                "next_seq": progress.wanted.seq,
-                "stored_stream_no": progress.stored.stream_no if progress.stored else None,
-                "stored_seq": progress.stored.seq if progress.stored else None,
-                "record_count": progress.record_count,
-                "end_tick": progress.end_tick,
-                "group_seq": progress.group_seq,
-                "open_gap_seq": progress.open_gap_seq,
-                "rule_state": rule_state.to_text(),
+                "of_id": one.id,
+                "of_revision": one.revision,
+                "revision": one.revision + 1,
+                "stream_no": one.progress.wanted.stream_no,
+                "next_seq": one.progress.wanted.seq,
+                "stored_stream_no": one.progress.stored.stream_no if one.progress.stored else None,
+                "stored_seq": one.progress.stored.seq if one.progress.stored else None,
+                "record_count": one.progress.record_count,
+                "end_tick": one.progress.end_tick,
+                "group_seq": one.progress.group_seq,
+                "open_gap_seq": one.progress.open_gap_seq,
+                "rule_state": one.rule_state.to_text(),
+                "battery_state": one.battery.to_text(),
+                "diagnosis_state": one.diagnosis.to_text(),
                 "received_at": now,
             }
             # In one order everywhere, or two writers wait for each other.
-            for outbox, (revision, progress, rule_state) in sorted(
-                changes.outboxes.items(), key=lambda one: one[0]
-            )
+            for one in sorted(changes.outboxes.values(), key=lambda one: one.id)
         ]
         if rows and self._connection.execute(statements.SET_OUTBOX, rows).rowcount != len(rows):
             raise StoreBusy(_WRITTEN)

@@ -15,8 +15,10 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    exists,
     func,
     insert,
+    select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,7 +26,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from collector.store.tables import (
     anomalies,
     batches,
+    battery_health,
     blobs,
+    diagnoses,
     faults,
     gaps,
     notices,
@@ -34,9 +38,10 @@ from collector.store.tables import (
     quarantine,
     streams,
     telemetry_logs,
+    vehicle_health,
     vehicles,
 )
-from collector.store.types import wall_time
+from collector.store.types import WallTime, wall_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +100,8 @@ def changes(dialect: str) -> dict[str, Any]:
             texts=["model", "firmware_version", "agent_version", "state"],
         ),
         "vehicle_states": _of_vehicle("state", "last_seen"),
-        "heartbeats": _of_vehicle("heartbeat", "last_seen"),
+        "heartbeats": _of_vehicle("heartbeat", "health", "last_seen"),
+        "health": health_changed(vehicles.c.vin == bindparam("of_vin")),
         "replaced": update(outboxes)
         .where(outboxes.c.id == bindparam("of_id"))
         .values(replaced_by=bindparam("replaced_by")),
@@ -155,18 +161,9 @@ def _found(dialect: str) -> dict[str, Any]:
             provisional_faults.c.code == bindparam("of_code"),
         ),
         "notices": insert(notices),
-        "anomalies": upsert(
-            dialect,
-            anomalies,
-            ["outbox", "stream_no", "first_tick", "detector", "signal"],
-            ["ended_at", "peak", "score", "confidence", "late", "last_tick"],
-        ),
+        **_of_analyses(dialect),
         "faults_approximate": _APPROXIMATE,
-        "telemetry_gone": delete(telemetry_logs).where(
-            _of_stream(telemetry_logs.c.outbox, telemetry_logs.c.stream_no),
-            telemetry_logs.c.tick >= bindparam("of_first_tick"),
-            telemetry_logs.c.tick < bindparam("of_end_tick"),
-        ),
+        "telemetry_gone": _DROP_SECONDS,
         "telemetry": insert_new(dialect, telemetry_logs),
         "telemetry_replaced": (
             delete(telemetry_logs).where(
@@ -177,6 +174,53 @@ def _found(dialect: str) -> dict[str, Any]:
             insert(telemetry_logs),
         ),
     }
+
+
+def _of_analyses(dialect: str) -> dict[str, Any]:
+    return {
+        "anomalies": upsert(
+            dialect,
+            anomalies,
+            ["outbox", "stream_no", "first_tick", "detector", "signal"],
+            ["ended_at", "peak", "score", "confidence", "late", "last_tick"],
+        ),
+        "diagnoses": upsert(
+            dialect,
+            diagnoses,
+            ["outbox", "stream_no", "tick", "signature"],
+            [
+                *("cause", "confidence", "action", "causes", "evidence", "approximate"),
+                *("ended_at", "end_reason", "last_stream_no", "last_tick"),
+            ],
+        ),
+        "diagnoses_ended": update(diagnoses)
+        .where(
+            _of_stream(diagnoses.c.outbox, diagnoses.c.stream_no),
+            diagnoses.c.tick == bindparam("of_tick"),
+            diagnoses.c.signature == bindparam("of_signature"),
+        )
+        .values(_named("ended_at", "end_reason", "last_stream_no", "last_tick")),
+        "battery": insert_new(dialect, battery_health),
+    }
+
+
+def health_changed(of: ColumnElement[bool] | None) -> Any:
+    """A row of history for each vehicle whose row says something else than its newest. `of`: some vehicles; None: all."""
+    told = ("state", "model", "firmware_version", "agent_version", "health")
+    history = vehicle_health.alias()
+    newest = select(func.max(history.c.id)).where(history.c.vin == vehicles.c.vin).correlate(vehicles)
+    same = select(vehicle_health.c.id).where(
+        vehicle_health.c.id == newest.scalar_subquery(),
+        *(vehicle_health.c[name] == vehicles.c[name] for name in told),
+    )
+    wanted = select(
+        vehicles.c.vin,
+        bindparam("of_at", type_=WallTime),
+        *(vehicles.c[name] for name in told),
+        bindparam("of_written_by", type_=Text),
+    ).where(~exists(same.correlate(vehicles)))
+    columns = ["vin", "at", *told, "written_by"]
+    return insert(vehicle_health).from_select(columns, wanted if of is None else wanted.where(of))
 
 
 def _named(*names: str) -> dict[str, Any]:
@@ -200,6 +244,19 @@ def _of_stream(outbox: Column[int], stream_no: Column[int]) -> ColumnElement[boo
     return and_(outbox == bindparam("of_outbox"), stream_no == bindparam("of_stream_no"))
 
 
+def _approximate(table: Table, first_tick: Column[int], last_tick: Column[int]) -> Any:
+    """What was made of a stretch that came out wrong."""
+    return (
+        update(table)
+        .where(
+            _of_stream(table.c.outbox, table.c.stream_no),
+            first_tick < bindparam("of_end_tick"),
+            (last_tick.is_(None)) | (last_tick >= bindparam("of_first_tick")),
+        )
+        .values(approximate=True)
+    )
+
+
 SET_OUTBOX = (
     update(outboxes)
     .where(outboxes.c.id == bindparam("of_id"), outboxes.c.revision == bindparam("of_revision"))
@@ -215,6 +272,8 @@ SET_OUTBOX = (
             "group_seq",
             "open_gap_seq",
             "rule_state",
+            "battery_state",
+            "diagnosis_state",
             "received_at",
         )
     )
@@ -240,16 +299,26 @@ _SET_TIMES = (
         ended_at=case((anomalies.c.ended_at.is_not(None), _time_of(anomalies.c.last_tick))),
         time_uncertain=bindparam("uncertain"),
     ),
+    update(diagnoses)
+    .where(_of_stream(diagnoses.c.outbox, diagnoses.c.stream_no))
+    .values(detected_at=_time_of(diagnoses.c.tick), time_uncertain=bindparam("uncertain")),
+    update(diagnoses)
+    .where(_of_stream(diagnoses.c.outbox, diagnoses.c.last_stream_no), diagnoses.c.ended_at.is_not(None))
+    .values(ended_at=_time_of(diagnoses.c.last_tick)),
+    update(battery_health)
+    .where(_of_stream(battery_health.c.outbox, battery_health.c.stream_no))
+    .values(at=_time_of(battery_health.c.tick), time_uncertain=bindparam("uncertain")),
 )
-_APPROXIMATE = tuple(
-    update(table)
-    .where(
-        _of_stream(table.c.outbox, table.c.stream_no),
-        table.c.first_tick < bindparam("of_end_tick"),
-        table.c.last_tick.is_(None) | (table.c.last_tick >= bindparam("of_first_tick")),
-    )
-    .values(approximate=True)
-    for table in (faults, anomalies)
+_DROP_SECONDS = delete(telemetry_logs).where(
+    _of_stream(telemetry_logs.c.outbox, telemetry_logs.c.stream_no),
+    telemetry_logs.c.tick >= bindparam("of_first_tick"),
+    telemetry_logs.c.tick < bindparam("of_end_tick"),
+)
+_APPROXIMATE = (
+    _approximate(faults, faults.c.first_tick, faults.c.last_tick),
+    _approximate(anomalies, anomalies.c.first_tick, anomalies.c.last_tick),
+    _approximate(diagnoses, diagnoses.c.tick, diagnoses.c.last_tick),
+    _approximate(battery_health, battery_health.c.first_tick, battery_health.c.tick),
 )
 _OF_FAULT = (
     _of_stream(faults.c.outbox, faults.c.stream_no),

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from collector.store.types import BigId, JsonText, WallTime
 
-SCHEMA_VERSION = 4  # number of the newest revision
+SCHEMA_VERSION = 5  # number of the newest revision
 
 metadata = MetaData()
 
@@ -43,6 +43,7 @@ vehicles = Table(
     Column("first_seen", WallTime, nullable=False),
     Column("last_seen", WallTime, nullable=False),
     Column("heartbeat", JsonText),  # JSON: the latest values and health, provisional while a backlog drains
+    Column("health", Text, nullable=False, default="", server_default=""),  # of the last heartbeat, in words
 )
 
 # Positions and rule state of an outbox, in one row: they change together, in the transaction that stores a batch.
@@ -65,6 +66,12 @@ outboxes = Table(
     Column("open_gap_seq", BigInteger),
     Column("full_rate_until", BigInteger),  # tick before which every record of the wanted stream is a row
     Column("rule_state", Text, nullable=False, default=""),  # JSON of rules.RuleState; empty: none yet
+    Column(
+        "battery_state", Text, nullable=False, default="", server_default=""
+    ),  # JSON of battery.BatteryState
+    Column(
+        "diagnosis_state", Text, nullable=False, default="", server_default=""
+    ),  # of diagnosis.DiagnosisState
     Column("replaced_by", LargeBinary(16)),
     Column("received_at", WallTime),
     UniqueConstraint("vin", "outbox_id"),
@@ -273,6 +280,72 @@ anomalies = Table(
     Column("last_tick", BigInteger, nullable=False),  # where it was last seen, so far
     UniqueConstraint("outbox", "stream_no", "first_tick", "detector", "signal"),
     Index("anomalies_vin", "vin", "started_at"),
+)
+
+diagnoses = Table(
+    "diagnoses",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("cause", Text, nullable=False),  # the most probable one
+    Column("confidence", Float, nullable=False),  # of it, 0 to 1
+    Column("action", Text, nullable=False),
+    Column("detected_at", WallTime, nullable=False),
+    Column("ended_at", WallTime),  # none: it stands
+    Column("end_reason", Text),  # cleared, or: catalogue changed
+    Column("causes", JsonText, nullable=False),  # every cause with its confidence
+    Column("evidence", JsonText, nullable=False),  # what was seen, what was not, what could not be told
+    Column("approximate", Boolean, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("time_uncertain", Boolean, nullable=False),
+    Column("outbox", Integer, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("tick", BigInteger, nullable=False),
+    Column("last_stream_no", BigInteger),
+    Column("last_tick", BigInteger),
+    UniqueConstraint("outbox", "stream_no", "tick", "signature"),
+    Index("diagnoses_vin", "vin", "detected_at"),
+)
+
+battery_health = Table(
+    "battery_health",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # resistance, capacity, ripple, imbalance, imbalance_trend
+    Column("at", WallTime, nullable=False),  # the end of the records that it is made of
+    Column("value", Float, nullable=False),
+    Column("uncertainty", Float, nullable=False),  # half-width: docs/diagnosis.md says of what
+    Column("unit", Text, nullable=False),
+    Column("n", Integer, nullable=False),  # what it is made of: steps, seconds, ticks, minutes
+    Column("conditions", JsonText, nullable=False),  # signals, temperature, charge ...
+    Column("approximate", Boolean, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("time_uncertain", Boolean, nullable=False),
+    Column("outbox", Integer, nullable=False),
+    Column("stream_no", BigInteger, nullable=False),
+    Column("first_tick", BigInteger, nullable=False),
+    Column("tick", BigInteger, nullable=False),
+    UniqueConstraint("outbox", "stream_no", "tick", "kind"),
+    Index("battery_health_vin", "vin", "kind", "at"),
+)
+
+# What `vehicles` said of a vehicle over time: a row whenever one of these changed.
+vehicle_health = Table(
+    "vehicle_health",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("vin", Text, nullable=False),
+    Column("at", WallTime, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("firmware_version", Text, nullable=False),
+    Column("agent_version", Text, nullable=False),
+    Column("health", Text, nullable=False),
+    Column("written_by", Text, nullable=False),  # greeting, heartbeat, farewell or start of the collector
+    Index("vehicle_health_vin", "vin", "id"),
 )
 
 telemetry_logs = Table(

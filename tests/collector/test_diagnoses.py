@@ -40,7 +40,7 @@ def test_the_overheating_drive_has_lost_its_coolant_flow(tmp_path, capsys):
 
 def test_check(tmp_path, capsys):
     assert main(["diagnosis", "check", "--dbc", str(REPLAY / "car.dbc")]) == 0
-    assert "7 signatures" in capsys.readouterr().out
+    assert "8 signatures" in capsys.readouterr().out
     mine = tmp_path / "mine.toml"
     mine.write_text(DEFAULT_CATALOGUE.read_text().replace('"LOW_12V"', '"LOW_12"'))
     assert main(["diagnosis", "check", str(mine)]) == 1

@@ -113,7 +113,7 @@ class Process:
         self.station, self.world = station, station.world
         self.ledger = StoreLedger(station.path)
         try:
-            self.ledger.nobody_is_online()
+            self.ledger.nobody_is_online("start")
         except BaseException:
             self.ledger._engine.dispose()
             raise

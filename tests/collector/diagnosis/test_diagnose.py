@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import Schema, Signal
+from collector.detectors.episodes import Episode
 from collector.diagnosis import DiagnosisState, Stretch, advance, load_catalogue, watch, withdraw
 from collector.rules import RuleState, bind, evaluate, load_rules
 
@@ -74,10 +76,10 @@ class Bench:
         self.rule_state, self.state = RuleState(), DiagnosisState()
         self.found = {}
 
-    def take(self, block: Records, stream_no: int = 0, offset_ns: int = 0) -> None:
+    def take(self, block: Records, stream_no: int = 0, offset_ns: int = 0, episodes=()) -> None:
         spans, self.rule_state = evaluate(self.bound, self.rule_state, stream_no, block, frozenset())
         stretch = Stretch(stream_no, SCHEMA.period_ns, offset_ns, block.first_tick, block.end_tick)
-        events = watch.events(self.catalogue, self.state, spans, self.rule_state, stretch)
+        events = watch.events(self.catalogue, self.state, (spans, episodes), self.rule_state, stretch)
         changed, self.state = advance(
             self.catalogue, self.state, stretch, events, watch.told(self.needed, block)
         )
@@ -186,6 +188,25 @@ def test_a_fault_whose_rule_is_gone_does_not_stay_open_for_ever():
     (one,) = bench.found.values()
     assert one.end is not None
     assert bench.state == DiagnosisState()
+
+
+def test_an_anomaly_is_a_part_like_others():
+    catalogue = load_catalogue(TEXT.replace('when = "C > 5"', 'anomaly = "C"\nrequired = true'))
+    bench = Bench(catalogue)
+    episode = Episode("zscore", "C", 0, FIRST + 3, FIRST + 9, 42.0, 3.0)
+    bench.take(records("..##########", "..##########").slice(0, 10), episodes=[episode])
+    assert bench.opened == [5]  # B has lasted 0.3 s
+    (one,) = bench.found.values()
+    assert one.finding.seen["c"].peak == 42.0
+    # Another stream: what was open in the one before was ended when it was recalled.
+    bench.take(
+        records("#" * 40, "#" * 40, first_tick=1000),
+        1,
+        (FIRST + 20 - 1000) * 10**8,
+        [replace(episode, ended=True)],
+    )
+    (one,) = bench.found.values()
+    assert one.end is not None
 
 
 TEXTS = st.lists(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -39,7 +40,7 @@ def test_positions_and_rule_state_come_back_as_they_were(ledger):
     state = RuleState((3, 1000))
     with ledger.transaction() as transaction:
         saved = transaction.open_outbox(KEY, "now")
-        transaction.changes.outboxes[saved.id] = (saved.revision, progress, state)
+        transaction.changes.outboxes[saved.id] = replace(saved, progress=progress, rule_state=state)
         transaction.finish("now")
     with ledger.transaction() as transaction:
         found = transaction.find_outbox(KEY)
