@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.footprint import Footprint
     from benchmarks.kernels import KernelRow
     from benchmarks.outbox import OutboxRow, StartRow
+    from benchmarks.reads import ReadRow
 
 WIDTH_MIN = 140  # where there is no terminal
 LOG_WIDTH_MAX = 32
@@ -176,6 +177,36 @@ def print_outbox(rows: Sequence[OutboxRow], start: StartRow, note: str | None) -
     console.print("whole device: what its file system and everybody else wrote meanwhile, too", style="dim")
     if note:
         console.print(note, style="dim", highlight=False)
+
+
+def print_reads(rows: Sequence[ReadRow]) -> None:
+    table = Table(box=SIMPLE_HEAD, title="a signal in a few points that keep its peaks: ms on one core")
+    for heading in (
+        "signal",
+        "hours",
+        "signals",
+        "points",
+        "buckets",
+        "cold",
+        "cold,\nleast",
+        "warm,\nleast",
+        "exact",
+    ):
+        table.add_column(heading, justify="left" if heading == "signal" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.signal,
+            f"{row.hours:g}",
+            f"{row.signals}",
+            f"{row.points:,}",
+            f"{row.buckets:,}",
+            f"{row.cold_ms:,.1f}",
+            f"{row.cold_ms_min:,.1f}",
+            f"{row.warm_ms_min:,.1f}",
+            "yes" if row.checked else Text("no", "red"),
+        )
+    _console().print(table)
+    print(f"a store of {rows[0].records:,} records")
 
 
 def print_footprint(found: Sequence[Footprint]) -> None:

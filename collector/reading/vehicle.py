@@ -15,7 +15,8 @@ import numpy as np
 
 from collector import times
 from collector.reading.moments import Moment, as_ns
-from collector.reading.pieces import Piece, merged, thinned, with_holes
+from collector.reading.pieces import Piece, batched, merged, thinned, with_holes
+from collector.reading.reduced import POINTS_MAX, Buckets, Reduced, grid_of, missing_stretches
 from collector.reading.rows import Fault, Gap, typed
 from collector.reading.signals import (
     Columns,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collector.store.reader import Store
     from collector.store.stored import StoredStream, StreamSpan
 
+BATCH_RECORDS = 1 << 15  # so many are put into buckets at once
+WITNESSES_MAX = 8  # signals that are asked whether a minute was rolled up at all
 FILL_S = 60.0  # a tunnel's hole is whole, a night in the garage is two rows
 
 
@@ -94,19 +97,7 @@ class Vehicle:
         slot. fill_s: holes up to so long get a row of NaN for every missing tick, longer ones for the first and the last; None:
         only records, no such rows. Raises QueryError.
         """
-        now_ns = time.time_ns()
-        start_ns, end_ns = as_ns(start, now_ns), as_ns(end, now_ns)
-        if start_ns is not None and end_ns is not None and end_ns <= start_ns:
-            raise QueryError(f"the range ends at {times.to_text(end_ns)}, before it begins")
-        spans = self._store.spans(self.vin)
-        names = [names] if isinstance(names, str) else names
-        chosen = chosen_signals(names, known_signals(_schemas(spans)), self.vin)
-        within = [
-            span
-            for span in spans
-            if (start_ns is None or span.end_ns > start_ns) and (end_ns is None or span.start_ns < end_ns)
-        ]
-        check_units(chosen, within)
+        chosen, within, start_ns, end_ns = self._asked(names, start, end)
         wanted = [info.name for info in chosen]
         pieces = merged(
             [
@@ -127,6 +118,78 @@ class Vehicle:
             pieces = with_holes(pieces, int(min(fill_s, 1e9) * times.NS))
         uncertain = tuple((span.start_ns, span.end_ns) for span in within if not span.synchronised)
         return Series(self.vin, chosen, pieces, uncertain)
+
+    def reduced(self, signal: str, start: Moment = None, end: Moment = None, points: int = 2000) -> Reduced:
+        """A signal over a range in at most so many points, its peaks kept: see `collector.reading.reduced` for what is promised.
+
+        Long ranges are read from the store's minutes, and decode only what these do not cover. Without start or end: from the
+        first record, to the last. Raises QueryError.
+        """
+        if not 2 <= points <= POINTS_MAX:
+            raise QueryError(f"points: {points}; it must be 2 to {POINTS_MAX}")
+        (info,), spans, start_ns, end_ns = self._asked(signal, start, end)
+        start_ns = min((span.start_ns for span in spans), default=0) if start_ns is None else start_ns
+        end_ns = max((span.end_ns for span in spans), default=start_ns + 1) if end_ns is None else end_ns
+        buckets = Buckets(grid_of(start_ns, end_ns, points, spans))
+        for span in spans:
+            if info.name in span.schema.names:
+                self._reduce(span, info.name, start_ns, end_ns, buckets)
+        return buckets.reduced(info)
+
+    def _reduce(self, span: StreamSpan, name: str, start_ns: int, end_ns: int, buckets: Buckets) -> None:
+        within = range(span.tick_at(start_ns), span.tick_at(end_ns))
+        low, high = max(within.start, span.first_tick), min(within.stop, span.end_tick)
+        minute = 60 * span.schema.rate_hz
+        first = max(-(-within.start // minute), span.first_tick // minute) * minute
+        # A stream's last minute may be under way, and what was written of it older than its blocks.
+        end = min(within.stop // minute, (span.end_tick - 1) // minute) * minute
+        if not buckets.grid.minutes or first >= end:
+            stretches = [(low, high)]
+        else:
+            minutes = self._store.minutes(span, name, first, end)
+            buckets.add_minutes(span, minutes)
+            missing = missing_stretches(first, end, minute, minutes.ticks)
+            stretches = [(low, first), *self._not_rolled_up(span, name, missing), (end, high)]
+        for start, stop in stretches:
+            pieces = (
+                self._pieces(span, [name], span.wall_ns(start), span.wall_ns(stop)) if start < stop else ()
+            )
+            for piece in batched(pieces, BATCH_RECORDS):
+                buckets.add_records(span, within, piece)
+
+    def _not_rolled_up(
+        self, span: StreamSpan, name: str, stretches: list[tuple[int, int]]
+    ) -> list[tuple[int, int]]:
+        """Of stretches without a minute of this signal, those without one of others too: not the signal is missing there."""
+        minute = 60 * span.schema.rate_hz
+        others = [other for other in span.schema.names if other != name]
+        for other in others[:WITNESSES_MAX] if stretches else ():
+            present = self._store.minutes(span, other, stretches[0][0], stretches[-1][1]).ticks
+            stretches = [
+                rest for start, stop in stretches for rest in missing_stretches(start, stop, minute, present)
+            ]
+            if not stretches:
+                break
+        return stretches
+
+    def _asked(
+        self, names: Sequence[str] | str | None, start: Moment, end: Moment
+    ) -> tuple[tuple[SignalInfo, ...], list[StreamSpan], int | None, int | None]:
+        """The signals that are meant, the streams of the range, and its bounds. Raises QueryError."""
+        now_ns = time.time_ns()
+        start_ns, end_ns = as_ns(start, now_ns), as_ns(end, now_ns)
+        if start_ns is not None and end_ns is not None and end_ns <= start_ns:
+            raise QueryError(f"the range ends at {times.to_text(end_ns)}, before it begins")
+        spans = self._store.spans(self.vin)
+        names = [names] if isinstance(names, str) else names
+        chosen = chosen_signals(names, known_signals(_schemas(spans)), self.vin)
+        within = [
+            span
+            for span in spans
+            if (start_ns is None or span.end_ns > start_ns) and (end_ns is None or span.start_ns < end_ns)
+        ]
+        check_units(chosen, within)
+        return chosen, within, start_ns, end_ns
 
     def _pieces(
         self, span: StreamSpan, names: Sequence[str], start_ns: int | None, end_ns: int | None

@@ -20,11 +20,12 @@ from codec.errors import CodecError
 from codec.priors import Prior, built_in
 from codec.schema import Schema
 from codec.stream import StreamDecoder
+from collector.store import wanted as wanted_rows
 from collector.store.address import Address, address_of
 from collector.store.engine import explained, open_engine
 from collector.store.errors import StoreError
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
-from collector.store.stored import Counted, StoredGroup, StoredRun, StoredStream, StreamSpan
+from collector.store.stored import Counted, StoredGroup, StoredMinutes, StoredRun, StoredStream, StreamSpan
 from collector.store.tables import (
     anomalies,
     batches,
@@ -99,24 +100,8 @@ class Store:
 
     def newest_ns(self) -> dict[str, int]:
         """{vin: wall time of its newest record}, of vehicles whose clock was set then."""
-        last = (
-            select(batches.c.first_tick + batches.c.record_count)
-            .where(batches.c.outbox == streams.c.outbox, batches.c.stream_no == streams.c.stream_no)
-            .order_by(batches.c.seq.desc())
-            .limit(1)
-            .scalar_subquery()
-            .label("end_tick")
-        )
-        wanted = (
-            select(outboxes.c.vin, streams.c.schema_hash, streams.c.offset_ns, last)
-            .join(
-                streams,
-                and_(streams.c.outbox == outboxes.c.id, streams.c.stream_no == outboxes.c.stored_stream_no),
-            )
-            .where(streams.c.synchronised)
-        )
         newest: dict[str, int] = {}
-        for row in self._fetch(wanted):
+        for row in self._fetch(wanted_rows.newest()):
             if row.end_tick is not None:
                 at = (row.end_tick - 1) * self.schema(row.schema_hash).period_ns + row.offset_ns
                 newest[row.vin] = max(at, newest.get(row.vin, at))
@@ -269,21 +254,6 @@ class Store:
 
     def spans(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> list[StreamSpan]:
         """Streams that may have records with start_ns <= wall time < end_ns, by (outbox, stream_no)."""
-        of_stream = and_(batches.c.outbox == streams.c.outbox, batches.c.stream_no == streams.c.stream_no)
-        end_tick = batches.c.first_tick + batches.c.record_count
-        first = select(batches.c.first_tick).where(of_stream).order_by(batches.c.seq).limit(1)
-        last = select(end_tick).where(of_stream).order_by(batches.c.seq.desc()).limit(1)
-        wanted = (
-            select(
-                outboxes.c.outbox_id,
-                streams,
-                first.scalar_subquery().label("first_tick"),
-                last.scalar_subquery().label("end_tick"),
-            )
-            .join(outboxes, outboxes.c.id == streams.c.outbox)
-            .where(outboxes.c.vin == vin)
-            .order_by(streams.c.outbox, streams.c.stream_no)
-        )
         found = [
             StreamSpan(
                 vin,
@@ -296,7 +266,7 @@ class Store:
                 row.first_tick,
                 row.end_tick,
             )
-            for row in self._fetch(wanted)
+            for row in self._fetch(wanted_rows.spans(vin))
             if row.first_tick is not None
         ]
         return [
@@ -337,6 +307,10 @@ class Store:
                 row.late,
                 row.doubtful,
             )
+
+    def minutes(self, span: StreamSpan, signal: str, low: int, high: int) -> StoredMinutes:
+        """The rolled-up minutes of a signal that begin at a tick low <= tick < high."""
+        return StoredMinutes.of(self._fetch(wanted_rows.minutes(span, signal, low, high)))
 
     def newest_groups(
         self, schema_hash: bytes, records_max: int, vin: str | None = None

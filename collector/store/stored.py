@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from codec.priors import Prior
     from codec.records import Records
@@ -69,6 +73,24 @@ class StreamSpan:
     def tick_at(self, wall_ns: int) -> int:
         """The first tick at that wall time or after it."""
         return -(-(wall_ns - self.offset_ns) // self.schema.period_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMinutes:
+    """Rolled-up minutes of one signal of a stream, in order: arrays [n]. A minute without an available value is not there."""
+
+    ticks: NDArray[np.int64]  # where each begins: multiples of the ticks of a minute
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]]) -> StoredMinutes:
+        """Of rows (tick, min, max, mean, count)."""
+        values = np.array([row[1:4] for row in rows], np.float64).reshape(-1, 3)
+        ticks, count = (np.array([row[at] for row in rows], np.int64) for at in (0, 4))
+        return cls(ticks, values[:, 0], values[:, 1], values[:, 2], count)
 
 
 @dataclass(frozen=True, slots=True)
