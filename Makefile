@@ -89,6 +89,7 @@ protos: $(READY)
 
 # The prior that keyframes start from belongs to a block version: train it again only with a new one.
 prior: $(READY)
+	rm -f codec/built_in.prior
 	$(BIN)/python -m benchmarks.prior
 
 # After a change of the codec's constants or its built-in prior: tests/vectors/*.json and the example in docs/wire-format.md.

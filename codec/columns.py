@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from codec import patterns
+from codec.clocks import note_ticks, set_clock
 from codec.contexts import Contexts, close_cells, open_cells
 from codec.kernel import entry, kernel
 from codec.layout import (
@@ -64,8 +65,6 @@ from codec.references import (
     code_states,
     copy_column,
     find_copy,
-    note_ticks,
-    set_clock,
 )
 from codec.residuals import (
     BEFORE,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from codec import events, patterns, recall, references, residuals
+from codec import clocks, events, patterns, recall, references, residuals
 from codec.contexts import STAMP_AT, new_cells, unpacked
 from codec.range_coder import CODER_SIZE, INT_CONTEXTS
 from codec.residuals import CORRECTION_CONTEXTS, STATE_SIZE
@@ -71,7 +71,8 @@ class Workspace(NamedTuple):
     sent: I64  # pattern columns: which values are sent
     events_at: I64x2  # [2, records]: events of hold, of line
     events_value: I64x2
-    clock: I64  # whether the clock ticked
+    clock: I64x2  # [3, records]: see `set_clock`
+    guesses: I64  # for the search of clocks
     ends: I64x2  # [3, 64]: for the search of lines
     trial_cells: I64
     trial_used: I64
@@ -136,7 +137,8 @@ def new_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
         sent=np.zeros(records, np.int64),
         events_at=np.zeros((2, records), np.int64),
         events_value=np.zeros((2, records), np.int64),
-        clock=np.zeros(records, np.int64),
+        clock=np.zeros((3, records), np.int64),
+        guesses=np.zeros(clocks.GUESSES, np.int64),
         ends=np.zeros((3, events.RING), np.int64),
         trial_cells=trial_cells,
         trial_used=trial_used,

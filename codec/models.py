@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from codec import events, recall, residuals
+from codec.clocks import find_clock, note_changes, set_clock
 from codec.contexts import Contexts, next_stamp
 from codec.kernel import kernel
 from codec.layout import (
@@ -38,7 +39,6 @@ from codec.layout import (
     TABLES_AT,
 )
 from codec.range_coder import DECODING, STATUS, STATUS_DAMAGED, bits_written, start_encoding
-from codec.references import find_clock, note_changes, set_clock
 from codec.residuals import (
     CLOCK,
     FRACTION,
@@ -194,7 +194,7 @@ def _try_model(ctx, state, model, literal, p, count, found, space):
 def _tune_clock(counts, states, state, column, records, count, space):
     """Finds what tells best when the column changes. Returns the distance to it, 0 for none."""
     note_changes(counts, states, column, records, space.ticks)
-    distance = find_clock(column, records, state[CLOCK], space.ticks)
+    distance = find_clock(counts, states, column, records, state[CLOCK], space)
     set_clock(counts, states, space.before, column, distance, records, count, space.clock)
     return distance
 

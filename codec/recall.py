@@ -2,7 +2,9 @@
 
 Rules
 - A value that changed is expected to be what followed the last time: after the same two values, or after the same one.
-  Two small tables per column remember it, from block to block; a keyframe empties them.
+  Small tables per column remember it, from block to block; a keyframe empties them.
+- With a clock, a third table knows what each value of the clock column goes with, up to a pattern of bits that both sides of
+  a change have in common: a checksum is that of the message's counter, exclusive-or whatever the payload makes of it.
 - Values count as they are, not their differences: what nothing predicts costs a number (or a step), and a checksum
   that nothing predicts no more than its bits.
 - At which records a column changes is told by its clock, if it has one (references.py).
@@ -20,13 +22,13 @@ from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, co
 from codec.residuals import CLOCK_FLAGS, HITS, LAST, PREVIOUS, RUN, RUNS, code_correction, too_large
 
 _HITS = 16  # contexts of "as expected": how sure the entry is (4), and whether the last two changes were as expected
-_LITERAL = CLOCK_FLAGS + 2 * _HITS
+_LITERAL = CLOCK_FLAGS + 3 * _HITS
 _STEP = _LITERAL + INT_CONTEXTS
 RECALL_CONTEXTS = _STEP + INT_CONTEXTS
 
 _SLOT_BITS = 8
 _SLOTS = 1 << _SLOT_BITS
-TABLE_CELLS = 2 * _SLOTS
+TABLE_CELLS = 3 * _SLOTS
 
 _SURE_MAX = 3
 _REMEMBERED_MAX = 1 << 44  # an entry has 48 bits
@@ -35,7 +37,7 @@ _SHIFT = np.uint64(64 - _SLOT_BITS)
 
 
 @kernel
-def _slot(key):
+def slot(key):
     return np.int64((np.uint64(key) * _MIX) >> _SHIFT)
 
 
@@ -62,19 +64,52 @@ def _learn(ctx, at, value):
 
 
 @kernel
-def _code_expected(coder, buffer, ctx, base, first, second, last, low, high):
-    """Whether a value that changed became what one of two entries expects: (whether, what)."""
+def with_clock(at_then, at_now, last):
+    """What a value becomes by the entries of the clock's value before and now: `last` where they do not tell."""
+    if at_then == 0 or at_now == 0:
+        return last
+    return last ^ (at_then >> 3) ^ (at_now >> 3)
+
+
+@kernel
+def _learn_clock(ctx, then, now, last, value):
+    if _entry(ctx, then) == 0:
+        _learn(ctx, then, last)
+    held = _entry(ctx, then)
+    if held != 0:
+        _learn(ctx, now, value ^ last ^ (held >> 3))
+
+
+@kernel
+def _code_hit(coder, buffer, ctx, row, expected, low, high):
+    hit = 0
+    if not coder[DECODING]:
+        hit = 1 if low <= expected <= high else 0
+    return code_bit(coder, buffer, ctx, row, hit) == 1
+
+
+@kernel
+def _code_expected(coder, buffer, ctx, base, then, now, first, second, last, low, high):
+    """Whether a value that changed became what one of three entries expects: (whether, what).
+
+    `then`, `now`: entries of the clock's value before and now, equal where it has none or stood.
+    """
+    clocked = last
+    if then != now:
+        entry = _entry(ctx, now)
+        sure = (entry >> 1) & 3
+        if sure > 0:
+            clocked = with_clock(_entry(ctx, then), entry, last)
+        if clocked != last and _code_hit(coder, buffer, ctx, base + 2 * _HITS + 4 * sure, clocked, low, high):
+            return True, clocked
     passed = last
     for k in range(2):
         entry = _entry(ctx, second if k == 1 else first)
         expected = entry >> 3
-        if entry == 0 or expected == last or expected == passed:
+        if entry == 0 or expected == last or expected == clocked or expected == passed:
             continue
         passed = expected
-        hit = 0
-        if not coder[DECODING]:
-            hit = 1 if low <= expected <= high else 0
-        if code_bit(coder, buffer, ctx, base + _HITS * k + 4 * ((entry >> 1) & 3), hit) == 1:
+        if _code_hit(coder, buffer, ctx, base + _HITS * k + 4 * ((entry >> 1) & 3), expected, low, high):
             return True, expected
     return False, last
 
@@ -83,8 +118,9 @@ def _code_expected(coder, buffer, ctx, base, first, second, last, low, high):
 def code_recall(
     coder, buffer, ctx, base, fix, tables, correct, literal, values, low, high, count, step, clock, state, column
 ):  # fmt: skip
-    """Codes a column into column[:count]. clock int64[count]: 0 no clock, 1 it stood, 2 it ticked. `literal`: what
-    nothing predicts is a number of its own, not a step. Returns how many values lie outside the tube, as `code_smooth`.
+    """Codes a column into column[:count]. clock int64[3, count]: 0 no clock, 1 it stood, 2 it ticked; what it showed before
+    and now. `literal`: what nothing predicts is a number of its own, not a step. Returns how many values lie outside the
+    tube, as `code_smooth`.
     """
     last = state[LAST]
     run = state[RUN]
@@ -95,15 +131,17 @@ def code_recall(
         changed = 0
         if not coder[DECODING]:
             changed = 0 if low[i] <= last <= high[i] else 1
-        if code_bit(coder, buffer, ctx, base + RUNS * clock[i] + min(run, RUNS - 1), changed) == 0:
+        if code_bit(coder, buffer, ctx, base + RUNS * clock[0, i] + min(run, RUNS - 1), changed) == 0:
             column[i] = last
             run += 1
             continue
         run = 0
-        first = tables + _slot(last * 31 + before)
-        second = tables + _SLOTS + _slot(last)
+        first = tables + slot(last * 31 + before)
+        second = tables + _SLOTS + slot(last)
+        then = tables + 2 * _SLOTS + slot(clock[1, i])
+        now = tables + 2 * _SLOTS + slot(clock[2, i])
         told, reached = _code_expected(
-            coder, buffer, ctx, base + CLOCK_FLAGS + hits, first, second, last, low[i], high[i]
+            coder, buffer, ctx, base + CLOCK_FLAGS + hits, then, now, first, second, last, low[i], high[i]
         )
         hits = ((hits << 1) & 3) | (1 if told else 0)
         if not told:
@@ -121,9 +159,11 @@ def code_recall(
                 reached = code_correction(coder, buffer, ctx, fix, values[i], low[i], high[i], reached)
             elif not coder[DECODING] and (reached < low[i] or reached > high[i]):
                 outside += 1
-            if too_large(reached):
-                coder[STATUS] = STATUS_DAMAGED
-                return outside
+        if too_large(reached):
+            coder[STATUS] = STATUS_DAMAGED
+            return outside
+        if then != now:
+            _learn_clock(ctx, then, now, last, reached)
         _learn(ctx, first, reached)
         _learn(ctx, second, reached)
         if reached != last:

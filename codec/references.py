@@ -1,4 +1,4 @@
-"""What a column shares with one before it: its states, its values, or the records at which it changes.
+"""What a column shares with one before it: its states or its values. (What tells when it changes: clocks.py.)
 
 Rules
 - A reference is a distance back in the schema's order, at least 1: it never points at what is not decoded yet, and
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from codec.kernel import kernel
-from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_bit, code_count, log2
+from codec.range_coder import DECODING, INT_CONTEXTS, STATUS, STATUS_DAMAGED, code_bit, code_count
 from codec.residuals import AVAILABILITY
 
 REFERENCE_CONTEXTS = 1 + INT_CONTEXTS
@@ -23,7 +23,6 @@ STATES_CONTEXTS = 9 + 9 + 16 + INT_CONTEXTS + REFERENCE_CONTEXTS
 AS_BEFORE, AS_ANOTHER, OWN = range(3)
 
 CANDIDATES_MAX = 256
-_CLOCK_BITS_MIN = 16.0  # a clock has to save so much
 _AVAILABLE = 0
 _ONE = np.uint64(1)
 
@@ -171,93 +170,3 @@ def copy_column(counts, states, column, distance, count, values):
         if states[column, i] == _AVAILABLE:
             values[k] = counts[column - distance, i]
             k += 1
-
-
-@kernel
-def set_clock(counts, states, before, column, distance, records, count, clock):
-    """clock[k]: 0 without a clock; 2 if the column at `distance` changed at the k-th available record, 1 if not."""
-    if distance == 0:
-        for k in range(count):
-            clock[k] = 0
-        return
-    k = 0
-    source = column - distance
-    held = before[source]
-    for i in range(records):
-        if states[column, i] == _AVAILABLE:
-            clock[k] = 1 if counts[source, i] == held else 2
-            k += 1
-        held = counts[source, i]
-
-
-@kernel
-def note_changes(counts, states, column, records, ticks):
-    """As `note_ticks`, of the sampled counts of a column that is not coded yet."""
-    for w in range(1 + ((records + 63) >> 6)):
-        ticks[column, w] = 0
-    before = np.int64(0)
-    started = False
-    for i in range(records):
-        if states[column, i] != _AVAILABLE:
-            continue
-        if started and counts[column, i] != before:
-            ticks[column, 0] += _ONE
-            ticks[column, 1 + (i >> 6)] |= _ONE << np.uint64(i & 63)
-        before = counts[column, i]
-        started = True
-
-
-@kernel
-def note_ticks(counts, column, before, records, ticks):
-    """Remembers for the encoder at which records a column changed: how often in ticks[column, 0], then as bits."""
-    for w in range(1 + ((records + 63) >> 6)):
-        ticks[column, w] = 0
-    for i in range(records):
-        if counts[column, i] != before:
-            before = counts[column, i]
-            ticks[column, 0] += _ONE
-            ticks[column, 1 + (i >> 6)] |= _ONE << np.uint64(i & 63)
-
-
-@kernel
-def _ones(word):
-    word -= (word >> _ONE) & np.uint64(0x5555555555555555)
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@kernel
-def _entropy(ones, of):
-    """Bits that tell which `ones` of `of` flags are set."""
-    if ones <= 0 or ones >= of:
-        return 0.0
-    return of * log2(of) - ones * log2(ones) - (of - ones) * log2(of - ones)
-
-
-@kernel
-def find_clock(column, count, last, ticks):
-    """Distance to the column before whose changes tell most about this one's; 0 if none tells enough.
-
-    ticks[column] holds this one's own. `last` is preferred.
-    """
-    words = (count + 63) >> 6
-    own = np.int64(ticks[column, 0])
-    alone = _entropy(own, count)
-    best = np.int64(0)
-    best_bits = alone - _CLOCK_BITS_MIN
-    for distance in range(1, min(column, CANDIDATES_MAX) + 1):
-        source = column - distance
-        others = np.int64(ticks[source, 0])
-        if others == 0 or others == count:
-            continue
-        both = np.int64(0)
-        for w in range(words):
-            both += _ones(ticks[source, 1 + w] & ticks[column, 1 + w])
-        bits = _entropy(both, others) + _entropy(own - both, count - others)
-        if distance == last:
-            bits -= _CLOCK_BITS_MIN / 2
-        if bits < best_bits:
-            best = np.int64(distance)
-            best_bits = bits
-    return best

@@ -163,7 +163,7 @@ def code_filter(
             if not coder[DECODING]:
                 changed = 0 if low[i] <= last <= high[i] else 1
             changed = code_bit(
-                coder, buffer, ctx, base + FILTER_CONTEXTS + RUNS * clock[i] + min(run, RUNS - 1), changed
+                coder, buffer, ctx, base + FILTER_CONTEXTS + RUNS * clock[0, i] + min(run, RUNS - 1), changed
             )
             if changed == 0:
                 column[i] = last

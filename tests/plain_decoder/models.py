@@ -45,11 +45,19 @@ class State:
     fresh: bool = True
     history: list[int] = field(default_factory=lambda: [0] * 16)
     tables: list[dict[int, tuple[int, int]]] = field(
-        default_factory=lambda: [{}, {}]
+        default_factory=lambda: [{}, {}, {}]
     )  # slot: value, sureness
 
     def copy(self) -> State:
         return replace(self, tables=[dict(table) for table in self.tables])
+
+
+class Tick(NamedTuple):
+    """Whether the clock ticked, and what it showed before and now."""
+
+    told: int
+    then: int
+    now: int
 
 
 class Place(NamedTuple):
@@ -69,14 +77,14 @@ class Place(NamedTuple):
             raise Damaged("a column that is not there")
         return distance
 
-    def ticks(self, distance: int) -> list[int]:
+    def ticks(self, distance: int) -> list[Tick]:
         """Section 7, 4."""
         available = [i for i, gone in enumerate(self.states[-1]) if not gone]
         if distance == 0:
-            return [0] * len(available)
+            return [Tick(0, 0, 0)] * len(available)
         source = self.number - distance
         counts = [self.own[source].before, *self.counts[source]]
-        return [1 if counts[i] == counts[i + 1] else 2 for i in available]
+        return [Tick(1 if counts[i] == counts[i + 1] else 2, counts[i], counts[i + 1]) for i in available]
 
 
 def start(coder: RangeDecoder, column: Column, state: State, place: Place) -> None:
@@ -103,7 +111,7 @@ def scaled(coder: RangeDecoder, column: Column, state: State, place: Place, coun
         model = coder.tree(FIRST["MODEL"] + 9 + 8 * row, 3)
     corrected = coder.bit(FIRST["FLAGS"] + 1) == 1
     literal = model == RECALL and coder.bit(FIRST["FLAGS"] + 2) == 1
-    ticks = [0] * count
+    ticks = [Tick(0, 0, 0)] * count
     if model in (SPARSE, RECALL):
         state.clock = place.reference(coder, FIRST["CLOCK"], state.clock)
         ticks = place.ticks(state.clock)
@@ -220,14 +228,14 @@ def smooth(
 
 
 def filtered(
-    coder: RangeDecoder, step: int, state: State, ticks: list[int], corrected: bool, *, sparse: bool
+    coder: RangeDecoder, step: int, state: State, ticks: list[Tick], corrected: bool, *, sparse: bool
 ) -> list[int]:
     base = FIRST["SPARSE" if sparse else "FILTER"]
     values: list[int] = []
     last, run = state.last, state.run
     for tick in ticks:
         if sparse:
-            if coder.bit(base + 768 + 64 * tick + min(run, 63)) == 0:
+            if coder.bit(base + 768 + 64 * tick.told + min(run, 63)) == 0:
                 values.append(last)
                 run += 1
                 continue
@@ -266,13 +274,13 @@ def slot(x: int) -> int:
 
 
 def recall(
-    coder: RangeDecoder, step: int, state: State, ticks: list[int], corrected: bool, *, literal: bool
+    coder: RangeDecoder, step: int, state: State, ticks: list[Tick], corrected: bool, *, literal: bool
 ) -> list[int]:
     base = FIRST["RECALL"]
     values: list[int] = []
     last, run, before = state.last, state.run, state.previous
     for tick in ticks:
-        if coder.bit(base + 64 * tick + min(run, 63)) == 0:
+        if coder.bit(base + 64 * tick.told + min(run, 63)) == 0:
             values.append(last)
             run += 1
             continue
@@ -280,7 +288,15 @@ def recall(
         slots = (slot(i64(31 * last + before)), slot(last))
         reached = None
         passed = {last}
-        for k, (table, at) in enumerate(zip(state.tables, slots, strict=True)):
+        clocked = state.tables[2]
+        then, now = slot(tick.then), slot(tick.now)
+        if then != now and then in clocked and clocked.get(now, (0, 0))[1]:
+            expected, sure = last ^ clocked[then][0] ^ clocked[now][0], clocked[now][1]
+            if expected not in passed:
+                passed.add(expected)
+                if coder.bit(base + 224 + 4 * sure + state.hits):
+                    reached = not_too_large(expected)
+        for k, (table, at) in enumerate(zip(state.tables[:2], slots, strict=True)):
             expected, sure = table.get(at, (last, 0))
             if reached is None and expected not in passed:
                 passed.add(expected)
@@ -289,10 +305,15 @@ def recall(
         state.hits = (2 * state.hits + (reached is not None)) % 4
         if reached is None:
             reached = (
-                i64(coder.int(base + 224) * step) if literal else i64(last + coder.int(base + 288) * step)
+                i64(coder.int(base + 240) * step) if literal else i64(last + coder.int(base + 304) * step)
             )
             reached = correction(coder, reached) if corrected else not_too_large(reached)
-        for table, at in zip(state.tables, slots, strict=True):
+        if then != now:
+            if then not in clocked:
+                learn(clocked, then, last)
+            if then in clocked:
+                learn(clocked, now, reached ^ last ^ clocked[then][0])
+        for table, at in zip(state.tables[:2], slots, strict=True):
             learn(table, at, reached)
         if reached != last:
             before = last
