@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import codec, decoder, kernels
 from benchmarks.recordings import missing_note, our_car, recorded_cars
-from benchmarks.screen import print_codec, print_decoder, print_kernels, write_json
+from benchmarks.screen import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if note:
         said(note)
     measured = codec.measure_all(tasks(), said)
-    print_codec(measured, note)
+    codec.show(measured, note)
     cars = decoder.default_cars()
     decoded = [one for car in cars for log in car.logs for one in decoder.measure(log, car.dbcs)]
-    print_decoder(decoded, note)
+    decoder.show(decoded, note)
     rows, copied = kernels.measure(kernels.default_drive(), said)
-    print_kernels(rows, copied)
+    kernels.show(rows, copied)
     document = {
         "codec": codec.report(measured, note),
         "decoder": decoder.report(decoded, note),

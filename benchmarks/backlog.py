@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.pair import Growth, Pair, PairError
 from benchmarks.sampled import DRIVES, load_frames
-from benchmarks.screen import print_backlog, write_json
+from benchmarks.screen import write_json
 from codec.guards import GuardSet
 from codec.stream import Clock
 from decoder.sampler import Sampler
@@ -165,6 +165,33 @@ async def measure(folder: Path, hours: float) -> Backlog:
     )  # fmt: skip
 
 
+def show(found: Backlog) -> None:
+    megabytes = 1e6
+    rows = [
+        (
+            "stored without a network",
+            f"{found.hours:g} h, {found.records:,} records of {found.signals} signals",
+        ),
+        (
+            "outbox",
+            f"{found.outbox_bytes / megabytes:,.1f} of {found.quota_bytes / megabytes:,.0f} MB, {found.blocks:,} blocks",
+        ),
+        ("drained in", f"{found.drain_s:,.1f} s, {found.times_real_time:,.0f} times real time"),
+        ("taken meanwhile", f"{found.live_records:,} records"),
+        ("gaps", f"{found.gaps}"),
+        (
+            "agent",
+            f"at most {found.agent_rss_bytes_max / megabytes:,.0f} MB, {found.agent_rss_bytes_growth / megabytes:+,.1f} MB while draining; {found.agent_cpu_s:,.1f} s of a core",
+        ),
+        (
+            "collector",
+            f"at most {found.collector_rss_bytes_max / megabytes:,.0f} MB, {found.collector_rss_bytes_growth / megabytes:+,.1f} MB while draining; {found.collector_cpu_s:,.1f} s of a core, {found.batches_per_collector_cpu_s:,.0f} batches per second of it",
+        ),
+    ]
+    for name, text in rows:
+        print(f"{name:<27}{text}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.backlog", description=__doc__)
     parser.add_argument(
@@ -181,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (PairError, ValueError) as error:
             print(f"benchmarks.backlog: {error}", file=sys.stderr)
             return 1
-    print_backlog(found)
+    show(found)
     write_json(options.json, asdict(found))
     return 0
 

@@ -17,7 +17,8 @@ import numpy as np
 from benchmarks.sampled import our_drives
 from benchmarks.screen import write_json
 from codec.records import concatenate
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from collector.battery import BatteryState, Estimate, Roles, advance, bind
 from replay_logs.models import MODELS
 from replay_logs.pack import Pack

@@ -18,19 +18,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
 from benchmarks.recordings import Car, missing_note, our_car, read_thresholds, recorded_cars
 from benchmarks.sampled import SampledDrive, choose, load_bus, load_frames, sample
 from benchmarks.schemes.ours import deadreckon
 from benchmarks.schemes.shelf import OTHERS
-from benchmarks.screen import print_codec, write_json
+from benchmarks.screen import LOG_WIDTH_MAX, console, short, write_json
 from benchmarks.values import judge, values_of
 from codec.schema import NS, SIGNALS_MAX
+from codec.stream import is_keyframe
 from codec.training import train
 from decoder.dbc import DbcError
 from replay_logs.read import LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from benchmarks.schemes.scheme import Scheme
     from benchmarks.values import Values
@@ -44,6 +49,8 @@ BLOCKS_S = (0.1, 1.0, 10.0, 30.0)
 TRAINED_AT_S = (1.0, 10.0)  # block lengths that a prior is trained with
 RATE_HZ = 50
 RECORDS_MIN, RECORDS_MAX = 6000, 60_000  # 2 and 20 minutes
+OURS = ("deadreckon", "deadreckon-trained")
+RESYNCS = "resyncs"  # beside the names of schemes: which of our blocks are keyframes
 VALUES_MAX = 2_500_000  # a minute or two per drive
 
 
@@ -64,11 +71,27 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class ZstdChoice:
+    """What our blocks would gain if each could be one of zstd-19 instead (DPCM or swinging door, whichever is smaller).
+
+    Keyframes after the first stay ours: these schemes go on from block to block and have none.
+    """
+
+    log: str
+    thresholds: str
+    block_s: float
+    blocks: int
+    smaller: int  # blocks that zstd makes smaller than ours is
+    saved_share: float  # of the bytes of all our blocks
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """All rows of one log, and how much of it they stand for."""
 
     log: str
     rows: tuple[Row, ...]
+    zstd: tuple[ZstdChoice, ...]
     records: int
     records_all: int
     signals: int
@@ -116,9 +139,16 @@ def measure(task: Task) -> Measured:
         other = _sampled(name_of(other_log), bus, load_frames(other_log), choices[::every], other_log)
         other = other.middle(records_max)
     bounded = drive.middle(records_max)
+    rows: list[Row] = []
+    zstd: list[ZstdChoice] = []
+    for thresholds in THRESHOLDS:
+        sizes: dict[tuple[str, float], list[int]] = {}
+        rows += _rows(bounded, other, thresholds, task.blocks_s, sizes, rows)
+        zstd += (_zstd_choice(task.name, thresholds, block_s, sizes) for block_s in task.blocks_s)
     return Measured(
         task.name,
-        tuple(_rows(bounded, other, task.blocks_s)),
+        tuple(rows),
+        tuple(zstd),
         bounded.record_count,
         drive.record_count,
         len(drive.schema.signals),
@@ -148,19 +178,51 @@ def bounds_of(records: int, signals: int, values_max: int) -> tuple[int, int]:
     return wanted, max(1, -(-signals * wanted // values_max), -(-signals // SIGNALS_MAX))
 
 
-def _rows(drive: SampledDrive, other: SampledDrive | None, blocks_s: Sequence[float]) -> Iterator[Row]:
+def _rows(
+    drive: SampledDrive,
+    other: SampledDrive | None,
+    thresholds: str,
+    blocks_s: Sequence[float],
+    sizes: dict[tuple[str, float], list[int]],
+    before: Sequence[Row],
+) -> Iterator[Row]:
+    """Rows under one set of thresholds; `before`: those under others. `sizes` gets the bytes of each block by scheme."""
     expected = values_of(drive.schema, drive.runs)  # the same under any thresholds
-    same: dict[tuple[str, float], Row] = {}
-    for thresholds, share in THRESHOLDS.items():
-        mine = drive.with_thresholds(share)
-        for scheme in _schemes(mine, other and other.with_thresholds(share)):
-            for block_s in blocks_s:
-                key = (scheme.name, block_s if scheme.uses_blocks else 0.0)
-                if key not in same:
-                    same[key] = _row(mine, expected, scheme, block_s)
-                yield replace(same[key], thresholds=thresholds, block_s=block_s)
-            if scheme.uses_thresholds:
-                same = {key: row for key, row in same.items() if key[0] != scheme.name}
+    mine, share = drive.with_thresholds(THRESHOLDS[thresholds]), THRESHOLDS[thresholds]
+    same = {(row.scheme, row.block_s): row for row in before}
+    for scheme in _schemes(mine, other and other.with_thresholds(share)):
+        measured: Row | None = None
+        for block_s in blocks_s:
+            found = None if scheme.uses_thresholds else same.get((scheme.name, block_s))
+            if found is None and not scheme.uses_blocks:
+                found = measured
+            if found is None:
+                found, contents = _row(mine, expected, scheme, block_s)
+                sizes[scheme.name, block_s] = [len(content) for content in contents]
+                if scheme.name == "deadreckon":
+                    sizes[RESYNCS, block_s] = [
+                        k for k, content in enumerate(contents) if k and is_keyframe(content)
+                    ]
+            measured = replace(found, thresholds=thresholds, block_s=block_s)
+            yield measured
+
+
+def _zstd_choice(
+    log: str, thresholds: str, block_s: float, sizes: Mapping[tuple[str, float], Sequence[int]]
+) -> ZstdChoice:
+    ours, *zstd = (sizes[name, block_s] for name in ("deadreckon", "dpcm-zstd", "swinging-door"))
+    if len(ours) == len(zstd[0]):
+        resyncs = set(sizes[RESYNCS, block_s])
+        others = map(min, *zstd)
+        pairs = [
+            (mine, mine if k in resyncs else other)
+            for k, (mine, other) in enumerate(zip(ours, others, strict=True))
+        ]
+    else:  # ours were too long for one block each: the whole drive is one choice
+        pairs = [(sum(ours), min(map(sum, zstd)))]
+    saved = sum(max(0, mine - other) for mine, other in pairs)
+    smaller = sum(other < mine for mine, other in pairs)
+    return ZstdChoice(log, thresholds, block_s, len(pairs), smaller, saved / sum(ours))
 
 
 def _schemes(drive: SampledDrive, other: SampledDrive | None) -> list[Scheme]:
@@ -174,7 +236,8 @@ def _prior(drive: SampledDrive) -> Prior:
     return train([(drive.schema, run) for run in drive.runs], blocks=blocks)
 
 
-def _row(drive: SampledDrive, expected: Values, scheme: Scheme, block_s: float) -> Row:
+def _row(drive: SampledDrive, expected: Values, scheme: Scheme, block_s: float) -> tuple[Row, list[bytes]]:
+    """And the blocks."""
     blocks = cut(drive.runs, round(block_s * RATE_HZ))
     if scheme.blocks_max is not None and len(blocks) > scheme.blocks_max:
         blocks = [blocks[len(blocks) * k // scheme.blocks_max] for k in range(scheme.blocks_max)]
@@ -185,7 +248,7 @@ def _row(drive: SampledDrive, expected: Values, scheme: Scheme, block_s: float) 
     )
     records = len(expected)
     per_record = sum(map(len, contents)) / records
-    return Row(
+    row = Row(
         log=drive.name,
         thresholds="",
         block_s=block_s,
@@ -197,6 +260,7 @@ def _row(drive: SampledDrive, expected: Values, scheme: Scheme, block_s: float) 
         records=records,
         signals=len(drive.schema.signals),
     )
+    return row, contents
 
 
 def cut(runs: Sequence[Records], block_records: int) -> list[Records]:
@@ -223,8 +287,16 @@ def measure_all(tasks: Sequence[Task], said: Callable[[str], None]) -> list[Meas
 
 def report(found: Sequence[Measured], note: str | None) -> dict[str, Any]:
     """The JSON document. `logs` says how much of each log its rows stand for."""
-    logs = [{key: value for key, value in asdict(one).items() if key != "rows"} for one in found]
-    return {"rows": [asdict(row) for one in found for row in one.rows], "logs": logs, "note": note}
+    logs = [
+        {key: value for key, value in asdict(one).items() if key not in {"rows", "zstd"}} for one in found
+    ]
+    zstd = [asdict(choice) for one in found for choice in one.zstd]
+    return {
+        "rows": [asdict(row) for one in found for row in one.rows],
+        "logs": logs,
+        "zstd": zstd,
+        "note": note,
+    }
 
 
 def cars_of(groups: Sequence[tuple[str, Path]], thresholds: Path | None) -> list[Car]:
@@ -259,6 +331,68 @@ class InOrder(argparse.Action):
         namespace.files = [*namespace.files, ((option or "").lstrip("-"), values)]
 
 
+def show(found: Sequence[Measured], note: str | None) -> None:
+    """Sizes by block length; what is smaller than ours with the built-in prior is red."""
+    lengths = sorted({row.block_s for one in found for row in one.rows})
+    table = Table(box=SIMPLE_HEAD, title="kB per vehicle-hour by block length")
+    for heading in ("log", "thresholds", "scheme"):
+        table.add_column(heading, no_wrap=True, max_width=LOG_WIDTH_MAX)
+    headings = [f"{block_s:g} s" for block_s in lengths]
+    for heading in (*headings, "x ours", "bytes a\nrecord", "beyond\nbound", "records\nout"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        for thresholds in dict.fromkeys(row.thresholds for row in one.rows):
+            _section(table, one, thresholds, lengths)
+    screen = console()
+    screen.print(table)
+    screen.print(
+        "x ours and bytes a record: at 10 s. Beyond bound: worst error over its threshold, in counts.",
+        style="dim",
+    )
+    most = max((choice for one in found for choice in one.zstd), key=lambda choice: choice.saved_share)
+    screen.print(
+        f"A choice of zstd by block would save at most {most.saved_share:.1%}: {most.log}, {most.thresholds}, {most.block_s:g} s.",
+        style="dim",
+        highlight=False,
+    )
+    for line in (*(one.bound for one in found), note):
+        if line:
+            screen.print(line, style="dim", highlight=False)
+
+
+def _section(table: Table, one: Measured, thresholds: str, lengths: Sequence[float]) -> None:
+    by_scheme: dict[str, dict[float, Row]] = {}
+    for row in one.rows:
+        if row.thresholds == thresholds:
+            by_scheme.setdefault(row.scheme, {})[row.block_s] = row
+    ours = by_scheme["deadreckon"]
+    usual = 10.0 if 10.0 in lengths else lengths[-1]
+    for scheme, rows in by_scheme.items():
+        cells = [
+            Text(
+                short(rows[at].kb_per_vehicle_hour),
+                "red"
+                if scheme not in OURS and rows[at].kb_per_vehicle_hour < ours[at].kb_per_vehicle_hour
+                else "",
+            )
+            for at in lengths
+        ]
+        worst = max(row.max_error_over_threshold for row in rows.values())
+        out = max(row.out_of_bound for row in rows.values())
+        table.add_row(
+            one.log if scheme == "deadreckon" else "",
+            thresholds if scheme == "deadreckon" else "",
+            scheme,
+            *cells,
+            short(rows[usual].kb_per_vehicle_hour / ours[usual].kb_per_vehicle_hour),
+            short(rows[usual].bytes_per_record),
+            Text(f"{worst:,.0f}" if worst else "-", "red" if worst else ""),
+            Text(f"{out:,}" if out else "-", "red" if out else ""),
+            style="bold" if scheme in OURS else "",
+        )
+    table.add_section()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.codec", description=__doc__)
     parser.set_defaults(files=[])
@@ -279,7 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LogError, DbcError, ValueError, OSError) as error:
         print(f"benchmarks.codec: {error}", file=sys.stderr)
         return 2
-    print_codec(found, note)
+    show(found, note)
     write_json(options.json, report(found, note))
     return 0
 

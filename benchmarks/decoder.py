@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from cantools.database import errors as cantools_errors
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from benchmarks.codec import InOrder, cars_of, name_of
 from benchmarks.recordings import Car, missing_note, our_car, recorded_cars
 from benchmarks.sampled import load_bus, load_frames
-from benchmarks.screen import print_decoder, write_json
+from benchmarks.screen import LOG_WIDTH_MAX, console, write_json
 from codec.records import Availability
 from codec.schema import SIGNALS_MAX, physical
 from decoder.dbc import DbcError
@@ -70,21 +73,21 @@ class Decoded:
     values_only_ours: int  # of frames that cantools refuses, not compared
 
 
-class Table(NamedTuple):
+class Columns(NamedTuple):
     """k values: frame int64[k] rising, column int64[k], value float64[k]."""
 
     frame: NDArray[np.int64]
     column: NDArray[np.int64]
     value: NDArray[np.float64]
 
-    def take(self, index: NDArray[Any]) -> Table:
-        return Table(self.frame[index], self.column[index], self.value[index])
+    def take(self, index: NDArray[Any]) -> Columns:
+        return Columns(self.frame[index], self.column[index], self.value[index])
 
 
 class Truth(NamedTuple):
     """What cantools made of the frames, bool[n] which frames of known messages it refused, and how fast it was."""
 
-    values: Table
+    values: Columns
     refused: NDArray[np.bool_]
     frames_per_s: float
 
@@ -151,7 +154,7 @@ def by_cantools(bus: Bus, frames: Frames) -> Truth:
         for name, value in (values or {}).items()
     ]
     frame, column, value = zip(*rows, strict=True) if rows else ((), (), ())
-    values = Table(np.array(frame, np.int64), np.array(column, np.int64), np.array(value, np.float64))
+    values = Columns(np.array(frame, np.int64), np.array(column, np.int64), np.array(value, np.float64))
     refused = (matched >= 0) & np.array([one is None for one in decoded], np.bool_)
     return Truth(values, refused, len(frames) / elapsed)
 
@@ -164,7 +167,7 @@ def _matched(messages: Sequence[Any], frames: Frames) -> NDArray[np.int32]:
     return matched
 
 
-def _bulk(decoder: BulkDecoder, parts: Sequence[Frames]) -> Table:
+def _bulk(decoder: BulkDecoder, parts: Sequence[Frames]) -> Columns:
     """All values of all parts, in the order of their frames."""
     frame, column, value = [], [], []
     at = 0
@@ -174,10 +177,10 @@ def _bulk(decoder: BulkDecoder, parts: Sequence[Frames]) -> Table:
         column.append(values.signal.astype(np.int64))
         value.append(values.value)
         at += len(part)
-    return Table(np.concatenate(frame), np.concatenate(column), np.concatenate(value))
+    return Columns(np.concatenate(frame), np.concatenate(column), np.concatenate(value))
 
 
-def _compare_bulk(ours: Table, truth: Truth, columns: int) -> tuple[int, int, int]:
+def _compare_bulk(ours: Columns, truth: Truth, columns: int) -> tuple[int, int, int]:
     """Values compared; how many differ in any bit or are on one side only; how many only we have.
 
     The last are of frames that cantools refuses: they are compared with nothing.
@@ -192,10 +195,10 @@ def _compare_bulk(ours: Table, truth: Truth, columns: int) -> tuple[int, int, in
     return len(keys) + one_sided, mismatches, int(np.count_nonzero(refused))
 
 
-def _completed(truth: Truth, ours: Table) -> Table:
+def _completed(truth: Truth, ours: Columns) -> Columns:
     """What cantools decoded, with our values of the frames that it refused, in the order of frames."""
     more = ours.take(truth.refused[ours.frame])
-    joined = Table(*(np.concatenate(pair) for pair in zip(truth.values, more, strict=True)))
+    joined = Columns(*(np.concatenate(pair) for pair in zip(truth.values, more, strict=True)))
     return joined.take(np.argsort(joined.frame, kind="stable"))
 
 
@@ -214,7 +217,7 @@ def _live(plan: Plan, parts: Sequence[Frames]) -> list[Records]:
 
 
 def _compare_live(
-    plan: Plan, runs: Sequence[Records], frames: Frames, mapped: NDArray[np.int64], truth: Table
+    plan: Plan, runs: Sequence[Records], frames: Frames, mapped: NDArray[np.int64], truth: Columns
 ) -> tuple[int, int, int]:
     """Each available value of each record against the newest that cantools has for its signal at that tick.
 
@@ -279,6 +282,33 @@ def default_cars(*, logs_each: int = 1) -> list[Car]:
     return [Car(car.name, car.logs[:logs_each], car.dbcs) for car in cars]
 
 
+def show(found: Sequence[Decoded], note: str | None) -> None:
+    table = Table(box=SIMPLE_HEAD, title="frames per second on one core, in millions")
+    for heading in ("log", "path"):
+        table.add_column(heading, no_wrap=True, max_width=LOG_WIDTH_MAX)
+    for heading in ("frames\na call", "frames/s", "cantools", "ratio", "compared", "mismatches", "only ours"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for one in found:
+        table.add_row(
+            one.log if one.log != last else "",
+            one.path,
+            f"{one.call_frames:,}",
+            f"{one.frames_per_s / 1e6:,.2f}",
+            f"{one.cantools_frames_per_s / 1e6:,.3f}",
+            f"{one.ratio:,.1f}",
+            f"{one.values_compared:,}",
+            Text(f"{one.mismatches:,}" if one.mismatches else "-", "red" if one.mismatches else ""),
+            f"{one.values_only_ours:,}" if one.values_only_ours else "-",
+        )
+        last = one.log
+    screen = console()
+    screen.print(table)
+    screen.print("only ours: values of frames that cantools refuses, compared with nothing", style="dim")
+    if note:
+        screen.print(note, style="dim", highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.decoder", description=__doc__)
     parser.set_defaults(files=[])
@@ -295,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LogError, DbcError, ValueError, OSError) as error:
         print(f"benchmarks.decoder: {error}", file=sys.stderr)
         return 2
-    print_decoder(found, note)
+    show(found, note)
     write_json(options.json, report(found, note))
     return 0
 

@@ -19,9 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
 from benchmarks.backlog import document
 from benchmarks.pair import Pair, PairError, warm
-from benchmarks.screen import print_footprint, write_json
+from benchmarks.screen import console, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -149,6 +152,24 @@ def measure(folder: Path, wheel: Path, seconds: float) -> Iterator[Footprint]:
         )
 
 
+def show(found: Sequence[Footprint]) -> None:
+    table = Table(box=SIMPLE_HEAD, title="what the agent takes of a vehicle: MB, and a core")
+    for heading in ("kernels", "installed", "import", "memory\nthen", "core until the\nfirst block", "memory\nat work", "at\nmost", "core\nat work"):  # fmt: skip
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in found:
+        table.add_row(
+            one.kernels,
+            f"{one.installed_bytes / 1e6:,.1f}",
+            f"{one.import_s:.2f} s",
+            f"{one.import_rss_bytes / 1e6:,.1f}",
+            f"{one.first_start_cpu_s:,.1f} s",
+            f"{one.rss_bytes / 1e6:,.1f}",
+            f"{one.rss_bytes_max / 1e6:,.1f}",
+            f"{one.cpu_share:.2%}",
+        )
+    console().print(table)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.footprint", description=__doc__)
     parser.add_argument("--wheel", type=Path, help="default: the newest in dist/, where `make wheel` puts it")
@@ -168,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (PairError, subprocess.CalledProcessError) as error:
             print(f"benchmarks.footprint: {error}", file=sys.stderr)
             return 1
-    print_footprint(found)
+    show(found)
     write_json(options.json, {"rows": [asdict(one) for one in found], "seconds": options.seconds})
     return 0
 

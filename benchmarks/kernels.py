@@ -3,7 +3,8 @@
 Rules
 - Whole blocks through StreamEncoder and StreamDecoder, as agent and collector call them, not kernels in a loop.
 - One stream: block after block of one drive. Interleaved: a block of every stream in turn, each stream with an encoder,
-  a decoder and data of its own (another stretch of the drives), so that no state is in a cache when its turn comes.
+  a decoder and data of its own (another stretch of the drives), so that no state is in a cache when its turn comes;
+  decoded by `decode_all`, TOGETHER at a time, as a collector's blocks come in.
 - Seconds are of processor time, so that others on the machine do not count.
 - A stream's state is what its decoder keeps between blocks, all Python objects included, as tracemalloc counts it.
 - The yardstick is what numpy copies, in the same run: bytes read and bytes written. A value is 8 bytes.
@@ -22,15 +23,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 import codec
 from benchmarks.recordings import our_car, recorded_cars
 from benchmarks.sampled import SampledDrive, sample_drive
 from benchmarks.schemes.ours import KEYFRAME_S, STREAM_ID
-from benchmarks.screen import print_kernels, write_json
+from benchmarks.screen import console, write_json
 from codec.kernel import kernels_from, library_of
 from codec.library import Library, Unfit
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder, decode_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +48,7 @@ CASES = (("given", 1.0, 1.0), ("given", 1.0, 10.0), ("tenth", 0.1, 10.0), ("loss
 FLEET_CASES = CASES[:2]
 COPY_BYTES = 1 << 28  # beyond every cache
 STREAMS_WEIGHED = 50
+TOGETHER = 64  # blocks of a fleet that are decoded in one call
 CODEC = Path(codec.__file__).parent
 
 
@@ -112,8 +117,9 @@ def interleaved(drive: SampledDrive, block_s: float, streams: int) -> tuple[int,
     decode_s = 0.0
     for seq, turn_contents in enumerate(contents):
         start = time.process_time()
-        for decoder, content in zip(decoders, turn_contents, strict=True):
-            decoder.decode(seq, content)
+        for at in range(0, streams, TOGETHER):
+            pairs = zip(decoders[at : at + TOGETHER], turn_contents[at : at + TOGETHER], strict=True)
+            decode_all([(decoder, seq, content) for decoder, content in pairs])
         decode_s += time.process_time() - start
     values = sum(chain[turn].counts.size for chain in chains for turn in range(ROUNDS))
     return values, encode_s, decode_s
@@ -227,12 +233,40 @@ def _seconds(run: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
+def show(rows: Sequence[KernelRow], copied_bytes_per_s: float) -> None:
+    table = Table(box=SIMPLE_HEAD, title="values per second on one core, in millions")
+    for heading in ("kernels", "streams", "thresholds", "block", "values"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("encoded", "share", "decoded", "share", "state of\na stream"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.kernels,
+            f"{row.streams:,}",
+            row.thresholds,
+            f"{row.block_s:g} s",
+            f"{row.values:,}",
+            f"{row.encode_values_per_s / 1e6:,.1f}",
+            f"{row.encode_share_of_bandwidth:.2%}",
+            f"{row.decode_values_per_s / 1e6:,.1f}",
+            f"{row.decode_share_of_bandwidth:.2%}",
+            f"{row.state_bytes_per_stream / 1e3:,.1f} kB",
+        )
+    screen = console()
+    screen.print(table)
+    screen.print(
+        f"share: of what numpy copies on this machine, {copied_bytes_per_s / 1e9:.1f} GB/s read and written; a value is 8 bytes",
+        style="dim",
+        highlight=False,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--json", type=Path, help="write the same as data")
     options = parser.parse_args(arguments)
     rows, copied = measure(default_drive(), lambda line: print(line, file=sys.stderr))
-    print_kernels(rows, copied)
+    show(rows, copied)
     write_json(options.json, report(rows, copied))
     return 0
 

@@ -14,7 +14,8 @@ from benchmarks.sampled import DRIVES as FOLDER
 from benchmarks.sampled import choose, load_bus, load_frames
 from codec.records import Records, concatenate
 from codec.schema import Schema, Signal
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from decoder.plan import build_plan
 from decoder.sampler import Sampler, sample_log
 from replay_logs.generate import write_drive

@@ -22,9 +22,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
 from benchmarks.recordings import missing_note, our_car, recorded_cars
 from benchmarks.sampled import SampledDrive, sample_drive
-from benchmarks.screen import print_outbox, write_json
+from benchmarks.screen import console, write_json
 from codec.guards import GuardSet
 from codec.stream import Clock
 from collector.materialise import Readable, to_json
@@ -262,6 +265,42 @@ def reference_drive() -> tuple[SampledDrive, str | None]:
     return drive, None if cars else missing_note()
 
 
+def show(rows: Sequence[OutboxRow], start: StartRow, note: str | None) -> None:
+    table = Table(box=SIMPLE_HEAD, title="kB that one 10 s block costs the disk, as the kernel counts them")
+    for heading in ("kept by", "loss_max", "blocks"):
+        table.add_column(heading, justify="left" if heading == "kept by" else "right", no_wrap=True)
+    for heading in (
+        "written",
+        "times\nthe first",
+        "content",
+        "commits\na block",
+        "commits/s",
+        "whole\ndevice",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.scheme,
+            f"{row.loss_max_s:g} s",
+            f"{row.blocks:,}",
+            f"{row.disk_bytes_per_block / 1000:,.1f}",
+            f"{row.disk_bytes_per_block / rows[0].disk_bytes_per_block:,.1f}",
+            f"{row.content_bytes_per_block / 1000:,.2f}",
+            f"{row.commits_per_block:,.0f}",
+            f"{row.appends_per_s:,.0f}",
+            f"{row.device_bytes_per_block / 1000:,.1f}",
+        )
+    screen = console()
+    screen.print(table)
+    screen.print(
+        f"start with {start.blocks:,} blocks ({start.file_bytes / 1e6:,.1f} MB) out of memory: {start.start_ms:,.0f} ms",
+        highlight=False,
+    )
+    screen.print("whole device: what its file system and everybody else wrote meanwhile, too", style="dim")
+    if note:
+        screen.print(note, style="dim", highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.outbox", description=__doc__)
     parser.add_argument(
@@ -282,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drive, note = reference_drive()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         rows, start = measure(Path(name), drive)
-    print_outbox(rows, start, note)
+    show(rows, start, note)
     write_json(options.json, report(rows, start, drive.name, note))
     return 0
 

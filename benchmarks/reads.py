@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from benchmarks import backlog
-from benchmarks.screen import print_reads, write_json
+from benchmarks.screen import console, write_json
 from codec.stream import StreamEncoder, StreamFacts
 from collector.ingest import Ingest
 from collector.items import BatchItem, BlobItem, Description, Greeting, OutboxKey
@@ -168,6 +171,36 @@ def is_exact(vehicle: Vehicle, found: Reduced, start_ns: int, end_ns: int) -> bo
     return bool(same and np.array_equal(count, found.count))
 
 
+def show(rows: Sequence[ReadRow]) -> None:
+    table = Table(box=SIMPLE_HEAD, title="a signal in a few points that keep its peaks: ms on one core")
+    for heading in (
+        "signal",
+        "hours",
+        "signals",
+        "points",
+        "buckets",
+        "cold",
+        "cold,\nleast",
+        "warm,\nleast",
+        "exact",
+    ):
+        table.add_column(heading, justify="left" if heading == "signal" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.signal,
+            f"{row.hours:g}",
+            f"{row.signals}",
+            f"{row.points:,}",
+            f"{row.buckets:,}",
+            f"{row.cold_ms:,.1f}",
+            f"{row.cold_ms_min:,.1f}",
+            f"{row.warm_ms_min:,.1f}",
+            "yes" if row.checked else Text("no", "red"),
+        )
+    console().print(table)
+    print(f"a store of {rows[0].records:,} records")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 where an answer is not exact."""
     parser = argparse.ArgumentParser("python -m benchmarks.reads", description=__doc__)
@@ -191,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [measure(store, records, signal, options.hours, options.points, said) for signal in SIGNALS]
         rows += [measure(store, records, SIGNALS[0], hours, options.points, said) for hours in lengths]
         size = store.stat().st_size
-    print_reads(rows)
+    show(rows)
     document = {
         "reduced_day_ms": max(row.cold_ms for row in rows if row.hours == options.hours),
         "goal_ms": [GOAL_MS, REMARKABLE_MS],

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.sampled import our_drives
 from benchmarks.screen import write_json
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from collector.config import PROFILES, rules_file
 from collector.rules import RuleState, bind, evaluate, load_rules
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from codec import patterns
+from codec.available import any_too_large, gather, scatter
 from codec.clocks import note_ticks, set_clock
 from codec.contexts import Contexts, close_cells, open_cells
 from codec.kernel import entry, kernel
@@ -27,6 +28,7 @@ from codec.layout import (
     C_PATTERN,
     C_STATES,
     C_VALUES,
+    CELLS,
     CODED,
     COPY,
     ERROR_MAX,
@@ -43,6 +45,7 @@ from codec.layout import (
     STEP,
     STILL,
     TURN,
+    Start,
     Workspace,
 )
 from codec.models import choose_model, run_model, settle, settle_run
@@ -52,7 +55,6 @@ from codec.range_coder import (
     SLACK_BYTES,
     STATUS,
     STATUS_DAMAGED,
-    STATUS_TOO_LARGE,
     code_bit,
     code_int,
     finish_encoding,
@@ -83,16 +85,11 @@ from codec.residuals import (
     RUN,
     RUNS,
     STATE_SIZE,
-    TREND,
     WEIGHTS,
     too_large,
 )
-from codec.schema import SCALED_BITS_MAX
-from codec.signature import I64, I64x2, U8x2
+from codec.signature import I64, U8, I64x2, U8x2, U64x2
 from codec.tube import fill_tube, unwrap
-
-_AVAILABLE = 0
-_COUNTS_MAX = 1 << SCALED_BITS_MAX
 
 
 @kernel
@@ -233,62 +230,6 @@ def _code_pattern(coder, buffer, ctx, state, count, space):
 
 
 @kernel
-def _gather(coder, counts, states, changes, alike, count, space):
-    """Lays the available values of a column one after the other, if there are any yet. Returns how many there are.
-
-    `alike`: the states are known to be all the same.
-    """
-    available = 0
-    if coder[DECODING]:
-        if alike:
-            return count if states[0] == _AVAILABLE else 0
-        for i in range(count):
-            available += 1 if states[i] == _AVAILABLE else 0
-        return available
-    for i in range(count):
-        if states[i] == _AVAILABLE:
-            space.values[available] = counts[i]
-            space.sent[available] = changes[i]
-            available += 1
-    return available
-
-
-@kernel
-def _scatter(counts, states, count, available, column, state, digest):
-    """Puts the reconstructed values back in their places, 0 elsewhere, and sums up the column's digest."""
-    total = np.uint64(0)
-    weighted = np.uint64(count)
-    if available == count:
-        for i in range(count):
-            counts[i] = column[i]
-            total += np.uint64(column[i])
-            weighted += total
-    else:
-        k = 0
-        for i in range(count):
-            counts[i] = 0
-            value = np.uint64(states[i]) << np.uint64(60)
-            if states[i] == _AVAILABLE:
-                counts[i] = column[k]
-                value = np.uint64(column[k])
-                k += 1
-            total += value
-            weighted += total
-    digest[0] = total + np.uint64(state[LEVEL]) + np.uint64(state[TREND])
-    digest[1] = weighted
-
-
-@kernel
-def _any_too_large(coder, values, count):
-    """Whether an encoder was given counts that no scaled column can hold."""
-    for i in range(count):
-        if values[i] > _COUNTS_MAX or values[i] < -_COUNTS_MAX:
-            coder[STATUS] = STATUS_TOO_LARGE
-            return True
-    return False
-
-
-@kernel
 def _code_values(
     coder, buffer, ctx, shared, starts, counts, states, state, column, p, guards, before, records, count, space
 ):  # fmt: skip
@@ -300,7 +241,7 @@ def _code_values(
     how = np.int64(CODED)
     distance = np.int64(0)
     if not coder[DECODING]:
-        if scaled and _any_too_large(coder, space.values, count):
+        if scaled and any_too_large(coder, space.values, count):
             return how
         how, distance = _choose_values(counts, states, column, state, p, guards, records, count, space)
     row = 3 * (32 if state[FRESH] == 1 else state[HOW_VALUES])
@@ -354,7 +295,7 @@ def _settle_copy(coder, state, scaled, count, space):
 
 @kernel
 def _code_column(
-    coder, buffer, ctx, shared, starts, state, column, p, guards, counts, states, changes, how, count, space
+    coder, buffer, ctx, shared, starts, state, column, p, guards, counts, states, changes, how, count, digest, space
 ):  # fmt: skip
     """One column, in place. `how` int64[2]: how the states and the values of the column before it were coded; this one's,
     afterwards.
@@ -375,7 +316,7 @@ def _code_column(
     state[HOW_STATES] = how[0]
     if coder[STATUS] != 0:
         return
-    available = _gather(
+    available = gather(
         coder, counts[column], states[column], changes[column], how[0] == AS_BEFORE, count, space
     )
     if available > 0:
@@ -396,7 +337,7 @@ def _code_column(
             available,
             space,
         )
-    _scatter(counts[column], states[column], count, available, space.column, state, space.digests[column])
+    scatter(counts[column], states[column], count, available, space.column, state, digest)
     if not coder[DECODING]:
         space.ticks[column, 0] = 0
         if available > 0 and how[1] == CODED and state[MODEL] != LINE:
@@ -405,11 +346,12 @@ def _code_column(
 
 
 @kernel
-def _code_columns(prior, weights, memory, parameters, guards, counts, states, changes, space):
-    """Writes the body of a block, or reads one, in place. Returns how many words of space.memory are filled."""
+def _code_columns(
+    buffer, prior, weights, memory, parameters, guards, counts, states, changes, digests, after, space
+):  # fmt: skip
+    """Writes the body of a block, or reads one, in place. Returns how many words of `after` are filled."""
     coder = space.coder
     columns, count = counts.shape
-    after = space.memory
     how = space.how
     how[:] = 0
     kept_from = columns * (STATE_SIZE + 1) + 1  # here and in `memory`, which is empty before a keyframe
@@ -445,8 +387,8 @@ def _code_columns(prior, weights, memory, parameters, guards, counts, states, ch
             space.cells, space.used, space.place, space.cells, space.place, prior[min(j, len(prior) - 1)]
         )
         _code_column(
-            coder, space.buffer, ctx, shared, shared if len(prior) == 1 else ctx, state, j, parameters[j], guards,
-            counts, states, changes, how, count, space,
+            coder, buffer, ctx, shared, shared if len(prior) == 1 else ctx, state, j, parameters[j], guards,
+            counts, states, changes, how, count, digests[j], space,
         )  # fmt: skip
         if coder[STATUS] != 0:
             return 0
@@ -460,34 +402,72 @@ def _code_columns(prior, weights, memory, parameters, guards, counts, states, ch
 
 @entry
 def encode_columns(
-    prior: I64x2, weights: I64x2, memory: I64, parameters: I64x2, guards: I64x2, counts: I64x2, states: U8x2,
-    changes: U8x2, space: Workspace,
-) -> Any:  # fmt: skip
+    start: Start, memory: I64, guards: I64x2, counts: I64x2, states: U8x2, changes: U8x2, space: Workspace
+) -> Any:
     """Writes the body of a block: space.buffer[:space.coder[SIZE]].
 
-    counts int64[m, n] and states uint8[m, n]: sampled in, reconstructed out. `prior` int64[rows, CONTEXTS] and `weights`
-    int64[rows, ORDER] have one row for every column, or one for all. `memory` int64[...] is what the stream remembers
-    of the block before, empty before a keyframe. `changes` uint8[m, n] says which values of pattern columns have to be
-    sent. Fills space.digests[:m] and space.memory; returns how much of it, or less than 0: -STATUS.
+    counts int64[m, n] and states uint8[m, n]: sampled in, reconstructed out. `memory` int64[...] is what the stream
+    remembers of the block before, empty before a keyframe. `changes` uint8[m, n] says which values of pattern columns
+    have to be sent. Fills space.digests[:m] and space.memory; returns how much of it, or less than 0: -STATUS.
     """
     coder = space.coder
     start_encoding(coder, space.buffer)
-    filled = _code_columns(prior, weights, memory, parameters, guards, counts, states, changes, space)
+    filled = _code_columns(
+        space.buffer, start.prior, start.weights, memory, start.parameters, guards, counts, states, changes,
+        space.digests, space.memory, space,
+    )  # fmt: skip
     finish_encoding(coder, space.buffer)
+    return filled if coder[STATUS] == 0 else -coder[STATUS]
+
+
+@kernel
+def _read_columns(body, start, memory, counts, states, digests, after, space):
+    coder = space.coder
+    start_decoding(coder, body, body.size)
+    filled = _code_columns(
+        body, start.prior, start.weights, memory, start.parameters, start.parameters, counts, states, states, digests,
+        after, space,
+    )  # fmt: skip
+    if coder[STATUS] == 0 and coder[POSITION] > body.size + SLACK_BYTES:
+        coder[STATUS] = STATUS_DAMAGED
     return filled if coder[STATUS] == 0 else -coder[STATUS]
 
 
 @entry
 def decode_columns(
-    prior: I64x2, weights: I64x2, memory: I64, parameters: I64x2, counts: I64x2, states: U8x2, size: int, space: Workspace
-) -> Any:  # fmt: skip
+    start: Start, memory: I64, counts: I64x2, states: U8x2, size: int, space: Workspace
+) -> Any:
     """Reads the body of a block, space.buffer[:size], into counts int64[m, n] and states uint8[m, n].
 
-    The rest is as for `encode_columns`. A reader needs neither guards nor changes: arrays of their types stand in.
+    The rest is as for `encode_columns`.
     """
-    coder = space.coder
-    start_decoding(coder, space.buffer, size)
-    filled = _code_columns(prior, weights, memory, parameters, parameters, counts, states, states, space)
-    if coder[STATUS] == 0 and coder[POSITION] > size + SLACK_BYTES:
-        coder[STATUS] = STATUS_DAMAGED
-    return filled if coder[STATUS] == 0 else -coder[STATUS]
+    return _read_columns(
+        space.buffer[:size], start, memory, counts, states, space.digests, space.memory, space
+    )
+
+
+@entry
+def decode_together(
+    start: Start, blocks: I64x2, bodies: U8, memory: I64, counts: I64x2, states: U8x2, digests: U64x2, space: Workspace
+) -> Any:  # fmt: skip
+    """Reads the bodies of k blocks of as many streams of one schema, of n records each. Returns how many it has read: fewer
+    than k where space.memory has no room for one more.
+
+    blocks int64[k, 5]: where in `bodies` a body begins and ends; where in `memory` what its stream remembers; and, filled, up
+    to where space.memory has what the next stream remembers after its block, or less than 0: -STATUS. Fills counts
+    int64[k m, n], states uint8[k m, n] and digests uint64[k m, 2].
+    """
+    signals = len(start.parameters)
+    kept = np.int64(0)
+    for k in range(len(blocks)):
+        if kept + signals * (STATE_SIZE + 1 + CELLS) + 1 + CELLS > space.memory.size:
+            return k
+        first = k * signals
+        last = first + signals
+        filled = _read_columns(
+            bodies[blocks[k, 0] : blocks[k, 1]], start, memory[blocks[k, 2] : blocks[k, 3]], counts[first:last],
+            states[first:last], digests[first:last], space.memory[kept:], space,
+        )  # fmt: skip
+        kept += max(filled, 0)
+        blocks[k, 4] = kept if filled >= 0 else filled
+    return len(blocks)

@@ -7,11 +7,10 @@ digest byte is its lowest.
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 _PLACE = struct.Struct("<QqI")
 
@@ -26,4 +25,5 @@ def after_block(
 ) -> int:
     """`header` with digest byte 0; `columns` uint64[m, 2]: sums over each column's counts, availability and state."""
     value = zlib.crc32(_PLACE.pack(seq, first_tick, record_count) + header, before)
-    return zlib.crc32(columns.astype("<u8").tobytes(), value)
+    little = columns if sys.byteorder == "little" else columns.byteswap()
+    return zlib.crc32(np.ascontiguousarray(little).data, value)

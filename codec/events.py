@@ -28,14 +28,8 @@ LINE_CONTEXTS = 20 * INT_CONTEXTS
 
 
 @kernel
-def line_at(start, end, length, k):
-    """Height after k of `length` steps from start to end, rounded to nearest in integers."""
-    return start + (2 * (end - start) * k + length) // (2 * length)
-
-
-@kernel
 def _draw_line(column, at, start, end, length):
-    """column[at + k] = line_at(start, end, length, k) for k = 1..length, without a division each.
+    """column[at + k] = start + (2 (end - start) k + length) // (2 length) for k = 1..length, without a division each.
 
     Dividing n < 2^26 by d = 2 length <= 2^13 is a multiplication by 2^39 / d, rounded up: n d < 2^39 bounds its error.
     """
@@ -134,16 +128,18 @@ def _reach(low, high, count, step, from_at, from_value, ends, floors, ceilings):
     slope_low = -1e300
     slope_high = 1e300
     reached = 0
+    per_step = 1.0 / step
     for t in range(from_at + 1, count):
         length = t - from_at
-        lowest = (low[t] - from_value - 0.499) / length
-        highest = (high[t] - from_value + 0.499) / length
-        slope_low = max(slope_low, lowest)
-        slope_high = min(slope_high, highest)
+        per_value = 1.0 / length
+        below = np.float64(low[t] - from_value)
+        above = np.float64(high[t] - from_value)
+        slope_low = max(slope_low, (below - 0.499) * per_value)
+        slope_high = min(slope_high, (above + 0.499) * per_value)
         if slope_low > slope_high:
             break
-        floor = np.int64(np.ceil(max(slope_low * length, np.float64(low[t] - from_value)) / step - 1e-9))
-        ceiling = np.int64(np.floor(min(slope_high * length, np.float64(high[t] - from_value)) / step + 1e-9))
+        floor = np.int64(np.ceil(max(slope_low * length, below) * per_step - 1e-9))
+        ceiling = np.int64(np.floor(min(slope_high * length, above) * per_step + 1e-9))
         if floor <= ceiling:
             ends[reached & (RING - 1)] = t
             floors[reached & (RING - 1)] = floor
@@ -158,13 +154,15 @@ def _farthest(low, high, count, step, from_at, from_value):
     slope_low = -1e300
     slope_high = 1e300
     farthest = from_at
+    per_step = 1.0 / step
     for t in range(from_at + 1, count):
         length = t - from_at
-        slope_low = max(slope_low, (low[t] - from_value - 0.499) / length)
-        slope_high = min(slope_high, (high[t] - from_value + 0.499) / length)
+        per_value = 1.0 / length
+        slope_low = max(slope_low, (low[t] - from_value - 0.499) * per_value)
+        slope_high = min(slope_high, (high[t] - from_value + 0.499) * per_value)
         if slope_low > slope_high:
             break
-        floor = np.ceil(slope_low * length / step - 1e-9)
+        floor = np.ceil(slope_low * length * per_step - 1e-9)
         if floor * step <= slope_high * length + 1e-9:
             farthest = t
     return farthest
@@ -172,10 +170,17 @@ def _farthest(low, high, count, step, from_at, from_value):
 
 @kernel
 def _fits(low, high, from_at, from_value, to_at, to_value):
+    """Whether a line stays inside the tube; its heights as `_draw_line` has them."""
     length = to_at - from_at
-    for k in range(1, length + 1):
-        height = line_at(from_value, to_value, length, k)
-        if height < low[from_at + k] or height > high[from_at + k]:
+    whole = (to_value - from_value) // length
+    rest = 2 * (to_value - from_value - whole * length)
+    reciprocal = (np.int64(1) << 39) // (2 * length) + 1
+    height = from_value
+    fraction = length * reciprocal
+    for t in range(from_at + 1, to_at + 1):
+        height += whole
+        fraction += rest * reciprocal
+        if height + (fraction >> 39) < low[t] or height + (fraction >> 39) > high[t]:
             return False
     return True
 

@@ -53,6 +53,14 @@ BODY_BYTES_PER_VALUE = 32
 BODY_BYTES_MIN = 4096
 
 
+class Start(NamedTuple):
+    """What stays the same from block to block. One row of a prior may serve every column."""
+
+    prior: I64x2  # [rows, CONTEXTS]: cells
+    weights: I64x2  # [rows, ORDER]
+    parameters: I64x2  # [m, PARAMETERS]
+
+
 class Workspace(NamedTuple):
     """Arrays that the kernels need for one block; they allocate nothing themselves."""
 
@@ -84,7 +92,7 @@ class Workspace(NamedTuple):
     before: I64  # per column: counts at the last record before this block
     marks: U64  # per column: tells states apart
     ticks: U64x2  # per column: how often it changed, and at which records, as bits
-    memory: I64  # what the stream remembers after the block
+    memory: I64  # what streams remember after their blocks
     digests: U64x2  # [signals, 2]
 
 
@@ -150,7 +158,7 @@ def new_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
         before=np.zeros(signals, np.int64),
         marks=np.zeros(signals, np.uint64),
         ticks=np.empty((signals, 1 + (records + 63) // 64), np.uint64),
-        memory=np.empty(memory_size(signals), np.int64),  # only what is used of it is ever in memory
+        memory=np.empty(2 * memory_size(signals), np.int64),  # only what is used of it is ever in memory
         digests=np.zeros((signals, 2), np.uint64),
     )
 
@@ -164,11 +172,10 @@ def take_workspace(records: int, signals: int, body_bytes: int) -> Workspace:
     It holds nothing between blocks: whoever is done gives it back, for other streams and threads.
     """
     space = _idle.pop() if _idle else new_workspace(records, signals, body_bytes)
-    has = (space.values.size, len(space.digests), space.buffer.size)
-    wanted = (records, signals, body_bytes)
-    if any(one < other for one, other in zip(has, wanted, strict=True)):
-        return new_workspace(*map(max, has, wanted))
-    return space
+    has_records, has_signals, has_bytes = space.values.size, space.before.size, space.buffer.size
+    if has_records >= records and has_signals >= signals and has_bytes >= body_bytes:
+        return space
+    return new_workspace(max(has_records, records), max(has_signals, signals), max(has_bytes, body_bytes))
 
 
 def give_back(space: Workspace) -> None:

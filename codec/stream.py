@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from codec.block import AS_BEFORE, BLOCK_VERSION, Header, Keyframe, parse_header, render_header, with_digest
-from codec.columns import decode_columns, encode_columns
+from codec.block import AS_BEFORE, BLOCK_VERSION, Header, Keyframe, render_header, with_digest
+from codec.columns import encode_columns
 from codec.digest import after_block, group_start
-from codec.errors import DamagedBlock, UnknownBlock
 from codec.guards import GuardSet, schema_intervals
 from codec.layout import (
     BODY_BYTES_MIN,
@@ -36,6 +35,7 @@ from codec.layout import (
     SCALED,
     STEP,
     TURN,
+    Start,
     column_states,
     contexts_of,
     give_back,
@@ -49,7 +49,7 @@ from codec.residuals import LAST, MODEL
 from codec.schema import SCALED_BITS_MAX, Kind, Schema, physical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 BLOCK_RECORDS_MAX = 4096  # 80 s at 50 Hz
 BLOCK_VALUES_MAX = (
@@ -59,7 +59,7 @@ GROUP_VALUES_MAX = 16_000_000  # from a keyframe to the next: what a reader that
 TICK_MAX = 1 << 62  # ticks and their differences stay inside int64
 
 __all__ = ["BLOCK_RECORDS_MAX", "BLOCK_VERSION", "GROUP_VALUES_MAX", "Clock", "DecodedBlock", "EncodedBlock", "Keyframe",
-           "StreamDecoder", "StreamEncoder", "StreamFacts", "block_records_max", "is_keyframe"]  # fmt: skip
+           "StreamEncoder", "StreamFacts", "block_records_max", "is_keyframe"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def block_records_max(signal_count: int) -> int:
     return max(1, min(BLOCK_RECORDS_MAX, BLOCK_VALUES_MAX // max(signal_count, 1)))
 
 
-_NOTHING = np.empty(0, np.int64)  # what a stream remembers before a keyframe
+NOTHING = np.empty(0, np.int64)  # what a stream remembers before a keyframe
 
 
 def is_keyframe(content: bytes) -> bool:
@@ -126,18 +126,18 @@ def model_parameters(schema: Schema, models: Mapping[str, str] | None = None) ->
     return table
 
 
-class _Coding:
+class Coding:
     """What encoder and decoder have in common: the state that goes from block to block."""
 
-    __slots__ = ("digest", "end_tick", "facts", "group_values", "last_count", "memory", "parameters", "prior",
-                 "record_count", "schema")  # fmt: skip
+    __slots__ = ("digest", "end_tick", "facts", "group_values", "last_count", "memory", "prior", "record_count",
+                 "schema", "start")  # fmt: skip
 
-    def __init__(self, schema: Schema, facts: StreamFacts, parameters: np.ndarray) -> None:
+    def __init__(self, schema: Schema, facts: StreamFacts, start: Start) -> None:
         self.schema = schema
         self.facts = facts
-        self.parameters = parameters
         self.prior = built_in()  # that the group starts from
-        self.memory = _NOTHING  # see columns.py
+        self.start = start  # of that prior
+        self.memory = NOTHING  # see columns.py
         self.digest = 0  # u32 over everything since the last keyframe, that included
         self.end_tick = facts.origin_tick
         self.last_count = 0
@@ -154,7 +154,7 @@ class StreamEncoder:
     ) -> None:  # fmt: skip
         self.guards = guards or GuardSet()
         self._prior = prior or built_in()
-        self._coding = _Coding(schema, facts, model_parameters(schema, models))
+        self._coding = Coding(schema, facts, start_of(built_in(), model_parameters(schema, models)))
         self._coding.record_count = record_count
         self._coding.digest = previous_digest  # of the group before, which an earlier run encoded
         self._clock = facts.clock
@@ -220,20 +220,19 @@ class StreamEncoder:
         keyframe = keyframe or self._keyframe_due or group_is_full
         header = self._header(records, keyframe=keyframe)
         head = render_header(header, 0)
-        prior, memory = (self._prior, _NOTHING) if keyframe else (coding.prior, coding.memory)
+        prior, memory = (self._prior, NOTHING) if keyframe else (coding.prior, coding.memory)
+        start = coding.start if prior is coding.prior else start_of(prior, coding.start.parameters)
         counts, states = records.counts.T.astype(np.int64, order="C"), records.states.T.copy()
         space = take_workspace(count, len(counts), BODY_BYTES_MIN + BODY_BYTES_PER_VALUE * counts.size)
-        filled = encode_columns(
-            prior.cells, prior.weights, memory, coding.parameters, self._intervals,
-            counts, states, self._changes(counts, states, memory), space,
-        )  # fmt: skip
+        changes = self._changes(counts, states, memory)
+        filled = encode_columns(start, memory, self._intervals, counts, states, changes, space)
         if filled < 0:
             self._refuse(records, -filled)
         before = group_start(self.facts.stream_id, self.next_seq) if keyframe else coding.digest
         digests = space.digests[: len(counts)]
         coding.digest = after_block(before, self.next_seq, records.first_tick, count, head, digests)
         content = with_digest(head, coding.digest & 0xFF) + space.buffer[: space.coder[SIZE]].tobytes()
-        coding.prior = prior
+        coding.prior, coding.start = prior, start
         coding.memory = space.memory[:filled].copy()
         give_back(space)
         coding.end_tick = records.end_tick
@@ -284,7 +283,7 @@ class StreamEncoder:
         return b"" if self._prior.hash == built_in().hash else self._prior.hash
 
     def _place_guards(self) -> None:
-        parameters = self._coding.parameters
+        parameters = self._coding.start.parameters
         rows: list[tuple[int, int]] = []
         self._physical_intervals: dict[int, np.ndarray] = {}
         for column, intervals in enumerate(schema_intervals(self.schema, self.guards)):
@@ -315,98 +314,5 @@ class StreamEncoder:
         return changes
 
 
-def _none(_name: bytes) -> None:
-    """No prior but the built-in one."""
-
-
-class StreamDecoder:
-    """Decodes one stream, from any of its keyframes on."""
-
-    def __init__(
-        self, schema: Schema, facts: StreamFacts, *, find_prior: Callable[[bytes], Prior | None] = _none
-    ) -> None:
-        """`find_prior` finds the prior of a name, None where it is not here; it may raise DamagedBlock."""
-        self._coding = _Coding(schema, facts, model_parameters(schema))
-        self._find_prior = find_prior
-        self._next_seq: int | None = None
-
-    @property
-    def group_digest(self) -> int:
-        return self._coding.digest
-
-    @property
-    def end_tick(self) -> int:
-        return self._coding.end_tick
-
-    @property
-    def prior(self) -> Prior:
-        """What the last keyframe started from; for training, as the next two."""
-        return self._coding.prior
-
-    @property
-    def contexts(self) -> np.ndarray:
-        return contexts_of(self._coding.memory, self._coding.prior.cells, len(self._coding.schema.signals))
-
-    @property
-    def column_states(self) -> np.ndarray:
-        return column_states(self._coding.memory, len(self._coding.schema.signals))
-
-    def decode(self, seq: int, content: bytes) -> DecodedBlock:
-        """The records of block `seq`: the one after the last decoded, or a keyframe.
-
-        Raises DamagedBlock for bytes that are no such block, UnknownBlock for a version or prior that is not here. The
-        decoder is then as it was before.
-        """
-        coding, facts = self._coding, self._coding.facts
-        header, digest_byte, body_at = parse_header(
-            content, facts.clock.offset_ns, facts.guards_hash, facts.prior_hash
-        )
-        count = coding.last_count if header.record_count == AS_BEFORE else header.record_count
-        keyframe = header.keyframe
-        signals = len(coding.schema.signals)
-        group_values = count * signals + (0 if keyframe else coding.group_values)
-        if count > block_records_max(signals) or group_values > GROUP_VALUES_MAX:
-            raise DamagedBlock(
-                f"block {seq} claims {count} records of {signals} signals, more than are allowed"
-            )
-        if keyframe is None:
-            if self._next_seq != seq:
-                raise DamagedBlock(f"block {seq} builds on block {seq - 1}, which was not decoded before it")
-            prior = coding.prior
-            first_tick = coding.end_tick + header.start
-        else:
-            named = built_in() if keyframe.prior_hash == b"" else self._find_prior(keyframe.prior_hash)
-            if named is not None and named.contexts.shape[0] not in (1, signals):
-                raise DamagedBlock(f"block {seq} starts from a prior of another schema")
-            if named is None:
-                raise UnknownBlock(
-                    f"block {seq} starts from a prior that is not here", ("prior", keyframe.prior_hash)
-                )
-            prior = named
-            first_tick = facts.origin_tick + header.start
-        if not -TICK_MAX <= first_tick < TICK_MAX:
-            raise DamagedBlock(f"block {seq} begins at tick {first_tick}, which no clock reaches")
-        counts, states = np.empty((signals, count), np.int64), np.empty((signals, count), np.uint8)
-        size = len(content) - body_at
-        space = take_workspace(count, signals, size)
-        space.buffer[:size] = np.frombuffer(content, np.uint8)[body_at:]
-        memory = coding.memory if keyframe is None else _NOTHING
-        filled = decode_columns(
-            prior.cells, prior.weights, memory, coding.parameters, counts, states, size, space
-        )
-        if filled < 0:
-            raise DamagedBlock(f"block {seq} ends before its records do, or holds what no encoder writes")
-        before = coding.digest if keyframe is None else group_start(facts.stream_id, seq)
-        head = with_digest(content[:body_at], 0)
-        digest = after_block(before, seq, first_tick, count, head, space.digests[:signals])
-        if digest & 0xFF != digest_byte:
-            raise DamagedBlock(f"block {seq} does not match its digest")
-        coding.prior = prior
-        coding.memory = space.memory[:filled].copy()
-        give_back(space)
-        coding.digest = digest
-        coding.end_tick = first_tick + count
-        coding.last_count = count
-        coding.group_values = group_values
-        self._next_seq = seq + 1
-        return DecodedBlock(seq, Records(first_tick, counts.T, states.T), keyframe)
+def start_of(prior: Prior, parameters: np.ndarray) -> Start:
+    return Start(prior.cells, prior.weights, parameters)

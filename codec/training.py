@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.schema import Schema
-    from codec.stream import StreamDecoder
+    from codec.stream_decoder import StreamDecoder
 
     Drive = tuple[Schema, Records]
     Array = np.ndarray[Any, np.dtype[Any]]

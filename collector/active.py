@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.guards import GuardSet
 from codec.priors import Prior
-from codec.stream import DecodedBlock, StreamDecoder
+from codec.stream_decoder import StreamDecoder
 from collector import battery
 from collector.diagnosis import watch
 from collector.materialise import Readable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.schema import Schema
+    from codec.stream import DecodedBlock
     from collector.analyses import Analyses
     from collector.changes import Ledger
     from collector.items import Description

@@ -17,7 +17,8 @@ import codec
 from codec.kernel import origin
 from codec.records import Records
 from codec.schema import Kind, Schema, Signal
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from collector import times
 from collector.analyses import load_analyses
 from collector.config import split_address

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from codec.errors import CodecError
 from codec.priors import Prior, built_in
-from codec.stream import StreamDecoder, StreamEncoder
+from codec.stream import StreamEncoder
+from codec.stream_decoder import StreamDecoder
 from codec.training import Learnt, learn
 from collector import times
 from collector.query import PRINTERS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from codec.guards import Guard, GuardSet
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from decoder import dbc
 from decoder.defaults import default_choices
 from decoder.frames import Frames

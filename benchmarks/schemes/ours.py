@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.schemes.scheme import Scheme
 from benchmarks.values import values_of
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts, block_records_max
+from codec.stream import StreamEncoder, StreamFacts, block_records_max
+from codec.stream_decoder import StreamDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ from sqlalchemy import and_, func, select, tuple_
 from codec.errors import CodecError
 from codec.priors import Prior, built_in
 from codec.schema import Schema
-from codec.stream import StreamDecoder
+from codec.stream_decoder import StreamDecoder
 from collector.store import wanted as wanted_rows
 from collector.store.address import Address, address_of
 from collector.store.engine import explained, open_engine

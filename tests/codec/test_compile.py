@@ -16,7 +16,8 @@ from codec import compile as compiling
 from codec.compile import CannotCompile, compile_package
 from codec.kernel import kernels_from
 from codec.library import Library
-from codec.stream import StreamDecoder, StreamEncoder
+from codec.stream import StreamEncoder
+from codec.stream_decoder import StreamDecoder
 from tests.codec.test_stream import FACTS, runs
 from tests.vectors.vector import load, names, run
 

@@ -32,7 +32,8 @@ import numpy as np, codec
 from codec.kernel import origin
 from codec.records import Records
 from codec.schema import Kind, Schema, Signal
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 print(origin(codec))
 schema = Schema(50, (Signal("a", threshold=1.0), Signal("b", circular=360.0), Signal("c", kind=Kind.FLOAT32, threshold=0.5)))
 counts = np.random.default_rng(1).integers(0, 300, (100, 3))

@@ -12,7 +12,8 @@ from codec.layout import CONTEXTS
 from codec.priors import PRIOR_BYTES_MAX, WEIGHT_MAX, Prior, built_in, make_prior, prior_hash, untrained
 from codec.range_coder import HIGHEST, LOWEST, USES_MAX
 from codec.residuals import ORDER
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from codec.training import train
 from tests.codec.test_stream import drive
 

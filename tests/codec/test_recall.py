@@ -7,7 +7,8 @@ import pytest
 
 from codec.records import Records
 from codec.schema import Schema, Signal
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 
 FACTS = StreamFacts(b"stream-id-of-16b", 0, 0)
 BLOCK = 500

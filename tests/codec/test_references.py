@@ -19,7 +19,8 @@ from codec.range_coder import (
 from codec.records import Availability, Records
 from codec.references import code_reference
 from codec.schema import Schema, Signal
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 
 FACTS = StreamFacts(b"stream-id-of-16b", 0, 0)
 COUNT = 500

@@ -15,15 +15,8 @@ from codec.layout import MODEL_NAMES
 from codec.priors import built_in
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal, physical
-from codec.stream import (
-    BLOCK_RECORDS_MAX,
-    Clock,
-    StreamDecoder,
-    StreamEncoder,
-    StreamFacts,
-    block_records_max,
-    is_keyframe,
-)
+from codec.stream import BLOCK_RECORDS_MAX, Clock, StreamEncoder, StreamFacts, block_records_max, is_keyframe
+from codec.stream_decoder import StreamDecoder
 from tests.codec.strategies import guard_sets, records_of, schemas
 
 FACTS = StreamFacts(b"stream-id-of-16b", 3, 1000, Clock(1_700_000_000_000_000_000, synchronised=True))
@@ -346,6 +339,7 @@ def test_a_group_ends_before_it_holds_more_than_a_reader_can_go_through(
     endless = StreamEncoder(schema, FACTS)
     contents = [endless.encode(records).content for records in run]
     monkeypatch.setattr("codec.stream.GROUP_VALUES_MAX", 60)
+    monkeypatch.setattr("codec.stream_decoder.GROUP_VALUES_MAX", 60)
     encoder, decoder, other = (
         StreamEncoder(schema, FACTS),
         StreamDecoder(schema, FACTS),

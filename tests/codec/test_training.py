@@ -1,7 +1,8 @@
 import numpy as np
 
 from codec.priors import Prior, built_in
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from codec.training import TRUST_MAX, Learnt, learn, train, train_built_in
 from tests.codec.test_stream import drive
 

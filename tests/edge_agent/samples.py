@@ -10,7 +10,8 @@ from codec.guards import Guard, GuardSet
 from codec.priors import Prior, built_in, make_prior
 from codec.records import Availability, Records
 from codec.schema import Schema, Signal
-from codec.stream import Clock, StreamDecoder
+from codec.stream import Clock
+from codec.stream_decoder import StreamDecoder
 from edge_agent.capture import Settings, pack_schema
 from edge_agent.events import Identity
 from edge_agent.outbox import Outbox

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from codec.priors import built_in, make_prior
-from codec.stream import StreamDecoder
+from codec.stream_decoder import StreamDecoder
 from edge_agent.app import Agent
 from edge_agent.bus_state import BUS_OFF
 from edge_agent.choices import make_plan

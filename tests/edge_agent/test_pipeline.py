@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from codec.journal import unpack_records
 from codec.records import concatenate
-from codec.stream import Clock, StreamDecoder
+from codec.stream import Clock
+from codec.stream_decoder import StreamDecoder
 from edge_agent.pipeline import BlockTicks, Mode
 from edge_agent.rows import Commit
 from tests.edge_agent.samples import CLOCK, HOT, SCHEMA, START, TICKS, pipeline, records, ticks_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.records import concatenate
-from codec.stream import StreamDecoder
+from codec.stream_decoder import StreamDecoder
 from edge_agent.recovery import finish_stream
 from edge_agent.rows import Commit, Reason, StreamEnd
 from tests.edge_agent.samples import CLOCK, HOT, SCHEMA, START, pipeline, records, ticks_of

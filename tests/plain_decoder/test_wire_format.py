@@ -21,7 +21,8 @@ from codec.layout import MODEL_NAMES
 from codec.priors import Prior, built_in
 from codec.records import Records
 from codec.schema import Schema, Signal
-from codec.stream import Clock, DecodedBlock, StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import Clock, DecodedBlock, StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from codec.training import train
 from tests.codec.strategies import records_of, schemas
 from tests.codec.test_stream import runs
@@ -87,7 +88,7 @@ def test_every_model_after_every_other(seed, names):
     guards = GuardSet((Guard("a", ">", 0.5), Guard("b", "<", 0.3)))
     encoder, pair = StreamEncoder(schema, FACTS, guards=guards), Pair(schema)
     for k, name in enumerate(names):
-        encoder._coding.parameters[:, layout.FORCED] = MODEL_NAMES.index(name)
+        encoder._coding.start.parameters[:, layout.FORCED] = MODEL_NAMES.index(name)
         count = int(rng.integers(1, 80))
         walk = np.cumsum(rng.integers(-scale, scale + 1, (count, 2)), axis=0)
         walk[rng.random(count) < 0.3] = walk[0]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from codec.errors import CodecError
 from codec.schema import NS
-from codec.stream import Clock, StreamDecoder, StreamFacts, is_keyframe
+from codec.stream import Clock, StreamFacts, is_keyframe
+from codec.stream_decoder import StreamDecoder
 from edge_agent.outbox import Outbox
 from protos import telemetry_pb2 as pb
 from tests.simulation import car

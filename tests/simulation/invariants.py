@@ -25,7 +25,8 @@ from codec.errors import CodecError
 from codec.guards import limit_interval
 from codec.records import Availability, Records
 from codec.schema import Schema
-from codec.stream import Clock, StreamDecoder, StreamFacts
+from codec.stream import Clock, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from tests.simulation import car, told, verdicts
 from tests.simulation.truth import StreamTruth
 

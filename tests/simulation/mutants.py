@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant("resend takes back what was acknowledged", "edge_agent.session",
            "return [FetchAgain(start, end)] if start < end else []",
            "self._wanted = min(self._wanted, start); self._cursor = start + 1; return [FetchAgain(start, end)] if start < end else []"),
-    Mutant("predictor not reset at a keyframe", "codec.stream", "(self._prior, _NOTHING) if keyframe else", "(self._prior, coding.memory) if keyframe else"),
+    Mutant("predictor not reset at a keyframe", "codec.stream", "(self._prior, NOTHING) if keyframe else", "(self._prior, coding.memory) if keyframe else"),
     Mutant("guard set not named", "codec.stream", "named = self.guards.hash != facts.guards_hash or", "named = False and"),
     Mutant("guards not in force", "codec.stream", "rows.extend((int(i.low), int(i.high)) for i in intervals)", "pass"),
     Mutant("streams ordered by clock", "collector.store.reader",

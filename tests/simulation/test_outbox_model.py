@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from codec.records import Records
-from codec.stream import StreamDecoder
+from codec.stream_decoder import StreamDecoder
 from edge_agent.capture import open_outbox
 from edge_agent.errors import OutboxBusy
 from edge_agent.outbox_reader import OutboxReader

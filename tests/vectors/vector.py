@@ -29,7 +29,8 @@ from codec.guards import GuardSet
 from codec.priors import Prior, built_in
 from codec.records import Records
 from codec.schema import Schema
-from codec.stream import Clock, StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import Clock, StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 
 HERE = Path(__file__).resolve().parent
 _EXACT = 1 << 53

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from codec.guards import Guard, GuardSet
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal
-from codec.stream import StreamDecoder, StreamEncoder, StreamFacts
+from codec.stream import StreamEncoder, StreamFacts
+from codec.stream_decoder import StreamDecoder
 from collector.rules import RuleState, bind, evaluate, evaluate_all
 from collector.rules.rulefile import Rule, Rules
 
