@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,8 @@ from collector.models import load_detectors
 from collector.rules_file import RulesFile
 from collector.store.errors import StoreBusy
 from collector.store.ledger import StoreLedger
+from collector.webhooks.sender import tell
+from collector.webhooks.targets import load_targets
 from collector.writer import Writer
 
 if TYPE_CHECKING:
@@ -46,8 +49,8 @@ log = structlog.get_logger()
 async def serve(config: Config) -> bool:
     """Until SIGTERM or SIGINT. True if it ended as it should.
 
-    Raises RuleError, ModelError, DetectorSettingsError, CatalogueError, RolesError, StoreError, NoKernels or OSError where it
-    cannot start.
+    Raises RuleError, ModelError, DetectorSettingsError, CatalogueError, RolesError, ConfigError, StoreError, NoKernels or
+    OSError where it cannot start.
     """
     kernels = origin(codec)
     ended = asyncio.Event()
@@ -55,6 +58,7 @@ async def serve(config: Config) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     rules_file = RulesFile(config.rules)
+    targets = load_targets(config.webhooks, os.environ) if config.webhooks != Path() else ()
     ledger = await _open(config)
     gateway = Gateway(window_bytes=config.window_bytes, ack_within_ns=round(config.ack_within_s * NS))
     analyses = load_analyses(config.catalogue, config.battery)
@@ -85,17 +89,20 @@ async def serve(config: Config) -> bool:
         kernels=kernels,
     )
     loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
+    telling = asyncio.create_task(tell(targets, config.store, time.time_ns))
     watching = asyncio.create_task(rules_file.watch(change_rules))
     _notify("READY=1")
     await ended.wait()
 
     log.info("ending")
     watching.cancel()
+    telling.cancel()
     _notify("STOPPING=1")
     gateway.stop_reading()
     flushed = await asyncio.to_thread(writer.stop, FLUSH_S)
     gateway.close()
     await server.stop(CALLS_END_S)
+    await asyncio.wait({telling})
     log.info("ended", flushed=flushed)
     return not writer.failed
 

@@ -48,6 +48,7 @@ class Config:
     rules: Path = SHIPPED_RULES
     catalogue: Path = SHIPPED_CATALOGUE  # of signatures that lead to diagnoses
     battery: Path = SHIPPED_ROLES  # which signals play which role in a battery
+    webhooks: Path = Path()  # who is told of faults; none: nobody
     window_bytes: int = 256 << 10  # unacknowledged, per vehicle, at most
     ack_within_s: float = (
         20.0  # so soon a vehicle hears what is durable here, or that this collector is there at all

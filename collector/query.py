@@ -76,8 +76,8 @@ VEHICLE_COLUMNS = (
     "buses",
 )
 FAULT_COLUMNS = (
-    "vin", "code", "severity", "started_at", "detected_at", "ended_at", "signal", "peak", "approximate", "late",
-    "provisional", "description", "action",
+    "id", "vin", "code", "severity", "started_at", "detected_at", "ended_at", "signal", "peak", "approximate", "late",
+    "provisional", "description", "action", "acknowledged_at", "acknowledged_by", "mark", "note",
 )  # fmt: skip
 ANOMALY_COLUMNS = (
     "vin", "detector", "signal", "started_at", "ended_at", "peak", "score", "confidence", "window_s", "approximate", "late",
@@ -228,7 +228,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
 
 
 NOT_IN_TABLES = frozenset(
-    {"started_at", "signal", "action", "batches", "late", "approximate"}
+    {"started_at", "signal", "action", "batches", "late", "approximate", "acknowledged_at", "note"}
 )  # CSV and JSON have them
 WHOLE = frozenset(
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collector.commands import (
     diagnosis,
     export,
+    faults,
     importing,
     model,
     priors,
@@ -17,6 +18,9 @@ from collector.commands import (
     sentinel,
     serve,
     tail,
+    webhooks,
 )
 
-COMMANDS = (serve, query, tail, export, sentinel, importing, priors, model, diagnosis, schema)
+COMMANDS = (
+    serve, query, tail, export, sentinel, faults, webhooks, importing, priors, model, diagnosis, schema,
+)  # fmt: skip

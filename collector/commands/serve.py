@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
         metavar="F",
         help="which signals play which role in a battery; default: known names, and guesses",
     )
+    serve.add_argument("--webhooks", metavar="F", help="who is told of faults; default: nobody")
     serve.add_argument(
         "--window-bytes", type=int, metavar="N", help="unacknowledged bytes per vehicle, at most"
     )
@@ -61,7 +62,9 @@ def run(options: argparse.Namespace) -> int:
     from collector.rules import RuleError
     from collector.store import StoreError
 
-    names = ("listen", "store", "rules", "catalogue", "battery", "window_bytes", "ack_within_s", "insecure")
+    names = (
+        "listen", "store", "rules", "catalogue", "battery", "webhooks", "window_bytes", "ack_within_s", "insecure",
+    )  # fmt: skip
     config = load_config(options.config, os.environ, {name: getattr(options, name) for name in names})
     set_up_logs(verbose=options.verbose)
     try:

@@ -24,6 +24,7 @@ from collector.store import wanted as wanted_rows
 from collector.store.address import Address, address_of
 from collector.store.engine import explained, open_engine
 from collector.store.errors import StoreError
+from collector.store.fault_rows import UNKNOWN, wanted_faults, wanted_provisional_faults
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
 from collector.store.stored import Counted, StoredGroup, StoredMinutes, StoredRun, StoredStream, StreamSpan
 from collector.store.tables import (
@@ -35,7 +36,6 @@ from collector.store.tables import (
     notices,
     outboxes,
     priors,
-    provisional_faults,
     streams,
     telemetry_logs,
     vehicles,
@@ -131,15 +131,7 @@ class Store:
         after_id: int = 0,
     ) -> list[dict[str, Any]]:
         """One row per fault, in the order in which they were detected. `after_id`: those that are open or came later."""
-        wanted = select(faults).order_by(faults.c.detected_at, faults.c.id)
-        if vin is not None:
-            wanted = wanted.where(faults.c.vin == vin)
-        if severity is not None:
-            wanted = wanted.where(faults.c.severity == severity)
-        if after_id:
-            wanted = wanted.where(faults.c.ended_at.is_(None) | (faults.c.id > after_id))
-        if only_open:
-            wanted = wanted.where(faults.c.ended_at.is_(None))
+        wanted = wanted_faults(vin, severity, only_open=only_open, after_id=after_id)
         rows = self._rows(wanted)
         for row in rows:
             row["evidence"] = json.loads(row["evidence"])
@@ -149,14 +141,9 @@ class Store:
         self, vin: str | None = None, *, severity: str | None = None
     ) -> list[dict[str, Any]]:
         """Shown by heartbeats while a backlog drains, beyond what is stored; like `faults`, as far as that is known by then."""
-        wanted = select(provisional_faults).order_by(provisional_faults.c.detected_at)
-        if vin is not None:
-            wanted = wanted.where(provisional_faults.c.vin == vin)
-        if severity is not None:
-            wanted = wanted.where(provisional_faults.c.severity == severity)
-        unknown = {"started_at": None, "peak": None, "approximate": False, "late": False}
+        wanted = wanted_provisional_faults(vin, severity)
         return [
-            row | unknown | {"evidence": json.loads(row["evidence"]), "provisional": True}
+            row | UNKNOWN | {"evidence": json.loads(row["evidence"]), "provisional": True}
             for row in self._rows(wanted)
         ]
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from collector.store.types import BigId, JsonText, WallTime
 
-SCHEMA_VERSION = 5  # number of the newest revision
+SCHEMA_VERSION = 6  # number of the newest revision
 
 metadata = MetaData()
 
@@ -380,4 +380,41 @@ rollups = Table(
     Column("mean", Float, nullable=False),
     Column("count", Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# What operators say of faults. Apart from them, and by their places: a fault can be made again, what somebody said of it cannot.
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("outbox", Integer, primary_key=True, autoincrement=False),
+    Column("stream_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_tick", BigInteger, primary_key=True, autoincrement=False),
+    Column("code", Text, primary_key=True),
+    Column("at", WallTime, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("mark", Text),  # true, or false_alarm; none: seen, not judged yet
+    Column("note", Text, nullable=False),
+)
+
+# How far each webhook is, see collector/webhooks/plan.py. Whoever holds it sends: of several collectors, one.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("standing", JsonText, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("held_until_ns", BigInteger, nullable=False),
+)
+
+# Deliveries that were given up, for somebody to look at and send again.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("webhook", Text, nullable=False),
+    Column("delivery", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at", WallTime, nullable=False),
+    sqlite_autoincrement=True,
 )
