@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from tests.e2e.pair import CLOCK, Agent, Collector, Link, synchronise
+from codec.records import Availability, Records
+from codec.schema import Schema, Signal
+from collector.store import open_store
+from edge_agent.rows import Reason, position_of
+from tests.e2e.pair import CLOCK, VIN, Agent, Collector, Link, synchronise
+from tests.edge_agent.samples import everything
 
 
 @pytest.fixture
@@ -102,3 +110,75 @@ def test_a_parked_vehicle_fills_a_store_again_that_was_restored_from_a_backup(tm
     Link(agent, collector).run()  # and nothing new to say
     all_stored_once(collector, agent)
     agent.finish()
+
+
+def test_suppressed_dead_and_gap_are_three_things_in_the_store(tmp_path, collector):
+    """What is predicted is a value, what stopped coming is a null, and what is lost is no record at all but an account of it."""
+    agent = Agent(tmp_path, "a.db")
+    stretches = []
+    for state, temp in (
+        (Availability.AVAILABLE, 30.0),
+        (Availability.STALE, 0.0),
+        (Availability.AVAILABLE, 31.0),
+    ):
+        counts = np.full((150, 2), round(temp / 0.5), np.int64)
+        records = Records(agent.tick, counts, np.full((150, 2), [state, Availability.AVAILABLE], np.uint8))
+        stretches.append(records)
+        agent.capture._records([records], CLOCK)
+        agent.capture.pipeline.ask_keyframe()
+        agent.capture.flush(CLOCK)
+        agent.tick += 150
+    suppressed, dead, lost = stretches
+    outbox = agent.capture.outbox
+    first = next(row.position for row in everything(agent.path)[0] if row.first_tick == lost.first_tick)
+    with outbox._transaction():
+        outbox._drop(first, position_of(0, outbox._stream(0)[1].next_seq), Reason.QUOTA)
+    agent.capture.pipeline.ask_keyframe()
+    agent.drive(100)
+    agent.capture.flush(CLOCK)
+    synchronise(agent, collector)
+    agent.finish()
+
+    store = open_store(collector.path)
+    found = {
+        run.records.first_tick + at: (run.records.states[at, 0], run.records.counts[at, 0])
+        for run in store.runs(VIN)
+        for at in range(len(run.records))
+    }
+    assert all(
+        found[tick][0] == Availability.AVAILABLE and abs(found[tick][1] - 60) <= 2
+        for tick in ticks(suppressed)
+    )
+    assert all(found[tick][0] == Availability.STALE for tick in ticks(dead))
+    assert not any(tick in found for tick in ticks(lost))
+    assert [(gap["records"], gap["end_tick"]) for gap in store.gaps(VIN)] == [(150, lost.end_tick)]
+    seconds = {row["tick"]: json.loads(row["data"])["Temp"] for row in store.latest(0)}
+    assert {seconds[tick] for tick in ticks(suppressed) if tick in seconds} == {30.0}
+    assert {seconds[tick] for tick in ticks(dead) if tick in seconds} == {None}
+    assert not any(tick in seconds for tick in ticks(lost))
+
+
+def ticks(records):
+    return range(records.first_tick, records.end_tick)
+
+
+def test_a_stream_under_an_older_schema_is_finished_after_a_newer_one_began(tmp_path, collector, monkeypatch):
+    """Cut short by a crash, continued by newer software with other signals, while the collector has half of it."""
+    agent = Agent(tmp_path, "a.db")
+    agent.drive(100)
+    synchronise(agent, collector)
+    agent.drive(80)
+    agent.capture.outbox._db.close()
+    os.close(agent.capture.outbox._lock)
+    newer = Schema(50, (Signal("Temp", "degC", factor=0.5, threshold=2.0), Signal("Torque", "Nm")))
+    monkeypatch.setattr("tests.e2e.pair.SCHEMA", newer)
+    agent.tick += 10
+    agent.start()
+    agent.drive(100)
+    agent.capture.flush(CLOCK)
+    synchronise(agent, collector)
+    agent.finish()
+    all_stored_once(collector, agent)
+    assert not collector.gaps()
+    signals = {run.facts.stream_no: run.schema.names for run in open_store(collector.path).runs(VIN)}
+    assert signals == {0: ("Temp", "Gear"), 1: ("Temp", "Torque")}
