@@ -93,7 +93,7 @@ class Findings:
             if row["evidence"] == rows.AS_BEFORE and key in faults:
                 row["evidence"] = faults[key]["evidence"]
             faults[key] = row
-        self._pager.found(outbox, of_rules, late=late)
+        self._pager.found(outbox, of_rules, (stream.stream_no, records.first_tick), late=late)
         return spans
 
     def _spans(self, outbox: Outbox, stream: ActiveStream, records: Records) -> list[FaultSpan]:

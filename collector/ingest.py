@@ -47,7 +47,7 @@ from collector.latest import Latest
 from collector.materialise import to_json
 from collector.outbox import Outbox
 from collector.pager import Pager
-from collector.rules import Rules, RuleState, withdraw_changed
+from collector.rules import Rules, withdraw_changed
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -260,12 +260,7 @@ class _Group:
         saved = self._outbox(old)
         stream_no, seq = saved.progress.wanted.stream_no, saved.progress.wanted.seq
         self._ledger.changes.replaced[saved.id] = {"of_id": saved.id, "replaced_by": successor}
-        if saved.rule_state.episodes:
-            for code, episode in saved.rule_state.episodes.items():
-                if episode.detected_tick is not None and not is_condition(code):
-                    self._pager.ended(saved, code, episode, "outbox lost")
-            saved.rule_state = RuleState()
-            self._blocks.save(saved)
+        self._pager.lost(saved)
         row = rows.gap(saved.id, stream_no, seq, None, None, None, pb.GAP_REASON_OUTBOX_LOST, self._now)
         self._ledger.changes.gaps[saved.id, stream_no, seq] = row
 

@@ -25,11 +25,11 @@ class Pager:
         self._ledger = ledger
         self._now_ns = now_ns
 
-    def found(self, outbox: Outbox, spans: Iterable[FaultSpan], *, late: bool) -> None:
-        """What a block opened, changed or ended."""
+    def found(self, outbox: Outbox, spans: Iterable[FaultSpan], since: Place, *, late: bool) -> None:
+        """What a block that begins at `since` opened, changed or ended."""
         faults = [(_fault(span, outbox.by_code[span.code]), _end(span)) for span in spans]
         if faults or (outbox.paging.open and not late):
-            self._take(outbox, paging.found(outbox.paging, faults, late=late))
+            self._take(outbox, paging.found(outbox.paging, faults, since, late=late))
 
     def passed(self, outbox: Outbox) -> None:
         """Ingest has come further."""
@@ -58,6 +58,12 @@ class Pager:
         """Provisional faults of rules that are gone or read differently now, or all there are."""
         current = {} if everything else {rule.code: rule.hash for rule in outbox.rules.rules}
         self._take(outbox, paging.withdrawn(outbox.paging, current))
+
+    def lost(self, outbox: Outbox) -> None:
+        """Another outbox took its place. Its rules know what was open, in case it is here after all."""
+        for code, episode in outbox.rule_state.episodes.items():
+            if (episode.stream_no, episode.first_tick, code) in outbox.paging.open:
+                self.ended(outbox, code, episode, "outbox lost")
 
     def ended(self, outbox: Outbox, code: str, episode: Episode, why: str) -> None:
         """An open fault ended otherwise than by its rule."""

@@ -10,6 +10,7 @@ Rules
 - The next fault of the rule that would page takes over the provisional one's page. When ingest passes its place, the fault
   that covers it takes it over, open or ended meanwhile; where there is none, it is withdrawn.
 - A page is closed by what is certain only: that a provisional fault seems to be over is shown, and no more.
+- A fault that ended because its outbox was lost goes on if that is here after all: a clone has it. Then it is told anew.
 - Places are (stream_no, tick), in the order of the outbox. Clocks order nothing.
 """
 
@@ -38,7 +39,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One that ingest found. `page` is the name under which somebody was told of it; empty: nobody was."""
+    """One that ingest found. `page` is the name under which somebody was told of it; empty: nobody was.
+
+    `anew`: where it was found to go on though it was told to have ended.
+    """
 
     code: str
     severity: str
@@ -47,6 +51,7 @@ class Fault:
     first_tick: int
     detected_tick: int
     page: str = ""
+    anew: Place | None = None
 
     @property
     def key(self) -> FaultKey:
@@ -99,20 +104,21 @@ class Paging:
 
 
 def found(
-    paging: Paging, faults: Iterable[tuple[Fault, Place | None]], *, late: bool
+    paging: Paging, faults: Iterable[tuple[Fault, Place | None]], since: Place, *, late: bool
 ) -> tuple[list[Notice], Paging]:
-    """A block was stored: the faults that it opened, changed or ended, with where each ended (None: it is open)."""
+    """A block that begins at `since` was stored: faults that it opened, changed or ended, with where each ended (None: open)."""
     notices: list[Notice] = []
     opened, provisional = dict(paging.open), dict(paging.provisional)
     for fault, ended in faults:
         known = opened.get(fault.key)
+        begins = (fault.stream_no, fault.detected_tick) >= since
+        now = known or (fault if begins else replace(fault, anew=since))
         if ended is None:
-            opened[fault.key] = known or fault
+            opened[fault.key] = now
             continue
         opened.pop(fault.key, None)
-        notices += _ended(
-            paging.outbox, known or fault, ended, provisional, at_once=not late and known is None
-        )
+        at_once = not late and known is None and begins
+        notices += _ended(paging.outbox, now, ended, provisional, at_once=at_once)
     paging = Paging(paging.outbox, opened, provisional)
     if late:
         return notices, paging
@@ -211,7 +217,7 @@ def _paged(outbox: int, fault: Fault, shown: Provisional | None) -> tuple[Notice
 
 
 def _own_page(outbox: int, fault: Fault) -> str:
-    return _page(outbox, fault.stream_no, fault.first_tick, fault.code)
+    return _page(outbox, *(fault.anew or fault.first), fault.code)
 
 
 def _page(outbox: int, stream_no: int, tick: int, code: str) -> str:

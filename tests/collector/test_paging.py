@@ -233,6 +233,19 @@ def test_the_open_faults_of_an_outbox_that_is_replaced_end_with_it(bench, connec
     assert (fault["end_reason"], fault["last_tick"]) == ("outbox lost", START_TICK + 19)
 
 
+def test_a_fault_of_an_outbox_that_was_lost_and_is_here_after_all_is_told_anew(bench, connected):
+    bench.take(connected.drive(temp=46.0))
+    bench.take(Greeting(Vehicle(outbox=2).key, replaces=(connected.key.outbox_id,)))
+    bench.restart()
+    bench.take(connected.drive(temp=47.0))
+    assert told(bench) == [OPENED, CLOSED, OPENED]
+    bench.take(connected.drive(temp=20.0))
+    assert told(bench) == [OPENED, CLOSED, OPENED, CLOSED]
+    assert len(pages(bench)) == 2
+    (fault,) = open_store(bench.path).faults()
+    assert (fault["end_reason"], fault["last_tick"]) == ("cleared", START_TICK + 39)
+
+
 @pytest.mark.parametrize(
     "changes", [{"guards_hash": b""}, {"guards_hash": bytes(16)}, {"guard_lasted": b""}, {"stream_no": 7}]
 )

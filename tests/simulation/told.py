@@ -35,7 +35,10 @@ def check_provisional(world: World, db: sqlite3.Connection) -> None:
 
 
 def check_notices(world: World, db: sqlite3.Connection) -> None:
-    """In the end: nothing is provisional any more, and everybody was told what the faults say."""
+    """In the end: nothing is provisional any more, and everybody was told what the faults say.
+
+    What was told to have ended may have gone on, and be told of under another name: an outbox was lost, and a clone has it.
+    """
     mine = {
         vehicle.agent.capture.outbox_id: vehicle for vehicle in world.vehicles if vehicle.agent is not None
     }
@@ -56,5 +59,5 @@ def check_notices(world: World, db: sqlite3.Connection) -> None:
             continue
         if kinds not in ENDS:
             world.violation(f"{page} was told of as {kinds}")
-        elif ENDS[kinds] is not None and faults.get(page) != ENDS[kinds]:
+        elif ENDS[kinds] is not None and faults.get(page, ENDS[kinds] or None) != ENDS[kinds]:
             world.violation(f"{page} was told of as {kinds}, but faults say {faults.get(page)}")
