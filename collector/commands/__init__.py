@@ -14,6 +14,7 @@ from collector.commands import (
     model,
     priors,
     query,
+    rules,
     schema,
     sentinel,
     serve,
@@ -22,5 +23,5 @@ from collector.commands import (
 )
 
 COMMANDS = (
-    serve, query, tail, export, sentinel, faults, webhooks, importing, priors, model, diagnosis, schema,
+    serve, query, tail, export, sentinel, faults, webhooks, importing, priors, rules, model, diagnosis, schema,
 )  # fmt: skip

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from codec.guards import Guard
     from codec.schema import Signal
     from collector.rules.expression import Expression, Leaf, Term
     from collector.rules.rulefile import Rule, Rules
+
+Limit = tuple[str, str, float]  # signal, operator, limit
 
 EVIDENCE_BEFORE_S, EVIDENCE_AFTER_S = 5.0, 2.0  # around the opening of a fault
 EVIDENCE_HZ = 10  # values kept of each second
@@ -49,9 +50,10 @@ class BoundRule:
     wait_ticks: int
     peak: Term | None  # what the first relation that has an order compares
     peak_sign: int  # 1: the largest value is the peak, -1: the smallest
-    droppable: frozenset[Guard]  # guards that a block needs for this rule's verdict to be exact
+    droppable: frozenset[Limit]  # of guards that a block needs for this rule's verdict to be exact
     reckons: bool  # with values that may be others than the sampled ones: no guard makes it exact
     evidence: tuple[str, ...]  # signals whose values are kept
+    stays: NDArray[np.intp] | None  # columns, of `BoundRules.columns`: see `_stays`
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,11 @@ class BoundRules:
 
     def exact_under(self, guards: GuardSet | None) -> frozenset[str]:
         """Codes of the rules whose verdicts are exact on blocks encoded under these guards (None: not known)."""
-        known = frozenset(guards.guards) if guards else frozenset()
+        known = (
+            frozenset((one.signal, one.operator, one.limit) for one in guards.guards)
+            if guards
+            else frozenset()
+        )
         return frozenset(
             bound.rule.code for bound in self.rules if not bound.reckons and bound.droppable <= known
         )
@@ -110,7 +116,7 @@ def bind(rules: Rules, schema: Schema) -> BoundRules:
         for leaf in stated
         if isinstance(leaf, Comparison) and leaf.signal in columns
     }
-    bound = tuple(_bound(rule, schema, columns) for rule in used)
+    bound = tuple(_bound(rule, schema, columns, places) for rule in used)
     windows_s = [longest_window_s(condition) for rule in used for condition in rule.conditions]
     window_ticks = math.ceil(max(windows_s, default=0.0) * schema.rate_hz)
     evidence_ticks = math.ceil((EVIDENCE_BEFORE_S + EVIDENCE_AFTER_S) * schema.rate_hz)
@@ -133,7 +139,7 @@ def may_differ(signal: Signal) -> bool:
     return signal.max_error_counts > 0 if signal.kind is Kind.SCALED else signal.threshold > 0
 
 
-def _bound(rule: Rule, schema: Schema, columns: Mapping[str, int]) -> BoundRule:
+def _bound(rule: Rule, schema: Schema, columns: Mapping[str, int], places: Mapping[str, int]) -> BoundRule:
     stated = [leaf for condition in rule.conditions for leaf in leaves(condition)]
     lossy = {name for name in rule.signals if name in columns and may_differ(schema.signals[columns[name]])}
     peak, sign = next(filter(None, (_peak(leaf, columns) for leaf in stated)), (None, 1))
@@ -142,10 +148,32 @@ def _bound(rule: Rule, schema: Schema, columns: Mapping[str, int]) -> BoundRule:
         wait_ticks=math.ceil(round(rule.for_s * schema.rate_hz, 6)),
         peak=peak,
         peak_sign=sign,
-        droppable=frozenset(guard for guard in rule.guards if guard.signal in lossy),
+        droppable=frozenset(
+            (one.signal, one.operator, one.limit) for one in rule.guards if one.signal in lossy
+        ),
         reckons=any(isinstance(leaf, Relation) and lossy & set(signals(leaf)) for leaf in stated),
         evidence=tuple(name for name in rule.signals if name in columns)[:EVIDENCE_SIGNALS_MAX],
+        stays=_stays(rule, peak, schema, places),
     )
+
+
+def _stays(
+    rule: Rule, peak: Term | None, schema: Schema, places: Mapping[str, int]
+) -> NDArray[np.intp] | None:
+    """Signals of which it is enough that they are available and `clear` cannot hold, for a fault to go on unchanged.
+
+    None where that does not tell: without `clear`, and where more is asked than how scaled signals compare with constants.
+    """
+    parts = list(leaves(rule.clearance)) if rule.clearance is not None else []
+    named = {name for part in parts for name in signals(part)}
+    plain = all(isinstance(part, Comparison) for part in parts) and isinstance(peak, Value)
+    if not parts or not plain or not named <= places.keys():
+        return None
+    assert isinstance(peak, Value)
+    used = sorted(named | {peak.signal})
+    if any(schema.signals[schema.index(name)].kind is not Kind.SCALED for name in used):
+        return None
+    return np.array([places[name] for name in used], np.intp)
 
 
 def _peak(leaf: Leaf, columns: Mapping[str, int]) -> tuple[Term, int] | None:

@@ -23,6 +23,7 @@ import numpy as np
 from codec.records import Availability, Records, concatenate
 from codec.schema import physical
 from collector.rules.bind import EVIDENCE_AFTER_S, EVIDENCE_BEFORE_S, EVIDENCE_HZ, BoundRule, BoundRules, bind
+from collector.rules.expression import Value
 from collector.rules.truth import Block, Tail
 
 if TYPE_CHECKING:
@@ -251,6 +252,8 @@ class _Run:
     def advance(self, episode: Episode | None) -> tuple[list[FaultSpan], Episode | None]:
         """The spans that changed, and the episode that goes on."""
         one, block = self._one, self._block
+        if episode is not None and episode.detected_tick is not None and self._stays():
+            return self._gone_on(episode)
         holds, fails = block.truth(one.rule.condition)
         clears, stays = (fails, holds)
         if one.rule.clearance is not None:
@@ -277,10 +280,36 @@ class _Run:
                 episode = None
             at = stop
         if episode is not None and episode.detected_tick is not None:
-            span = self._span(episode, ended=None)
-            if span.evidence is not None or _differs(before, episode):
-                spans.append(span)
+            spans += self._changed(before, episode)
         return spans, episode
+
+    def _stays(self) -> bool:
+        """Whether extremes tell already that an open fault goes on at every record, which is what most open faults do."""
+        one, block = self._one, self._block
+        if one.stays is None or one.rule.clearance is None or block.may_hold(one.rule.clearance):
+            return False
+        return block.all_available(one.stays)
+
+    def _gone_on(self, episode: Episode) -> tuple[list[FaultSpan], Episode]:
+        """What `advance` comes to where it stays."""
+        block, sign = self._block, self._one.peak_sign
+        assert isinstance(self._one.peak, Value)
+        peak = block.peak_of(self._one.peak.signal, sign)
+        if episode.peak is not None:
+            peak = sign * max(sign * peak, sign * episode.peak)
+        after = replace(
+            episode,
+            seen_stream_no=block.stream_no,
+            seen_tick=block.end_tick - 1,
+            peak=peak,
+            approximate=self._approximate or episode.approximate,
+        )
+        return self._changed(episode, after), after
+
+    def _changed(self, before: Episode | None, after: Episode) -> list[FaultSpan]:
+        """An open fault at the end of the block, if readers see a difference."""
+        span = self._span(after, ended=None)
+        return [span] if span.evidence is not None or _differs(before, after) else []
 
     def _wait(self, episode: Episode, holds: NDArray[np.bool_], at: int) -> tuple[Episode | None, int]:
         """On from index `at` to where the fault opens, or where it no longer holds."""

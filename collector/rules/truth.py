@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
+from codec.guards import COUNTS_HIGH, COUNTS_LOW
 from codec.records import Availability
 from codec.schema import Kind, physical
 from collector.rules import windows
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collector.rules.expression import Expression, Leaf, Term
 
     Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]  # bool[n] where it holds, bool[n] where it does not
+    Extremes = tuple[NDArray[np.int64], NDArray[np.int64]]  # lowest and highest counts, int64[k]
     Column = NDArray[np.float64]
     Range = tuple[float, float]
 
@@ -54,17 +56,36 @@ ROUNDING = 1e-9  # more than rounding adds to a mean, as a share of the values
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The records before a block, in parts, of the columns that rules name: counts int64[n, k], states uint8[n, k]."""
+    """The records before a block, in parts, of the columns that rules name: counts int64[n, k], states uint8[n, k].
+
+    Lowest and highest counts are kept of the last `since_count` records and of as many before as rules look at: of more
+    records than the parts hold, never of fewer.
+    """
 
     columns: bytes  # see `BoundRules.columns_key`
     first_tick: int
     count: int
     parts: tuple[tuple[NDArray[np.int64], NDArray[np.uint8]], ...]
     whole: bool  # nothing is missing of what rules may look at, or there was nothing
+    before: Extremes | None = None
+    since: Extremes | None = None
+    since_count: int = 0
 
-    def grown(self, counts: NDArray[np.int64], states: NDArray[np.uint8], wanted: int) -> Tail:
+    def widened(self, extremes: Extremes) -> Extremes:
+        """These and those of its records."""
+        for one in (self.before, self.since):
+            if one is not None:
+                extremes = np.minimum(one[0], extremes[0]), np.maximum(one[1], extremes[1])
+        return extremes
+
+    def grown(
+        self, counts: NDArray[np.int64], states: NDArray[np.uint8], extremes: Extremes, wanted: int
+    ) -> Tail:
         """With so many more records at its end, and without parts that nobody looks at."""
         first_tick, count, parts = self.first_tick, self.count + len(counts), (*self.parts, (counts, states))
+        before, since, since_count = self.before, extremes, self.since_count + len(counts)
+        if self.since is not None:
+            since = np.minimum(self.since[0], since[0]), np.maximum(self.since[1], since[1])
         dropped = 0
         while count - len(parts[dropped][0]) >= wanted:
             first_tick, count = first_tick + len(parts[dropped][0]), count - len(parts[dropped][0])
@@ -72,7 +93,10 @@ class Tail:
         if len(parts) - dropped > PARTS_MAX:
             both = zip(*parts[dropped:], strict=True)
             parts, dropped = (tuple(np.concatenate(one) for one in both),), 0  # type: ignore[assignment]
-        return Tail(self.columns, first_tick, count, parts[dropped:], self.whole or count >= wanted)
+        whole = self.whole or count >= wanted
+        if since_count >= wanted:
+            return Tail(self.columns, first_tick, count, parts[dropped:], whole, since)
+        return Tail(self.columns, first_tick, count, parts[dropped:], whole, before, since, since_count)
 
 
 class Block:
@@ -88,13 +112,16 @@ class Block:
         self.count = len(records)
         self.counts = records.counts[:, bound.columns]
         self.states = records.states[:, bound.columns]
-        # Counts of what is not available are 0, and make a range no narrower.
-        self.lows: NDArray[np.int64] = np.minimum.reduce(self.counts, axis=0)
-        self.highs: NDArray[np.int64] = np.maximum.reduce(self.counts, axis=0)
+        lowest = highest = self.counts
+        if self.states.any():
+            missing = self.states != Availability.AVAILABLE
+            lowest, highest = np.where(missing, COUNTS_HIGH, lowest), np.where(missing, COUNTS_LOW, highest)
+        self.lows: NDArray[np.int64] = np.minimum.reduce(lowest, axis=0)
+        self.highs: NDArray[np.int64] = np.maximum.reduce(highest, axis=0)
         self.follows = tail is not None
         self._before = tail or Tail(bound.columns_key, self.first_tick, 0, (), begins)
         self._wide: tuple[NDArray[np.int64], NDArray[np.uint8]] | None = None
-        self._wide_extremes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+        self._wide_extremes: Extremes | None = None
         self._leaves: dict[Leaf, Truth] = {}
         self._terms: dict[tuple[Term, bool], Column] = {}
 
@@ -112,7 +139,8 @@ class Block:
 
     def tail(self) -> Tail:
         """The records before the next block, as many as rules look at."""
-        return self._before.grown(self.counts, self.states, self.bound.tail_ticks)
+        extremes = self.lows, self.highs
+        return self._before.grown(self.counts, self.states, extremes, self.bound.tail_ticks)
 
     def candidates(self) -> set[int]:
         """Numbers of the rules that extremes do not rule out."""
@@ -123,6 +151,14 @@ class Block:
             for number in possible.nonzero()[0].tolist():
                 found.update(watch.rules[number])
         return found
+
+    def peak_of(self, name: str, sign: int) -> float:
+        """The largest value of a scaled signal that is always available here, or with sign -1 the smallest."""
+        low, high = self._value_range(name, wide=False)
+        return high if sign > 0 else low
+
+    def all_available(self, places: NDArray[np.intp]) -> bool:
+        return not self.states[:, places].any()
 
     # Truth
 
@@ -281,7 +317,7 @@ class Block:
                 assert_never(expression)
 
     def _range(self, term: Term, *, wide: bool = False) -> Range:
-        """Between which values the term lies wherever it is known."""
+        """Between which values the term lies wherever it is known; of what is known nowhere, anything."""
         match term:
             case Number(value):
                 return value, value
@@ -326,10 +362,10 @@ class Block:
         lows, highs = self.lows, self.highs
         if wide:
             if self._wide_extremes is None:
-                counts, _ = self.wide
-                self._wide_extremes = np.minimum.reduce(counts, axis=0), np.maximum.reduce(counts, axis=0)
+                self._wide_extremes = self._before.widened((lows, highs))
             lows, highs = self._wide_extremes
-        ends = physical(signal, np.array([lows[place], highs[place]], np.int64)).tolist()
+        # As `physical` reckons, and without arrays of one.
+        ends = [float(one[place]) * signal.factor + signal.offset for one in (lows, highs)]
         return min(ends), max(ends)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select, tuple_
 
 from codec.errors import CodecError
+from codec.guards import GuardSet
 from codec.priors import Prior, built_in
 from codec.schema import Schema
 from codec.stream_decoder import StreamDecoder
@@ -26,7 +27,15 @@ from collector.store.engine import explained, open_engine
 from collector.store.errors import StoreError
 from collector.store.fault_rows import UNKNOWN, wanted_faults, wanted_provisional_faults
 from collector.store.ledger import facts_of, sound_blob, wanted_blob
-from collector.store.stored import Counted, StoredGroup, StoredMinutes, StoredRun, StoredStream, StreamSpan
+from collector.store.stored import (
+    Counted,
+    StoredGroup,
+    StoredMinutes,
+    StoredRun,
+    StoredStream,
+    StreamSpan,
+    sound_block,
+)
 from collector.store.tables import (
     anomalies,
     batches,
@@ -48,7 +57,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from codec.records import Records
     from collector.reading.vehicle import Vehicle
 
 PAGE_BATCHES = 256  # blocks fetched in one transaction
@@ -276,7 +284,7 @@ class Store:
         """Those of one stream."""
         low = None if start_ns is None else span.tick_at(start_ns)
         high = None if end_ns is None else span.tick_at(end_ns)
-        for row, records in self._decoded(span, low, high):
+        for row, records, guards_hash in self._decoded(span, low, high):
             first = row.skip if low is None else max(row.skip, low - records.first_tick)
             last = len(records) if high is None else min(len(records), high - records.first_tick)
             if first >= last:
@@ -293,6 +301,7 @@ class Store:
                 part,
                 row.late,
                 row.doubtful,
+                guards_hash,
             )
 
     def minutes(self, span: StreamSpan, signal: str, low: int, high: int) -> StoredMinutes:
@@ -393,12 +402,18 @@ class Store:
             )
         return self._schemas[schema_hash]
 
-    def _decoded(self, span: StreamSpan, low: int | None, high: int | None) -> Iterator[tuple[Any, Records]]:
-        """(row, records) of the stream's sound blocks from the keyframe at or before tick `low` on."""
+    def guards(self, name: bytes) -> GuardSet | None:
+        """A guard set by its hash; None where it is not here, as the one without a name."""
+        found = self._fetch(wanted_blob(pb.BLOB_KIND_GUARDS, name))
+        content = sound_blob(found[0].content, name) if found else None
+        return None if content is None else GuardSet.from_bytes(content)
+
+    def _decoded(self, span: StreamSpan, low: int | None, high: int | None) -> Iterator[tuple[Any, ...]]:
+        """(row, records, guards) of the stream's sound blocks from the keyframe at or before tick `low` on."""
         find = partial(self._prior, len(span.schema.signals))
         decoder = StreamDecoder(span.schema, span.facts, find_prior=find)
         of_stream = and_(batches.c.outbox == span.outbox, batches.c.stream_no == span.facts.stream_no)
-        seq = 0
+        seq, guards_hash = 0, b""
         if low is not None:
             before = and_(of_stream, batches.c.keyframe, batches.c.first_tick <= low)
             seq = self._fetch(select(func.max(batches.c.seq)).where(before))[0][0] or 0
@@ -413,11 +428,12 @@ class Store:
             for row in rows:
                 if high is not None and row.first_tick >= high:
                     return
-                records = _sound(row, decoder)
-                if records is None:
+                decoded = sound_block(row, decoder)
+                if decoded is None:
                     self.unreadable += 1
-                else:
-                    yield row, records
+                    continue
+                guards_hash = guards_hash if decoded.keyframe is None else decoded.keyframe.guards_hash
+                yield row, decoded.records, guards_hash
             if len(rows) < PAGE_BATCHES:
                 return
             seq = rows[-1].seq + 1
@@ -441,16 +457,6 @@ def _beyond(beat: dict[str, Any], stored: tuple[int, int | None] | None) -> bool
         return False
     stream_no, end_tick = stored
     return (beat["stream_no"], beat["tick"]) >= (stream_no, beat["tick"] if end_tick is None else end_tick)
-
-
-def _sound(row: Any, decoder: StreamDecoder) -> Records | None:
-    """The row's records, or None where it is damaged or builds on one that is; the next keyframe does not."""
-    if zlib.crc32(row.content) != row.crc:
-        return None
-    try:
-        return decoder.decode(row.seq, row.content).records
-    except CodecError:
-        return None
 
 
 def open_store(where: Address | Path | str) -> Store:

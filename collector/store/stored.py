@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from codec.errors import CodecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
     from codec.priors import Prior
     from codec.records import Records
     from codec.schema import Schema
-    from codec.stream import StreamFacts
+    from codec.stream import DecodedBlock, StreamFacts
+    from codec.stream_decoder import StreamDecoder
 
 
 class Counted(NamedTuple):
@@ -43,6 +47,7 @@ class StoredRun:
     records: Records
     late: bool
     doubtful: bool  # its keyframe group's digest did not match
+    guards_hash: bytes = b""  # of the set that it was encoded under
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +131,13 @@ class StoredGroup:
 def wall_ns(run: StoredRun, index: int) -> int:
     """Wall time of one of its records."""
     return (run.records.first_tick + index) * (run.schema.period_ns) + run.offset_ns
+
+
+def sound_block(row: Any, decoder: StreamDecoder) -> DecodedBlock | None:
+    """The row's block, or None where it is damaged or builds on one that is; the next keyframe does not."""
+    if zlib.crc32(row.content) != row.crc:
+        return None
+    try:
+        return decoder.decode(row.seq, row.content)
+    except CodecError:
+        return None

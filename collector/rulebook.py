@@ -1,0 +1,174 @@
+"""`collector rules`: whether rules are sound, and what they would have raised on stored records."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from collector import times
+from collector.query import PRINTERS
+from collector.reading.signals import QueryError, known_signals
+from collector.rules import load_rules
+from collector.rules.backtest import Raised, backtest, compare, warm_up_s
+from collector.rules.check import Known, check
+from collector.store import Store, open_store
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from collector.rules.check import Report
+
+NS = 1_000_000_000
+SUMMARY_COLUMNS = (
+    "code", "severity", "opens", "approximate", "open_s", "longest_s", "opened_then", "both", "only_then",
+)  # fmt: skip
+FAULT_COLUMNS = (
+    "code", "severity", "started_at", "detected_at", "ended_at", "peak", "approximate", "raised_then",
+)  # fmt: skip
+
+
+class Unsound(ValueError):
+    """Rules that name what no vehicle has, one a line; or a DBC that cannot be read."""
+
+
+def run_check(options: argparse.Namespace) -> None:
+    """Raises RuleError, Unsound, StoreError."""
+    rules = load_rules(options.file)
+    known: dict[str, Known] | None
+    if options.store is not None:
+        known = _of_store(open_store(options.store))
+    else:
+        known = _of_dbcs(options.dbc) if options.dbc else None
+    reports = check(rules, known)
+    for report in reports:
+        print(_line(report))
+        for warning in report.warnings:
+            print(f"  warning: {warning}")
+    covered = sum(not report.reckons_with for report in reports)
+    print(f"{options.file}: {len(reports)} rules, {covered} of them exact")
+    if known is None:
+        print("names of signals were not looked at: name the vehicles' DBCs with --dbc, or a --store")
+    errors = [f"{options.file}: rule {one.code}: {error}" for one in reports for error in one.errors]
+    if errors:
+        raise Unsound("\n".join(errors))
+
+
+def _line(report: Report) -> str:
+    named = ", ".join(f"{name} ({unit})" if unit else name for name, unit in report.signals)
+    verdict = (
+        f"not covered by the guarantee: reckons with {', '.join(report.reckons_with)}"
+        if report.reckons_with
+        else "exact"
+    )
+    return f"{report.code:<24} {report.severity:<9} {verdict}; of {named}"
+
+
+def _of_store(store: Store) -> dict[str, Known]:
+    schemas = {span.schema.hash: span.schema for vin in store.vins() for span in store.spans(vin)}
+    return {one.name: Known(one.unit, one.minimum, one.maximum) for one in known_signals(schemas.values())}
+
+
+def _of_dbcs(paths: Sequence[Path]) -> dict[str, Known]:
+    """Under the names that they have in a schema, of one bus and of several."""
+    from decoder import dbc
+
+    try:
+        messages = [message for path in paths for message in dbc.load(path).messages]
+    except dbc.DbcError as error:
+        raise Unsound(str(error)) from None
+    return {
+        name: Known(signal.unit or "", _number(signal.minimum), _number(signal.maximum))
+        for message in messages
+        for signal in message.signals
+        for name in (signal.name, f"{message.name}.{signal.name}")
+    }
+
+
+def _number(number: Any) -> float | None:
+    return None if number is None else float(number)
+
+
+def run_backtest(options: argparse.Namespace) -> None:
+    """Raises RuleError, QueryError, StoreError."""
+    store = open_store(options.store)
+    vin = store.vehicle(options.vin).vin
+    model = next(row["model"] for row in store.vehicles(counted=False) if row["vin"] == vin)
+    rules = load_rules(options.file).for_vehicle(vin, model)
+    now_ns = time.time_ns()
+    try:
+        start_ns, end_ns = (
+            None if text is None else times.from_text(text, now_ns) for text in (options.start, options.end)
+        )
+    except ValueError as error:
+        raise QueryError(str(error)) from None
+    began_ns = None if start_ns is None else start_ns - round(warm_up_s(rules) * NS)
+    raised = backtest(rules, store.runs(vin, began_ns, end_ns), store.guards, start_ns)
+    then = _raised_then(store, vin, start_ns, end_ns)
+    spans = store.spans(vin, start_ns, end_ns)
+    last_ns = max((span.end_ns for span in spans), default=0)
+    if end_ns is not None:
+        last_ns = min(last_ns, end_ns)
+    if options.faults:
+        PRINTERS[options.format](FAULT_COLUMNS, (_fault_row(one, then) for one in raised))
+    else:
+        PRINTERS[options.format](
+            SUMMARY_COLUMNS, (_rounded(asdict(one)) for one in compare(raised, then, last_ns))
+        )
+    print(
+        f"{vin}: would have paged {_by_severity(raised)}; raised then: {_by_severity(then)}", file=sys.stderr
+    )
+    if store.unreadable:
+        print(
+            f"collector: {store.unreadable} stored blocks could not be read and are left out", file=sys.stderr
+        )
+
+
+def _raised_then(store: Store, vin: str, start_ns: int | None, end_ns: int | None) -> list[Raised]:
+    """Stored faults that were open in the range."""
+    found = [
+        Raised(
+            row["code"],
+            row["severity"],
+            times.from_text(row["started_at"], 0),
+            times.from_text(row["detected_at"], 0),
+            None if row["ended_at"] is None else times.from_text(row["ended_at"], 0),
+            row["peak"],
+            row["approximate"],
+        )
+        for row in store.faults(vin)
+        if not row.get("provisional")
+    ]
+    return [
+        one
+        for one in found
+        if (end_ns is None or one.detected_ns < end_ns)
+        and (start_ns is None or one.ended_ns is None or one.ended_ns >= start_ns)
+    ]
+
+
+def _fault_row(one: Raised, then: Sequence[Raised]) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "severity": one.severity,
+        "started_at": times.to_text(one.started_ns),
+        "detected_at": times.to_text(one.detected_ns),
+        "ended_at": None if one.ended_ns is None else times.to_text(one.ended_ns),
+        "peak": one.peak,
+        "approximate": one.approximate,
+        "raised_then": any(one.meets(other) for other in then),
+    }
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _by_severity(raised: Sequence[Raised]) -> str:
+    counts = Counter(one.severity for one in raised)
+    each = [f"{counts[name]} {name}" for name in ("CRITICAL", "WARNING", "INFO") if counts[name]]
+    return f"{len(raised)} time{'s' * (len(raised) != 1)}" + (f" ({', '.join(each)})" if each else "")
