@@ -171,7 +171,8 @@ class Faults:
     def _step_clock(self, vehicle: Vehicle) -> None:
         """Right after a frame was stamped and before it is read, or at any time; by seconds to years, forth or back."""
         error_ns = self._rng.choice((-1, 1)) * self._rng.choice((2, 60, 86_400, 400 * 86_400)) * NS
-        vehicle.set_clock(error_ns, synchronised=False)
+        delay_ns = vehicle.until_stamped_ns() if self._rng.random() < 0.5 else 0
+        self._world.at(delay_ns, lambda: vehicle.set_clock(error_ns, synchronised=False))
         self._later(120, lambda: vehicle.set_clock(0, synchronised=True))
 
     def _smear(self, vehicle: Vehicle) -> None:

@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant("streams ordered by clock", "collector.store.reader",
            ".where(outboxes.c.vin == vin)\n            .order_by(streams.c.outbox, streams.c.stream_no)", ".where(outboxes.c.vin == vin)\n            .order_by(streams.c.outbox, streams.c.origin_tick)"),
     Mutant("a gap that grew is counted twice", "collector.progress", "return max(0, end_record - self.record_count)", "return max(0, end_record)"),
-    Mutant("ticks follow the wall clock", "edge_agent.clock", "default=0)", "default=read.boot_ns - stamp_ns + self._offsets[0][0])"),
+    Mutant("ticks follow the wall clock", "edge_agent.clock", "return read.boot_ns - min((age for age in ages if 0 <= age <= AGE_MAX_NS), default=0)", "return stamp_ns - self._offsets[0][0]"),
     Mutant("duplicates are applied", "collector.progress", "if (stream_no, last_seq) < (self.wanted.stream_no, self.wanted.seq):", "if (stream_no, last_seq + 1) < (self.wanted.stream_no, self.wanted.seq):"),
     Mutant("position advances without records", "collector.blocks", "changes.batches.append(rows.batch(outbox.id, item, decoded, skip))", "changes.batches += [] if item.late else [rows.batch(outbox.id, item, decoded, skip)]"),
     Mutant("a gap counts the block after it, too", "edge_agent.outbox", "end_tick, record_count = after[0], after[2] - after[1]", "end_tick, record_count = after[0], after[2]"),

@@ -112,6 +112,12 @@ class Vehicle:
             tick += 1
         return Frames.from_rows(rows), ticks
 
+    def until_stamped_ns(self) -> int:
+        """From now on until a frame has been stamped and is not read yet."""
+        period = car.period_ns(self.rate_hz)
+        stamped_ns = self.boot_ns(self.world.now_ns) + period // 2
+        return period - stamped_ns % period + READ_NS // 2
+
     # The agent
 
     def settings(self) -> Settings:
