@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help setup demo test check lint simulate simulate-mutants bench soak torture kernels wheel protos prior lock vectors aarch64
 
 help:
-	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive)"
+	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive; ARGS=\"--scenario dyno\": a test stand)"
 	@echo "make test    the tests"
 	@echo "make check   lint, types, arrows, tests: what CI runs"
 	@echo "make bench   the figures of README and docs/performance.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codec.records import Records
+from collector.__main__ import main
 from collector.detectors.detection import Detectors
 from collector.detectors.settings import DetectorSettings
 from collector.ingest import Ingest
@@ -111,6 +113,44 @@ def test_no_detector_no_rows(watched, seen):
     watched.restart()
     watched.take(steady(seen, 300), steady(seen, 10, 300))
     assert rows(watched) == []
+
+
+def hot(vehicle: Vehicle) -> list[BatchItem]:
+    """Five steady minutes and a jump, in blocks of a keyframe group."""
+    return [steady(vehicle, 300), steady(vehicle, 300), steady(vehicle, 40, 300)]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_where_blocks_were_stored_wrong_anomalies_are_approximate_and_windows_are_made_again(
+    watched, seen, killed
+):
+    other = Vehicle()
+    other.run()
+    watched.take(*hot(other))  # passes by its one byte of digest, and is another's
+    right = [steady(seen, 300), steady(seen, 300, 300), steady(seen, 40, 300)]
+    watched.take(
+        block(seen, Records(seen.tick, np.full((10, 3), 300), np.zeros((10, 3), np.uint8)), keyframe=True)
+    )
+    watched.take(*right)
+    assert [row["approximate"] for row in _of(watched, "Temp")] == [True, True]
+    if killed:
+        watched.restart()
+    watched.take(steady(seen, 100, 300))  # in the right records, usual by now
+    after = [row for row in rows(watched) if row["first_tick"] >= seen.tick - 100]
+    assert after == []
+    assert all(row["ended_at"] for row in _of(watched, "Temp"))
+
+
+def test_query_prints_them(watched, seen, capsys):
+    watched.take(steady(seen, 300), steady(seen, 10, 300))
+    assert main(["query", "anomalies", "--store", str(watched.path), "--open", "--format", "json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {(row["detector"], row["peak"]) for row in printed if row["signal"] == "Temp"} == {
+        ("zscore", 30.0),
+        ("robust", 30.0),
+    }
+    assert main(["query", "anomalies", "--store", str(watched.path)]) == 0
+    assert "robust" in capsys.readouterr().out
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
