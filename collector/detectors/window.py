@@ -85,7 +85,8 @@ class Measured:
         return [(int(column), float(turns[column])) for column in np.flatnonzero(turns)]
 
     def physical(self, column: int, value: float) -> float:
-        return value * float(self.factors[column]) + float(self.offsets[column])
+        """As people write it: -139.2, not -139.20000000000002."""
+        return float(f"{value * float(self.factors[column]) + float(self.offsets[column]):.12g}")
 
 
 def is_measurement(signal: Signal) -> bool:
