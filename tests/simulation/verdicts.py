@@ -61,5 +61,5 @@ def check_faults(world: World, db: sqlite3.Connection | None, view: _View) -> No
     ends = [(None, None) if row[7] == "outbox lost" else row[4:6] for row in rows]
     stored = {row[:3]: (row[3], *end, bool(row[6])) for row, end in zip(rows, ends, strict=True)}
     if stored != expected:
-        differing = sorted(stored.items() ^ expected.items())
+        differing = sorted(stored.items() ^ expected.items(), key=str)
         world.violation(f"{view.vin}: faults of the store and of the sampled records differ: {differing[:4]}")
