@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collector.items import Description
     from collector.progress import Progress
 
+SEQ_MAX = 1 << 62
 TICK_MAX = 1 << 53  # 285 million years at 1000 Hz: beyond lies damage, and arithmetic that does not fit int64
 
 
@@ -81,12 +82,16 @@ class ActiveStream:
                 return
             self.note(decoded, ledger)
 
-    def recent(self, ledger: Ledger, outbox: int, first_tick: int) -> Iterator[Records]:
-        """The stored records from first_tick on, and some before, up to the newest block; those that no other outbox has."""
+    def recent(
+        self, ledger: Ledger, outbox: int, first_tick: int, *, all_of_it: bool = False
+    ) -> Iterator[Records]:
+        """The stored records from first_tick on, and some before; those that no other outbox has.
+
+        Up to the block that was decoded last, without it unless `all_of_it`.
+        """
         decoder = self.fresh_decoder()
-        for seq, skip, content in ledger.blocks_back_to(
-            outbox, self.stream_no, first_tick, self.next_seq - 1
-        ):
+        end_seq = SEQ_MAX if all_of_it else self.next_seq - 1
+        for seq, skip, content in ledger.blocks_back_to(outbox, self.stream_no, first_tick, end_seq):
             try:
                 records = self.decode(seq, content, ledger, decoder).records
             except CodecError:

@@ -7,7 +7,9 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +28,11 @@ from collector.config import split_address
 from collector.detectors.detection import Detection, Detectors
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest import Ingest
+from collector.materialise import Materialise
 from collector.models import load_detectors
 from collector.rules_file import RulesFile
-from collector.store.errors import StoreBusy
+from collector.store.errors import StoreBusy, StoreError
+from collector.store.keeping import Keep, tidy
 from collector.store.ledger import StoreLedger
 from collector.webhooks.sender import tell
 from collector.webhooks.targets import load_targets
@@ -37,9 +41,11 @@ from collector.writer import Writer
 if TYPE_CHECKING:
     from collector.config import Config
     from collector.rules import Rules
+    from collector.store.address import Address
     from collector.writer import Delivery
 
 OPEN_S = 10.0  # another process may hold the store for a moment, a start should not fail for it
+KEEP_FIRST_S, KEEP_S = 5.0, 3600.0
 FLUSH_S = 2.5  # what a stop gives the store; with the rest it stays under 5 s
 CALLS_END_S = 1.0
 
@@ -65,7 +71,13 @@ async def serve(config: Config) -> bool:
     for complaint in analyses.catalogue.unknown_codes(rules_file.rules.by_code()):
         log.warning("a signature cannot be told", catalogue=str(config.catalogue), trouble=complaint)
     # Rules may have changed while nobody was here.
-    ingest = Ingest(rules_file.rules, load_detectors(config.detectors), analyses, settled=False)
+    ingest = Ingest(
+        rules_file.rules,
+        load_detectors(config.detectors),
+        analyses,
+        materialise=Materialise(config.materialise_hz, config.faults_before_s, config.faults_after_s),
+        settled=False,
+    )
 
     def change_rules(rules: Rules) -> None:
         ingest.set_rules(rules)  # first: what a vehicle says after it heard of them finds them in force
@@ -90,6 +102,9 @@ async def serve(config: Config) -> bool:
     )
     loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
     telling = asyncio.create_task(tell(targets, config.store, time.time_ns))
+    keeping = threading.Event()
+    keep = Keep(config.keep_rows_days, config.keep_rollups_days)
+    threading.Thread(target=_keep, args=(ledger.address, keep, keeping), name="keeping", daemon=True).start()
     watching = asyncio.create_task(rules_file.watch(change_rules))
     _notify("READY=1")
     await ended.wait()
@@ -97,6 +112,7 @@ async def serve(config: Config) -> bool:
     log.info("ending")
     watching.cancel()
     telling.cancel()
+    keeping.set()
     _notify("STOPPING=1")
     gateway.stop_reading()
     flushed = await asyncio.to_thread(writer.stop, FLUSH_S)
@@ -116,6 +132,20 @@ def warm_up() -> None:
     )
     decoded = StreamDecoder(schema, facts).decode(block.seq, block.content)
     Detection(Detectors(), schema, 0).take(decoded.records)
+
+
+def _keep(address: Address, keep: Keep, ended: threading.Event) -> None:
+    """Every hour, in a thread of its own: it may wait for the disk."""
+    pause_s = KEEP_FIRST_S
+    while not ended.wait(pause_s):
+        pause_s = KEEP_S
+        try:
+            gone = tidy(address, keep, datetime.fromtimestamp(time.time_ns() / NS, UTC))
+        except StoreError as error:
+            log.warning("rows that are too old could not be deleted; trying again", trouble=str(error))
+        else:
+            if gone:
+                log.info("deleted what is too old", gone=gone)
 
 
 async def _open(config: Config) -> StoreLedger:

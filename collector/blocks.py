@@ -78,6 +78,7 @@ class Blocks:
             )
             digest = stream.group_digest(outbox.progress) if stream else None
             resend = self._review(outbox, after.prev_digest, digest) or resend
+            self._findings.left(outbox)
             outbox.progress = outbox.progress.after_stream()
             outbox.stream = None
             outbox.learn(self._ledger)
@@ -339,3 +340,4 @@ class Blocks:
             row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])
             changes.batches_replaced.append(row)
             self._findings.replace(outbox, stream, block, ticks.get(block.seq, range(0)))
+        self._findings.replaced(outbox, stream)

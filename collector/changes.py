@@ -31,6 +31,7 @@ class SavedOutbox:
     model: str = ""  # of the vehicle, as it said last
     battery: BatteryState = field(default_factory=BatteryState)
     diagnosis: DiagnosisState = field(default_factory=DiagnosisState)
+    full_rate_until: int | None = None  # tick of the wanted stream
 
 
 @dataclass(slots=True)
@@ -68,7 +69,10 @@ class Changes:
     anomalies: dict[tuple[int, int, int, str, str], Row] = field(default_factory=dict)
     telemetry_gone: list[Row] = field(default_factory=list)  # of ticks that were stored wrong
     telemetry: list[Row] = field(default_factory=list)
-    telemetry_replaced: list[Row] = field(default_factory=list)
+    telemetry_before: list[Row] = field(default_factory=list)  # of a fault; some of them may be there
+    rollups_gone: list[Row] = field(default_factory=list)  # may be there; what is right comes after it
+    rollups: dict[tuple[int, int, int, str], Row] = field(default_factory=dict)
+    full_rate: dict[int, Row] = field(default_factory=dict)
     times: list[Row] = field(
         default_factory=list
     )  # of stored streams whose label changed; after everything else

@@ -31,6 +31,9 @@ SHIPPED_ROLES = Path(__file__).with_name("battery") / "roles.toml"
 AGENTS_KEYS = frozenset({"address"})
 WINDOW_BYTES_MAX = 16 << 20
 ACK_WITHIN_S_MAX = 3600.0
+MATERIALISE_HZ_MAX = 1000.0
+KEEP_DAYS_MAX = 36525
+AROUND_FAULTS_S_MAX = 600.0  # what lies before is read from the blocks when a fault opens
 SEVERITIES = ("INFO", "WARNING", "CRITICAL")
 SENTINEL_S_MAX = 10 * 366 * 86400.0
 
@@ -54,6 +57,11 @@ class Config:
         20.0  # so soon a vehicle hears what is durable here, or that this collector is there at all
     )
     insecure: bool = False  # listen beyond loopback without TLS
+    materialise_hz: float = 1.0  # rows of telemetry_logs a second and vehicle; 0: none
+    faults_before_s: float = 5.0  # every record is a row so long before a fault opens or ends
+    faults_after_s: float = 5.0  # and after
+    keep_rows_days: int = 365  # of telemetry_logs, by the time of the record; 0: for ever
+    keep_rollups_days: int = 1826  # the same; blocks stay
     sentinel_severity: str = "CRITICAL"  # open faults of it are findings at once
     sentinel_fault_s: float = 86400.0  # any fault is one after so long
     sentinel_silent_s: float = 86400.0  # a vehicle that is not parked is one after so long without a word
@@ -78,6 +86,20 @@ class Config:
             raise ConfigError(
                 f"ack_within_s: {self.ack_within_s:g}: must be 0.05 to {ACK_WITHIN_S_MAX:g} seconds"
             )
+        if not 0 <= self.materialise_hz <= MATERIALISE_HZ_MAX:
+            raise ConfigError(
+                f"materialise_hz: {self.materialise_hz:g}: must be 0 (no rows) to {MATERIALISE_HZ_MAX:g}"
+            )
+        for key in ("faults_before_s", "faults_after_s"):
+            if not 0 <= getattr(self, key) <= AROUND_FAULTS_S_MAX:
+                raise ConfigError(
+                    f"{key}: {getattr(self, key):g}: must be 0 to {AROUND_FAULTS_S_MAX:g} seconds"
+                )
+        for key in ("keep_rows_days", "keep_rollups_days"):
+            if not 0 <= getattr(self, key) <= KEEP_DAYS_MAX:
+                raise ConfigError(
+                    f"{key}: {getattr(self, key)}: must be 0 (for ever) to {KEEP_DAYS_MAX} days"
+                )
         if self.sentinel_severity not in SEVERITIES:
             raise ConfigError(
                 f"sentinel_severity: {self.sentinel_severity!r}: must be {', '.join(SEVERITIES)}"

@@ -17,6 +17,7 @@ from collector.battery.rows import estimate as estimate_row
 from collector.detectors.detection import Detection
 from collector.diagnosis import Stretch, is_condition, watch
 from collector.diagnosis.rows import diagnosis as diagnosis_row
+from collector.materialised import Materialised
 from collector.rules import evaluate
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collector.changes import Ledger
     from collector.detectors.detection import Detectors
     from collector.detectors.episodes import Episode
+    from collector.materialise import Materialise
     from collector.outbox import Outbox
     from collector.pager import Pager
     from collector.rules import FaultSpan
@@ -37,8 +39,16 @@ if TYPE_CHECKING:
 class Findings:
     """Of one transaction. `detectors`: those in force."""
 
-    def __init__(self, ledger: Ledger, detectors: Detectors, analyses: Analyses, pager: Pager) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        detectors: Detectors,
+        analyses: Analyses,
+        pager: Pager,
+        materialise: Materialise,
+    ) -> None:
         self._ledger = ledger
+        self._rows = Materialised(ledger, materialise)
         self._pager = pager
         self._detectors = detectors
         self._catalogue = analyses.catalogue
@@ -46,14 +56,17 @@ class Findings:
     def take(
         self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool, continues: bool
     ) -> None:
-        """Records that are new. `continues`: see `Readable.seconds`."""
-        self._ledger.changes.telemetry += rows.telemetry(
-            outbox.key.vehicle, outbox.id, stream, records, late, continues=continues
-        )
+        """Records that are new. `continues`: see `first_of_steps`."""
         spans = self._faults(outbox, stream, records, late=late)
+        of_rules = [span for span in spans if not is_condition(span.code)]
+        self._rows.take(outbox, stream, records, of_rules, late=late, continues=continues)
         episodes = self._anomalies(outbox, stream, records, late=late)
         self._diagnoses(outbox, stream, records, spans, episodes, late=late)
         self._battery(outbox, stream, records, late=late)
+
+    def left(self, outbox: Outbox) -> bool:
+        """The vehicle has left, or the wanted stream is over: nobody knows when there will be more. Whether that wrote rows."""
+        return self._rows.write_minute(outbox)
 
     def replace(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock, was: range) -> None:
         """A block that was stored wrong: analyses have been over its wrong values, so what they found there becomes approximate.
@@ -66,12 +79,14 @@ class Findings:
         place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
         if was:
             changes.telemetry_gone.append({**place, "of_first_tick": was.start, "of_end_tick": was.stop})
-        changes.telemetry_replaced += rows.telemetry(
-            outbox.key.vehicle, outbox.id, stream, records, late=True, continues=True
-        )
+        self._rows.replace(outbox, stream, records, was)
         first_tick = min(records.first_tick, was.start) if was else records.first_tick
         end_tick = max(records.end_tick, was.stop)
         changes.faults_approximate.append({**place, "of_first_tick": first_tick, "of_end_tick": end_tick})
+
+    def replaced(self, outbox: Outbox, stream: ActiveStream) -> None:
+        """All blocks that were stored wrong have been given."""
+        self._rows.write_replaced(outbox, stream)
 
     def _faults(
         self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool

@@ -44,7 +44,7 @@ from collector.items import (
     Welcomed,
 )
 from collector.latest import Latest
-from collector.materialise import to_json
+from collector.materialise import Materialise, to_json
 from collector.outbox import Outbox
 from collector.pager import Pager
 from collector.rules import Rules, withdraw_changed
@@ -72,12 +72,14 @@ class Ingest:
         detectors: Detectors | None = None,
         analyses: Analyses | None = None,
         *,
+        materialise: Materialise | None = None,
         outboxes_max: int = OUTBOXES_MAX,
         settled: bool = True,
     ) -> None:
         self.rules = rules
         self.detectors = detectors or Detectors()
         self.analyses = analyses or Analyses()
+        self.materialise = materialise or Materialise()
         self.guards = rules.guards()
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
@@ -129,7 +131,8 @@ class _Group:
         self._ledger = ledger
         self._now = times.to_text(now_ns)
         self._pager = Pager(ledger, now_ns)
-        findings = Findings(ledger, ingest.detectors, ingest.analyses, self._pager)
+        findings = Findings(ledger, ingest.detectors, ingest.analyses, self._pager, ingest.materialise)
+        self._findings = findings
         self._blocks = Blocks(ledger, ingest.outboxes, findings, self._pager, self._now)
 
     @property
@@ -153,6 +156,9 @@ class _Group:
             case Beat():
                 return self._beat(outbox, item)
             case Farewell():
+                if self._findings.left(outbox):
+                    # With its position, which tells if another process knows more of it.
+                    self._blocks.save(outbox)
                 if item.state == "parked":  # it has sent everything
                     self._pager.backlog_over(outbox)
                 row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}

@@ -1,9 +1,10 @@
-"""Rows that people read, made of decoded blocks: one record a second of every vehicle, and values as JSON."""
+"""Rows that people read, made of decoded blocks: which records become one, and values as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,29 @@ from codec.schema import NS, Kind, Signal, physical
 from collector import times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from codec.records import Records
     from codec.schema import Schema
 
 Value = float | int | str | None
-ROWS_CHARACTERS_MAX = 4 << 20  # of one block's rows: half a minute of the widest vehicle
+ROWS_CHARACTERS_MAX = (
+    4 << 20
+)  # of one block's rows: half a minute of the widest vehicle, or of everyday ones at 50 Hz
 _FLOAT_DIGITS = 7  # significant ones of a float signal
+
+
+@dataclass(frozen=True, slots=True)
+class Materialise:
+    """Which records become rows: so many a second (0: none), and all of them around where a fault opens and ends."""
+
+    rate_hz: float = 1.0
+    before_s: float = 5.0
+    after_s: float = 5.0
+
+    @property
+    def step_ns(self) -> int:
+        return round(NS / self.rate_hz) if self.rate_hz else 0
 
 
 class Readable:
@@ -39,15 +55,16 @@ class Readable:
             for name, written, count, state in zip(self._names, self._written, counts, states, strict=True)
         }
 
-    def seconds(self, records: Records, offset_ns: int, *, continues: bool) -> Iterator[tuple[int, str, str]]:
-        """(tick, timestamp, JSON) of the first record in each second.
+    def rows(
+        self, records: Records, indices: Iterable[int], offset_ns: int
+    ) -> Iterator[tuple[int, str, str]]:
+        """(tick, timestamp, JSON) of these records.
 
-        `continues`: the record before the first stands right before it in this stream, so that its second may have begun
-        in the block before. After ROWS_CHARACTERS_MAX no more rows are made: a block of a few hundred bytes can hold an hour
+        After ROWS_CHARACTERS_MAX no more rows are made: a block of a few hundred bytes can hold an hour
         of seconds, and whoever wants them all decodes it.
         """
         written = 0
-        for index in first_of_seconds(records, self.schema.period_ns, offset_ns, continues=continues):
+        for index in indices:
             wall_ns = (records.first_tick + index) * self.schema.period_ns + offset_ns
             if written > ROWS_CHARACTERS_MAX:
                 break
@@ -56,15 +73,24 @@ class Readable:
             yield records.first_tick + index, times.to_text(wall_ns), data
 
 
-def first_of_seconds(records: Records, period_ns: int, offset_ns: int, *, continues: bool) -> list[int]:
-    """Indices of the records that are the first in their second."""
+def first_of_steps(
+    records: Records, period_ns: int, offset_ns: int, step_ns: int, *, continues: bool
+) -> list[int]:
+    """Indices of the records that are the first in their step of wall time; of none if there are no steps.
+
+    `continues`: the record before the first stands right before it in this stream, so that its step may have begun
+    in the block before.
+    """
+    count = len(records)
+    if step_ns <= period_ns:
+        return list(range(count)) if step_ns else []
     # In Python's integers: ticks times periods of a clock gone mad would not fit int64.
-    into_second_ns = (records.first_tick * period_ns + offset_ns) % NS
-    first = [] if continues and into_second_ns >= period_ns else [0]
-    count, left_ns = len(records), NS - into_second_ns
+    into_step_ns = (records.first_tick * period_ns + offset_ns) % step_ns
+    first = [] if continues and into_step_ns >= period_ns else [0]
+    left_ns = step_ns - into_step_ns
     while (index := -(-left_ns // period_ns)) < count:
         first.append(index)
-        left_ns += NS
+        left_ns += step_ns
     return first
 
 

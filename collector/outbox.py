@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collector.changes import Ledger
     from collector.detectors.detection import Detection
     from collector.items import Description, OutboxKey
+    from collector.minutes import Minutes
     from collector.paging import Place
     from collector.progress import Repair
     from collector.rules import Rules
@@ -50,6 +51,9 @@ class Outbox:
         self.detection: Detection | None = (
             None  # of the stream of the last batch; none: to be made of the store
         )
+        self.minutes: Minutes | None = None  # the same
+        # Tick before which every record is a row, with the number of its stream.
+        self.full_rate = saved.progress.wanted.stream_no, saved.full_rate_until
         self.model = saved.model
         self._fleet_rules = rules
         self._analyses = analyses

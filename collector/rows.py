@@ -13,7 +13,7 @@ from protos import telemetry_pb2 as pb
 AS_BEFORE = "null"  # JSON of a fault whose evidence stands in the store already
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from codec.records import Records
     from codec.stream import DecodedBlock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collector.detectors.episodes import Episode as Anomaly
     from collector.items import BatchItem, Beat, Description, Greeting
     from collector.labels import Label
+    from collector.minutes import Summary
     from collector.paging import Notice, Provisional
     from collector.rules import FaultSpan, Rule
     from collector.rules.evaluate import Episode
@@ -110,9 +111,9 @@ def batch_replaced(outbox: int, stream_no: int, decoded: DecodedBlock, content: 
 
 
 def telemetry(
-    vehicle_id: str, outbox: int, active: ActiveStream, records: Records, late: bool, *, continues: bool
+    vehicle_id: str, outbox: int, active: ActiveStream, records: Records, indices: Iterable[int], late: bool
 ) -> list[Row]:
-    """One row for each second that begins in these records."""
+    """One row for each of these records."""
     return [
         {
             "vin": vehicle_id,
@@ -124,8 +125,29 @@ def telemetry(
             "late": late,
             "time_uncertain": not active.synchronised,
         }
-        for tick, timestamp, data in active.readable.seconds(records, active.offset_ns, continues=continues)
+        for tick, timestamp, data in active.readable.rows(records, indices, active.offset_ns)
     ]
+
+
+def rollup(vehicle_id: str, outbox: int, active: ActiveStream, summary: Summary) -> Row:
+    return {
+        "vin": vehicle_id,
+        "signal": summary.signal,
+        "outbox": outbox,
+        "stream_no": active.stream_no,
+        "tick": summary.tick,
+        "timestamp": times.to_text(summary.tick * active.schema.period_ns + active.offset_ns),
+        "min": summary.low,
+        "max": summary.high,
+        "mean": summary.mean,
+        "count": summary.count,
+    }
+
+
+def rollups_gone(vehicle_id: str, outbox: int, active: ActiveStream, tick: int) -> list[Row]:
+    """Every row that there may be of a minute."""
+    place = {"of_vin": vehicle_id, "of_outbox": outbox, "of_stream_no": active.stream_no, "of_tick": tick}
+    return [{**place, "of_signal": name} for name in active.schema.names]
 
 
 def gap(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.config import Config, load_config
+from collector.config import KEYS, Config, load_config
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +42,23 @@ def add(commands: Commands) -> None:
     serve.add_argument(
         "--insecure", action="store_true", default=None, help="listen beyond loopback without TLS"
     )
+    serve.add_argument(
+        "--materialise-hz",
+        type=float,
+        metavar="HZ",
+        help=f"rows of telemetry_logs a second and vehicle, 0 for none; default {Config().materialise_hz:g}",
+    )
+    for name, when in (("before", "before"), ("after", "after")):
+        serve.add_argument(
+            f"--faults-{name}-s",
+            type=float,
+            metavar="S",
+            help=f"all records are rows so long {when} a fault opens or ends",
+        )
+    for name in ("rows", "rollups"):
+        serve.add_argument(
+            f"--keep-{name}-days", type=int, metavar="N", help=f"so long {name} are kept, 0 for ever"
+        )
     serve.add_argument("--verbose", action="store_true", help="log more")
     serve.set_defaults(run=run)
 
@@ -62,9 +79,7 @@ def run(options: argparse.Namespace) -> int:
     from collector.rules import RuleError
     from collector.store import StoreError
 
-    names = (
-        "listen", "store", "rules", "catalogue", "battery", "webhooks", "window_bytes", "ack_within_s", "insecure",
-    )  # fmt: skip
+    names = [name for name in KEYS if hasattr(options, name)]
     config = load_config(options.config, os.environ, {name: getattr(options, name) for name in names})
     set_up_logs(verbose=options.verbose)
     try:

@@ -144,6 +144,7 @@ class Transaction:
             row.model,
             BatteryState.from_text(row.battery_state),
             DiagnosisState.from_text(row.diagnosis_state),
+            row.full_rate_until,
         )
 
     def description(self, outbox: int, key: OutboxKey, stream_no: int) -> Description | None:

@@ -36,6 +36,7 @@ from collector.store.tables import (
     priors,
     provisional_faults,
     quarantine,
+    rollups,
     streams,
     telemetry_logs,
     vehicle_health,
@@ -53,9 +54,11 @@ _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 
 OF_FAULTS = ("faults", "faults_ended", "faults_paged", "provisional", "provisional_gone")
 
-SECONDS = ("telemetry_gone", "telemetry", "telemetry_replaced")
+SECONDS = ("telemetry_gone", "telemetry", "telemetry_before", "rollups_gone", "rollups")
 
-LOADED = frozenset({"batches", "telemetry"})  # by COPY where there is one: rows of which none is there yet
+LOADED = frozenset(
+    {"batches", "telemetry", "rollups"}
+)  # by COPY where there is one: rows of which none is there yet
 
 
 def insert_new(dialect: str, table: Table) -> Insert:
@@ -165,14 +168,17 @@ def _found(dialect: str) -> dict[str, Any]:
         "faults_approximate": _APPROXIMATE,
         "telemetry_gone": _DROP_SECONDS,
         "telemetry": insert_new(dialect, telemetry_logs),
-        "telemetry_replaced": (
-            delete(telemetry_logs).where(
-                telemetry_logs.c.outbox == bindparam("outbox"),
-                telemetry_logs.c.stream_no == bindparam("stream_no"),
-                telemetry_logs.c.tick == bindparam("tick"),
-            ),
-            insert(telemetry_logs),
+        "telemetry_before": insert_new(dialect, telemetry_logs),
+        "rollups_gone": delete(rollups).where(
+            rollups.c.vin == bindparam("of_vin"),
+            rollups.c.signal == bindparam("of_signal"),
+            _of_stream(rollups.c.outbox, rollups.c.stream_no),
+            rollups.c.tick == bindparam("of_tick"),
         ),
+        "rollups": insert(rollups),
+        "full_rate": update(outboxes)
+        .where(outboxes.c.id == bindparam("of_id"))
+        .values(_named("full_rate_until")),
     }
 
 
@@ -292,6 +298,13 @@ _SET_TIMES = (
     update(faults)
     .where(_of_stream(faults.c.outbox, faults.c.last_stream_no), faults.c.ended_at.is_not(None))
     .values(ended_at=_time_of(faults.c.last_tick)),
+    update(rollups)
+    .where(
+        rollups.c.vin
+        == select(outboxes.c.vin).where(outboxes.c.id == bindparam("of_outbox")).scalar_subquery(),
+        _of_stream(rollups.c.outbox, rollups.c.stream_no),
+    )
+    .values(timestamp=_time_of(rollups.c.tick)),
     update(anomalies)
     .where(_of_stream(anomalies.c.outbox, anomalies.c.stream_no))
     .values(

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from collector.store.types import BigId, JsonText, WallTime
 
-SCHEMA_VERSION = 6  # number of the newest revision
+SCHEMA_VERSION = 7  # number of the newest revision
 
 metadata = MetaData()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.collector import postgresql
+from benchmarks import postgresql
 from tests.collector.vehicle import Bench, Vehicle
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import select, update
 
+from collector.ingest import Ingest
 from collector.items import (
     BlobItem,
     Damaged,
@@ -19,6 +20,7 @@ from collector.items import (
     Resend,
     Stored,
 )
+from collector.materialise import Materialise
 from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.tables import batches, telemetry_logs
@@ -153,6 +155,8 @@ def test_a_group_that_came_out_wrong_is_replaced_and_its_faults_become_approxima
 
 def test_a_block_that_passed_with_other_records_leaves_nothing_behind(bench, connected, tmp_path):
     """It was stored for ticks that it does not have; the count of the stream was wrong with it."""
+    # Rows around the fault that it seemed to show are right, and stay as the fault does.
+    bench.ingest = Ingest(bench.rules, materialise=Materialise(1, 0, 0))
     other = Vehicle()
     other.run()
     items = [connected.drive(), connected.drive(20), connected.drive(20)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import NS, Kind, Schema, Signal
-from collector.materialise import Readable, first_of_seconds
+from collector.materialise import Readable, first_of_steps
 
 SCHEMA = Schema(
     50,
@@ -51,30 +51,33 @@ def test_what_is_not_available_or_no_number_is_none():
 def test_what_is_too_large_for_a_number_is_none(kind, digits):
     schema = Schema(1, (Signal("Huge", kind=kind, factor=1e308, offset=digits / 2),))
     records = Records(0, np.full((1, 1), 0x7F000000, np.int64), np.zeros((1, 1), np.uint8))
-    assert [data for _, _, data in Readable(schema).seconds(records, 0, continues=False)] == ['{"Huge":null}']
+    assert [data for _, _, data in Readable(schema).rows(records, [0], 0)] == ['{"Huge":null}']
 
 
 @given(
     start=st.integers(-(10**6), 10**12),
     offset=st.one_of(st.integers(-(10**18), 10**18), st.sampled_from([-(1 << 62), 1 << 62])),
     lengths=st.lists(st.integers(1, 120), min_size=1, max_size=5),
+    step=st.sampled_from([NS, NS // 10, NS // 50, NS * 10, NS // 3]),
 )
-def test_each_second_begins_once_however_blocks_are_cut(start, offset, lengths):
+def test_each_step_begins_once_however_blocks_are_cut(start, offset, lengths, step):
     period = NS // 50
     first = []
     tick = start
     for length in lengths:
         records = Records(tick, np.zeros((length, 1), np.int64), np.zeros((length, 1), np.uint8))
-        first += [tick + int(i) for i in first_of_seconds(records, period, offset, continues=tick > start)]
+        first += [
+            tick + int(i) for i in first_of_steps(records, period, offset, step, continues=tick > start)
+        ]
         tick += length
-    seconds = [(t * period + offset) // NS for t in range(start, tick)]
-    assert [(t * period + offset) // NS for t in first] == sorted(set(seconds))
+    steps = [(t * period + offset) // step for t in range(start, tick)]
+    assert [(t * period + offset) // step for t in first] == sorted(set(steps))
 
 
 def test_rows_of_a_block_that_holds_an_hour_of_seconds_come_to_an_end():
     schema = Schema(1, tuple(Signal(f"{'name' * 50}{k}") for k in range(97)))
     shape = (4096, 97)
     records = Records(0, np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
-    rows = list(Readable(schema).seconds(records, 0, continues=False))
+    rows = list(Readable(schema).rows(records, range(4096), 0))
     assert 0 < sum(len(data) for _, _, data in rows) < 5_000_000
     assert [second for second, _, _ in rows] == list(range(len(rows)))

@@ -8,14 +8,15 @@ import threading
 import psycopg
 import pytest
 
+from benchmarks import postgresql
 from collector.ingest import Ingest
-from collector.items import Position, Repeated, Stored, Welcomed
+from collector.items import Farewell, Position, Repeated, Stored, Welcomed
 from collector.store import StoreBusy, StoreError, StoreUnavailable, address_of, open_store
 from collector.store.engine import bring_up_to_date, explained, open_engine
 from collector.store.ledger import StoreLedger
 from collector.store.tables import SCHEMA_VERSION
 from collector.writer import Writer
-from tests.collector import postgresql
+from tests.collector.test_materialised import minutes, of_the_stored_records
 from tests.collector.test_writer import Agent, deliver
 from tests.collector.vehicle import NOW_NS, RULES, Bench, Vehicle, within_bounds
 
@@ -204,6 +205,18 @@ def test_a_server_that_is_away_is_waited_for_and_nothing_is_lost(own):
     assert [agent.hears() for _ in range(5)] == [Stored(Position(0, seq)) for seq in range(1, 6)]
     assert writer.stop(LONG_S)
     assert within_bounds(vehicle.sampled, stored(url))
+
+
+def test_a_farewell_to_a_process_that_was_overtaken_spoils_no_minute(bench, connected):
+    other = Bench(bench.path)
+    bench.take(connected.drive(100))
+    other.take(connected.drive(500), Farewell(connected.key, "offline"))
+    late = Farewell(connected.key, "offline")
+    with pytest.raises(StoreBusy):
+        bench.take(late)
+    bench.take(late)
+    assert minutes(bench) == of_the_stored_records(bench)
+    other.ledger.close()
 
 
 def test_a_connection_that_was_cut_is_made_again(bench, connected):

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, and a real PgBouncer: in a folder of their own, on ports that are free."""
+"""A real PostgreSQL server for benchmarks and tests, and a real PgBouncer: in a folder of their own, on ports that are free."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ def free_port() -> int:
 
 
 class Server:
-    """One cluster. Its user has no password on loopback; `databases` are made from an empty template."""
+    """One cluster, gone at the end. Its user has no password on loopback. What it keeps must be `durable` where speed is measured."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    def __init__(self, parent: Path | None = None, *, durable: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
+        self._durable = durable
         self.port = free_port()
         self._bin = binaries()
         self._bouncer: subprocess.Popen[bytes] | None = None
@@ -76,8 +77,9 @@ class Server:
         return self.folder / "data"
 
     def start(self) -> None:
-        # Its processes are killed here, the machine is not.
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off -c full_page_writes=off"
+        # Tests kill its processes, not the machine.
+        careless = "" if self._durable else " -c fsync=off -c full_page_writes=off"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1{careless}"
         self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.folder / "log", "-o", options)
 
     def stop(self, how: str = "immediate") -> None:
