@@ -169,22 +169,20 @@ class Faults:
         self._later(seconds, well)
 
     def _step_clock(self, vehicle: Vehicle) -> None:
-        """Right after a frame was stamped and before it is read, or at any time; by seconds to years, forth or back."""
+        """At any time; by seconds to years, forth or back."""
         error_ns = self._rng.choice((-1, 1)) * self._rng.choice((2, 60, 86_400, 400 * 86_400)) * NS
-        delay_ns = vehicle.until_stamped_ns() if self._rng.random() < 0.5 else 0
-        self._world.at(delay_ns, lambda: vehicle.set_clock(error_ns, synchronised=False))
+        vehicle.set_clock(error_ns, synchronised=False)
         self._later(120, lambda: vehicle.set_clock(0, synchronised=True))
 
     def _smear(self, vehicle: Vehicle) -> None:
         """The clock runs slow, by so little at a time that nothing looks like a step, until it is a second back."""
 
-        def slower(error_ns: int) -> None:
-            if not self._calm:
-                vehicle.set_clock(-error_ns, synchronised=True)
-                if error_ns < NS:
-                    self._world.at(NS // 2, lambda: slower(error_ns + NS // 200))
+        def slower(error_ns: int, end_ns: int) -> None:
+            if not self._calm and vehicle.clock_error_ns == error_ns > end_ns:  # nobody else sets it
+                vehicle.set_clock(error_ns - NS // 200, synchronised=True)
+                self._world.at(NS // 2, lambda: slower(error_ns - NS // 200, end_ns))
 
-        slower(NS // 200)
+        slower(vehicle.clock_error_ns, vehicle.clock_error_ns - NS)
 
     def _suspend(self, vehicle: Vehicle) -> None:
         """The machine sleeps: nothing runs, no frame is heard, and boot time goes on."""

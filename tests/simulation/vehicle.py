@@ -71,6 +71,10 @@ class Vehicle:
         self._errors = [(self.world.now_ns, SINCE_1970_NS if in_1970 else 0, not in_1970)]
         self._learn_offset()
 
+    @property
+    def clock_error_ns(self) -> int:
+        return self._errors[-1][1]
+
     def set_clock(self, error_ns: int, *, synchronised: bool) -> None:
         self._errors.append((self.world.now_ns, error_ns, synchronised))
         self._learn_offset()
@@ -111,12 +115,6 @@ class Vehicle:
                 ticks.append(tick)
             tick += 1
         return Frames.from_rows(rows), ticks
-
-    def until_stamped_ns(self) -> int:
-        """From now on until a frame has been stamped and is not read yet."""
-        period = car.period_ns(self.rate_hz)
-        stamped_ns = self.boot_ns(self.world.now_ns) + period // 2
-        return period - stamped_ns % period + READ_NS // 2
 
     # The agent
 
