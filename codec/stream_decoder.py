@@ -200,7 +200,8 @@ def _decode_alike(
     signals = len(start.parameters)
     counts = np.empty((len(group) * signals, records), np.int64)
     states, digests = np.empty(counts.shape, np.uint8), np.empty((len(counts), 2), np.uint64)
-    bodies = np.frombuffer(b"".join([opened.content for _, _, opened in group]), np.uint8)
+    # Writable, as numba has it for one code that writes and reads.
+    bodies = np.frombuffer(bytearray().join([opened.content for _, _, opened in group]), np.uint8)
     memory = np.concatenate([opened.memory for _, _, opened in group])
     blocks = _places([opened for _, _, opened in group])
     space = take_workspace(records, signals, 0)
