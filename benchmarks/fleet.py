@@ -64,7 +64,6 @@ async def _vehicle(channel: grpc.aio.Channel, number: int, work: Workload, schem
         guards_hash=work.guards_hash,
     )
     blob = pb.Blob(kind=pb.BLOB_KIND_SCHEMA, hash=work.schema_hash, content=schema)
-    await call.write(pb.Up(blob=blob))
     await call.write(pb.Up(stream=stream))
     acked, sent = -1, 0
     while acked + 1 < len(work.blocks):
@@ -76,6 +75,8 @@ async def _vehicle(channel: grpc.aio.Channel, number: int, work: Workload, schem
             raise RuntimeError(f"{name}: the collector ended the call")
         if message.HasField("refuse"):
             raise RuntimeError(f"{name}: {message.refuse.text}")
+        if message.HasField("want"):
+            await call.write(pb.Up(blob=blob))
         if message.HasField("ack"):
             acked = max(acked, message.ack.seq)
     call.cancel()

@@ -71,7 +71,7 @@ def questions(span_s: int) -> tuple[Question, ...]:
             f"SELECT timestamp, data FROM telemetry_logs WHERE vin = '{VIN}' ORDER BY timestamp DESC LIMIT 1",
         ),
         Question(
-            "a signal over an hour",
+            "a signal over a range",
             INDEX,
             f"SELECT timestamp, data->>'VehicleSpeed' FROM telemetry_logs WHERE vin = '{VIN}' "
             f"AND timestamp >= '{start}' AND timestamp < '{end}' ORDER BY timestamp",

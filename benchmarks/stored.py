@@ -135,7 +135,9 @@ def sizes(url: str, driven: SampledDrive, work: Workload) -> Sizes:
     with psycopg.connect(url) as connection:
         stored = [
             connection.execute(
-                "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(%s)", (table,)
+                "SELECT coalesce(sum(pg_total_relation_size(relid)), pg_total_relation_size(%s::regclass)) "
+                "FROM pg_partition_tree(%s::regclass)",
+                (table, table),
             ).fetchone()
             for table in ("batches", "telemetry_logs")
         ]
