@@ -200,6 +200,7 @@ class Blocks:
         if missing or not progress.records_missing(item.end_record) or progress.open_gap_seq is not None:
             self._note_gap(outbox, first, item.last_seq, missing, item.end_tick, reason)
         outbox.progress = progress.after_gap(item.last_seq, item.end_record)
+        outbox.gap_end = item.stream_no, item.end_tick
         outbox.stream = None
         outbox.repair, outbox.copies = None, {}
         self.save(outbox)

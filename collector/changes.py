@@ -123,6 +123,10 @@ class Ledger(Protocol):
         """Content of a stored batch, if its checksum holds."""
         ...
 
+    def gap_end(self, outbox: int, stream_no: int, last_seq: int) -> int | None:
+        """The first tick after a gap that ends with this seq, where the vehicle told."""
+        ...
+
     def open_anomalies(self, outbox: int) -> list[Episode]:
         """Of any stream, in the order in which they began."""
         ...

@@ -47,6 +47,7 @@ class Outbox:
         self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
         self.priors_gone: set[bytes] = set()  # that the vehicle, when it was asked, had lost
         self.paging = Paging(saved.id)
+        self.gap_end: Place = (0, TICK_MIN)  # of the last gap that the vehicle told of
         self._live: ActiveStream | None = None  # that heartbeats are of
         self.detection: Detection | None = (
             None  # of the stream of the last batch; none: to be made of the store
@@ -64,6 +65,10 @@ class Outbox:
         """From the store, made there where it is new."""
         outbox = cls(key, ledger.open_outbox(key, now), rules, analyses)
         outbox.paging = ledger.paging(outbox.id)
+        wanted = outbox.progress.wanted
+        if wanted.seq and outbox.progress.group_seq is None:
+            tick = ledger.gap_end(outbox.id, wanted.stream_no, wanted.seq - 1)
+            outbox.gap_end = wanted.stream_no, TICK_MIN if tick is None else tick
         outbox.learn(ledger)
         return outbox
 
@@ -81,7 +86,8 @@ class Outbox:
     def position(self) -> Place:
         """Everything before it is stored, or in a gap: (stream_no, tick)."""
         end_tick = self.progress.end_tick
-        return self.progress.wanted.stream_no, TICK_MIN if end_tick is None else end_tick
+        stored = self.progress.wanted.stream_no, TICK_MIN if end_tick is None else end_tick
+        return max(stored, self.gap_end)
 
     def learn(self, ledger: Ledger) -> None:
         """What is known of the wanted stream and the next one."""

@@ -52,7 +52,12 @@ class Pager:
             )
             for rule, lasts in lasting(outbox.rules, verdicts)
         ]
-        self._take(outbox, paging.shown(outbox.paging, seen, outbox.position))
+        changes = self._ledger.changes
+        number = f"{outbox.revision}.{len(changes.notices)}"
+        notices, after = paging.shown(outbox.paging, seen, outbox.position, number)
+        if notices:  # the next ones are of another revision
+            changes.outboxes[outbox.id] = outbox.saved()
+        self._take(outbox, (notices, after))
 
     def withdraw(self, outbox: Outbox, *, everything: bool = False) -> None:
         """Provisional faults of rules that are gone or read differently now, or all there are."""

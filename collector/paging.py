@@ -10,7 +10,10 @@ Rules
 - The next fault of the rule that would page takes over the provisional one's page. When ingest passes its place, the fault
   that covers it takes it over, open or ended meanwhile; where there is none, it is withdrawn.
 - A page is closed by what is certain only: that a provisional fault seems to be over is shown, and no more.
-- A fault that ended because its outbox was lost goes on if that is here after all: a clone has it. Then it is told anew.
+- A fault that ended because its outbox was lost goes on if that is here after all: a clone has it. Then it is told anew, and
+  at once: whoever was told of its end was told wrong.
+- A page has one name for ever: by the place where its fault begins, or goes on anew. A provisional one's is numbered, too: it may
+  be withdrawn, and raised at the same place again, or a fault may begin there that has nothing to do with it.
 - Places are (stream_no, tick), in the order of the outbox. Clocks order nothing.
 """
 
@@ -39,10 +42,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One that ingest found. `page` is the name under which somebody was told of it; empty: nobody was.
-
-    `anew`: where it was found to go on though it was told to have ended.
-    """
+    """One that ingest found. `page` is the name under which somebody was told of it; empty: nobody was."""
 
     code: str
     severity: str
@@ -51,7 +51,6 @@ class Fault:
     first_tick: int
     detected_tick: int
     page: str = ""
-    anew: Place | None = None
 
     @property
     def key(self) -> FaultKey:
@@ -112,13 +111,18 @@ def found(
     for fault, ended in faults:
         known = opened.get(fault.key)
         begins = (fault.stream_no, fault.detected_tick) >= since
-        now = known or (fault if begins else replace(fault, anew=since))
+        anew = known is None and not begins
+        page = _page(paging.outbox, since if anew else fault.first, fault.code)
+        now = known or fault
+        if ended is None and anew:
+            notice, now = _paged(now, provisional.pop(fault.code, None), page)
+            notices.append(notice)
         if ended is None:
             opened[fault.key] = now
             continue
         opened.pop(fault.key, None)
         at_once = not late and known is None and begins
-        notices += _ended(paging.outbox, now, ended, provisional, at_once=at_once)
+        notices += _ended(now, ended, provisional, page, at_once=at_once)
     paging = Paging(paging.outbox, opened, provisional)
     if late:
         return notices, paging
@@ -132,7 +136,9 @@ def backlog_over(paging: Paging) -> tuple[list[Notice], Paging]:
     opened, provisional = dict(paging.open), dict(paging.provisional)
     for key, fault in paging.open.items():
         if not fault.page:
-            notice, opened[key] = _paged(paging.outbox, fault, provisional.pop(fault.code, None))
+            notice, opened[key] = _paged(
+                fault, provisional.pop(fault.code, None), _page(paging.outbox, fault.first, fault.code)
+            )
             notices.append(notice)
     return notices, Paging(paging.outbox, opened, provisional)
 
@@ -149,7 +155,7 @@ def passed(paging: Paging, position: Place) -> tuple[list[Notice], Paging]:
         if covering is None or covering.page:
             notices.append(Notice(Kind.WITHDRAWN, shown, shown.page))
         else:
-            notice, opened[covering.key] = _paged(paging.outbox, covering, shown)
+            notice, opened[covering.key] = _paged(covering, shown, shown.page)
             notices.append(notice)
     return notices, Paging(paging.outbox, opened, provisional)
 
@@ -158,8 +164,12 @@ def shown(
     paging: Paging,
     rules: Iterable[tuple[Provisional, bool | None]],
     position: Place,
+    number: str,
 ) -> tuple[list[Notice], Paging]:
-    """A heartbeat came: of each rule, what it would raise (its page still empty), and whether it lasts (None: not known)."""
+    """A heartbeat came: of each rule, what it would raise (its page still empty), and whether it lasts (None: not known).
+
+    `number`: of this heartbeat among all that raise anything in this outbox.
+    """
     notices: list[Notice] = []
     provisional = dict(paging.provisional)
     for candidate, lasts in rules:
@@ -168,7 +178,7 @@ def shown(
             if lasts is not None and lasts != (known.ended is None):
                 provisional[known.code] = replace(known, ended=None if lasts else candidate.place)
         elif known is None and lasts and candidate.place >= position and not paging.paged(candidate.code):
-            page = _page(paging.outbox, candidate.stream_no, candidate.tick, candidate.code)
+            page = f"{_page(paging.outbox, candidate.place, candidate.code)}/{number}"
             raised = provisional[candidate.code] = replace(candidate, page=page)
             notices.append(Notice(Kind.OPENED, raised, page))
     return notices, replace(paging, provisional=provisional)
@@ -181,7 +191,7 @@ def ended(paging: Paging, key: FaultKey, at: Place) -> tuple[list[Notice], Pagin
     if fault is None:
         return [], paging
     kind = Kind.CLOSED if fault.page else Kind.DIGEST
-    return [Notice(kind, fault, fault.page or _own_page(paging.outbox, fault), at)], replace(
+    return [Notice(kind, fault, fault.page or _page(paging.outbox, fault.first, fault.code), at)], replace(
         paging, open=opened
     )
 
@@ -194,31 +204,25 @@ def withdrawn(paging: Paging, current: Mapping[str, str]) -> tuple[list[Notice],
 
 
 def _ended(
-    outbox: int, fault: Fault, ended: Place, provisional: dict[str, Provisional], *, at_once: bool
+    fault: Fault, ended: Place, provisional: dict[str, Provisional], page: str, *, at_once: bool
 ) -> list[Notice]:
-    """Of a fault that ended in this block. `at_once`: it opened in it too, and pages though it is over."""
+    """Of a fault that ended in this block. `at_once`: it opened in it too, and pages though it is over. `page`: its own."""
     notices = []
     shown = provisional.get(fault.code)
     covers = shown is not None and fault.first <= shown.place <= ended
     if not fault.page and (covers or at_once):
-        notice, fault = _paged(outbox, fault, provisional.pop(fault.code) if covers else None)
+        notice, fault = _paged(fault, provisional.pop(fault.code) if covers else None, page)
         notices.append(notice)
     kind = Kind.CLOSED if fault.page else Kind.DIGEST
-    return [*notices, Notice(kind, fault, fault.page or _own_page(outbox, fault), ended)]
+    return [*notices, Notice(kind, fault, fault.page or page, ended)]
 
 
-def _paged(outbox: int, fault: Fault, shown: Provisional | None) -> tuple[Notice, Fault]:
-    """The fault takes over a provisional one's page, or gets its own."""
-    if shown is not None:
-        fault = replace(fault, page=shown.page)
-        return Notice(Kind.CONFIRMED, fault, fault.page), fault
-    fault = replace(fault, page=_own_page(outbox, fault))
-    return Notice(Kind.OPENED, fault, fault.page), fault
+def _paged(fault: Fault, shown: Provisional | None, page: str) -> tuple[Notice, Fault]:
+    """The fault takes over a provisional one's page, or gets its own, which is `page`."""
+    fault = replace(fault, page=page if shown is None else shown.page)
+    kind = Kind.OPENED if shown is None else Kind.CONFIRMED
+    return Notice(kind, fault, fault.page), fault
 
 
-def _own_page(outbox: int, fault: Fault) -> str:
-    return _page(outbox, *(fault.anew or fault.first), fault.code)
-
-
-def _page(outbox: int, stream_no: int, tick: int, code: str) -> str:
-    return f"{outbox}-{stream_no}-{tick}-{code}"
+def _page(outbox: int, place: Place, code: str) -> str:
+    return f"{outbox}-{place[0]}-{place[1]}-{code}"

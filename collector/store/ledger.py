@@ -32,6 +32,7 @@ from collector.store.tables import (
     batches,
     blobs,
     faults,
+    gaps,
     outboxes,
     priors,
     provisional_faults,
@@ -279,6 +280,13 @@ class Transaction:
         )
         row = self._connection.execute(wanted).one_or_none()
         return row.content if row is not None and zlib.crc32(row.content) == row.crc else None
+
+    def gap_end(self, outbox: int, stream_no: int, last_seq: int) -> int | None:
+        self._write("gaps")
+        wanted = select(gaps.c.end_tick).where(
+            gaps.c.outbox == outbox, gaps.c.stream_no == stream_no, gaps.c.last_seq == last_seq
+        )
+        return self._connection.execute(wanted.order_by(gaps.c.first_seq.desc()).limit(1)).scalar()
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         self._write("batches", "batches_replaced")

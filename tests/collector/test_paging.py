@@ -146,15 +146,6 @@ def test_a_provisional_fault_that_never_was_is_withdrawn(bench, connected):
     assert (told(bench), provisional(bench)) == ([RAISED, WITHDRAWN], [])
 
 
-def test_what_lies_in_a_gap_is_withdrawn_once_ingest_is_beyond_it(bench, connected):
-    bench.take(connected.drive())
-    connected.drive(temp=46.0)
-    bench.take(connected.beat(), connected.gap(1, 1, 40))
-    assert told(bench) == [RAISED]
-    bench.take(connected.drive(keyframe=True))
-    assert told(bench) == [RAISED, WITHDRAWN]
-
-
 def test_one_that_was_paged_and_ended_in_the_backlog_is_told_to_have_ended(bench, connected):
     backlog = [connected.drive(late=True), connected.drive(temp=46.0, late=True)]
     bench.take(connected.beat())
@@ -244,6 +235,42 @@ def test_a_fault_of_an_outbox_that_was_lost_and_is_here_after_all_is_told_anew(b
     assert len(pages(bench)) == 2
     (fault,) = open_store(bench.path).faults()
     assert (fault["end_reason"], fault["last_tick"]) == ("cleared", START_TICK + 39)
+
+
+def test_what_lies_in_a_gap_is_withdrawn_with_it_and_not_raised_again(bench, connected):
+    """The quota took the newest blocks, and the vehicle parks: no block will ever come that tells where the gap ends."""
+    bench.take(connected.drive())
+    connected.drive(temp=46.0)
+    bench.take(connected.beat())
+    bench.take(connected.gap(1, 1, 40), connected.beat())
+    bench.restart()
+    bench.take(connected.beat())
+    assert (told(bench), provisional(bench)) == ([RAISED, WITHDRAWN], [])
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_fault_told_anew_has_a_name_of_its_own_over_a_restart(bench, connected, late):
+    bench.take(connected.drive(temp=46.0))
+    bench.take(Greeting(Vehicle(outbox=2).key, replaces=(connected.key.outbox_id,)))
+    bench.take(connected.drive(temp=47.0, late=late))
+    bench.restart()
+    bench.take(connected.drive(temp=20.0, late=late))
+    by_page = defaultdict(list)
+    for row in open_store(bench.path).notices():
+        by_page[row["page"]].append(row["kind"])
+    assert list(by_page.values()) == [["opened", "closed"]] * 2
+
+
+def test_what_is_raised_again_where_it_was_withdrawn_and_what_begins_there_have_names_of_their_own(
+    bench, connected
+):
+    waiting = connected.drive(1, temp=46.0)
+    for _ in range(2):  # in one transaction, and in two
+        bench.take(connected.beat(), Vehicle(outbox=2).greeting, connected.beat())
+        bench.take(Vehicle(outbox=2).greeting)
+    bench.take(waiting, connected.drive(temp=46.0))
+    assert told(bench) == [RAISED, WITHDRAWN] * 4 + [OPENED]
+    assert len(pages(bench)) == 5
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ MUTANTS = (
     Mutant("a fault pages again when it changes", "collector.paging", "opened[fault.key] = known or fault", "opened[fault.key] = fault"),
     Mutant("pages are forgotten at a restart", "collector.store.ledger", 'row.page or "",', '"",'),
     Mutant("a provisional fault and its fault have pages of their own", "collector.paging",
-           "notice, opened[covering.key] = _paged(paging.outbox, covering, shown)", "notice, opened[covering.key] = _paged(paging.outbox, covering, None)"),
+           "_paged(covering, shown, shown.page)", "_paged(covering, None, _page(paging.outbox, covering.first, code))"),
     Mutant("the group's digest is not checked", "collector.blocks", "if not expected or digest is None or digest == expected:", "if True:"),
 )  # fmt: skip
 
