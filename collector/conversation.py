@@ -392,7 +392,6 @@ class Conversation:
 
     def _stored_one(self, item: Item, outcome: Stored, now_ns: int) -> list[Action]:
         self._stored = outcome.stored
-        self._rewound_to = None
         actions: list[Action] = []
         if outcome.quarantined:
             actions.append(

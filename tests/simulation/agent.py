@@ -172,9 +172,21 @@ class Agent:
                 self.vehicle.count_lost_files()
                 self._begin()
             case Trouble():
+                if not news.text:
+                    self._check_journal()
                 self.note(f"trouble: {news.text.rpartition('/')[2] or 'over'}")
             case _:
                 assert_never(news)
+
+    def _check_journal(self) -> None:
+        """What a disk that could not be written for a while got at once: of the block being filled, and of no other."""
+        outbox, pipeline = self.capture.outbox, self.capture.pipeline
+        rows = outbox._db.execute("SELECT first_tick FROM journal WHERE slot < ?", (outbox._journal_slot,))
+        stored = outbox._db.execute(
+            "SELECT end_tick FROM streams WHERE stream_no = ?", (pipeline.name.stream_no,)
+        ).fetchone()
+        if stored and any(first_tick < stored[0] for (first_tick,) in rows):
+            self._wrong(f"the journal goes on with what a block before tick {stored[0]} holds already")
 
     def _begin(self) -> None:
         outbox = self.capture.outbox

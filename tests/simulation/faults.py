@@ -78,7 +78,7 @@ class Faults:
         """How a vehicle is before it is first started: some have small outboxes, most know the guards already."""
         rng = vehicle.rng
         if rng.random() < 0.3:
-            vehicle.quota_bytes = rng.randint(14, 22) * PAGE_BYTES
+            vehicle.quota_bytes = rng.randint(24, 60) * 512
             self.counts["small quota"] += 1
         if rng.random() < 0.7:
             with contextlib.closing(Outbox(vehicle.outbox_path, rng.randbytes)) as outbox:
@@ -258,7 +258,7 @@ class Faults:
 
     def _garble_row(self, path: str, table: str) -> None:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-            key = "position" if table == "batches" else "id"
+            key = "position" if table == "batches" else "slot"
             with contextlib.suppress(sqlite3.DatabaseError):  # it died before there was a table
                 rows = db.execute(
                     f"SELECT {key}, content FROM {table} ORDER BY {key} DESC LIMIT 8"

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +65,7 @@ class Block:
     run: Run
     at: int  # in the run
     skip: int  # of its first records: another outbox brought them
+    keyframe: bool
 
     @property
     def sampled(self) -> Records:
@@ -114,7 +116,7 @@ class Checker:
         self._db: sqlite3.Connection | None = None
         self._views: dict[int, _View] = {}
         self._acked: dict[tuple[str, bytes], tuple[int, int]] = {}
-        self.damaged: list[str] = []  # what the collector could not decode
+        self._asked_again: set[tuple[str, bytes, int]] = set()  # streams of which a group was
 
     # The collector
 
@@ -124,6 +126,8 @@ class Checker:
     def said(self, key: OutboxKey | None, message: pb.Down) -> None:
         """Acked is stored, at the moment that it is said."""
         kind = message.WhichOneof("message")
+        if key is not None and kind == "resend":
+            self._asked_again.add((key.vehicle, key.outbox_id, message.resend.stream_no))
         if key is None or key.vehicle not in self._world.truths or kind not in ("ack", "welcome"):
             return
         if kind == "welcome" and not message.welcome.HasField("stored"):
@@ -258,7 +262,17 @@ class Checker:
                     f"{place}: {len(records)} records from {records.first_tick}, never sampled so"
                 )
             return
-        block = Block(stream_no, stream.stream_id, seq, records, stream.guards_hash, stream.run, at, skip)
+        block = Block(
+            stream_no,
+            stream.stream_id,
+            seq,
+            records,
+            stream.guards_hash,
+            stream.run,
+            at,
+            skip,
+            decoded.keyframe is not None,
+        )
         view.blocks.append(block)
         stored = stream.run.stored[at + skip : at + count]
         stored += 1
@@ -311,6 +325,7 @@ class Checker:
         self._read(None)
         for view in self._views.values():
             self._walk(view)
+            self._check_reviewed(view)
         for vin, truth in self._world.truths.items():
             self._account(vin, truth)
             verdicts.check_reader(self._world, vin, truth)
@@ -357,6 +372,14 @@ class Checker:
                         f"{view.vin}: {stream_no}/{first} begins at record {block.at}, expected {at}"
                     )
                 at = block.at + len(block.records)
+
+    def _check_reviewed(self, view: _View) -> None:
+        """A group that came out wrong, and was followed by the keyframe that says so, was asked for again."""
+        for before, block in pairwise(view.blocks):
+            follows = (before.stream_no, before.seq + 1) == (block.stream_no, block.seq)
+            asked = (view.vin, view.outbox_id, block.stream_no) in self._asked_again
+            if follows and block.keyframe and not asked and (wrong := difference(before)):
+                self._world.violation(f"{view.vin}: {before.stream_no}/{before.seq} is stored with {wrong}")
 
     def _cross_gap(
         self, view: _View, run: Run, at: int | None, records: int | None, place: tuple[int, int, int]

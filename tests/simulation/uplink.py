@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WELCOME_NS = 20 * NS
 RETRY_NS_MIN, RETRY_NS_MAX = NS // 2, 60 * NS
 RESEND_BYTES_MAX = 4 << 20
+NOWHERE = 1 << 63  # beyond every position
 
 
 class Uplink:
@@ -156,6 +157,8 @@ class _Talk:
         self._session = Session(rate_hz=agent.rate_hz, heartbeat_ns=60 * NS, backlog_heartbeat_ns=2 * NS)
         self._streams: dict[int, int] = {}  # stream_no by alias
         self._rewound: tuple[int, int] | None = None  # until something was sent after it
+        self._acked = wanted  # as the collector said, or this outbox knew before
+        self._back_to = NOWHERE  # the first place that a Rewind named
         self._watched_until_ns = 0
         self._began_ns = agent.world.now_ns
         self._open = True
@@ -200,8 +203,8 @@ class _Talk:
                 elif isinstance(item, commands.Snapped):
                     self._beat(item)
                 else:
-                    if isinstance(item, events.Received) and item.message.HasField("rewind"):
-                        self._rewound = (item.message.rewind.stream_no, item.message.rewind.seq)
+                    if isinstance(item, events.Received):
+                        self._heard(item.message)
                     self._happened(item)
         except OutboxBusy as error:
             self._uplink.part(str(error))
@@ -246,6 +249,7 @@ class _Talk:
             case events.FindStream():
                 return events.StreamFound(self._reader.described(action.stream_no))
             case events.SetWanted():
+                self._check_wanted(action.wanted)
                 self.wanted = action.wanted
                 self._post_to_outbox(action)
             case events.SetGuards():
@@ -278,6 +282,25 @@ class _Talk:
 
     def _post_to_outbox(self, command: events.SetWanted | events.Mend | events.BecomeFork) -> None:
         self._agent.post(commands.ToOutbox(self._identity.outbox_id, command))
+
+    def _heard(self, message: pb.Down) -> None:
+        if message.HasField("rewind"):
+            self._rewound = (message.rewind.stream_no, message.rewind.seq)
+            self._back_to = min(self._back_to, position_of(*self._rewound))
+        if message.HasField("ack"):
+            self._acked = max(self._acked, position_of(message.ack.stream_no, message.ack.seq) + 1)
+        if message.HasField("welcome") and message.welcome.HasField("stored"):
+            stored = message.welcome.stored
+            self._acked = max(self._acked, position_of(stored.stream_no, stored.seq) + 1)
+
+    def _check_wanted(self, wanted: int) -> None:
+        """Acknowledged is what the collector said is, and stays so unless that asks for it again."""
+        if wanted > self._acked:
+            self._agent.world.violation(
+                f"{split_position(wanted)} is wanted, but acked is {split_position(self._acked)}"
+            )
+        if wanted < min(self.wanted, self._back_to):
+            self._agent.world.violation(f"{split_position(wanted)} is wanted again, and nobody asked for it")
 
     def _check_rewound(self, message: pb.Up) -> None:
         """What follows a Rewind is what it named, or from before it; or the next that there is, where that was a stream's end."""
