@@ -26,6 +26,7 @@ from edge_agent.outbox_file import (
     OUTBOX_ID_BYTES,
     REPLACED_MAX,
     check,
+    check_columns,
     lock_outbox,
     remember_ids,
     remembered_ids,
@@ -40,6 +41,7 @@ from edge_agent.outbox_rows import (
     gap_crc,
     gap_of,
     journal_crc,
+    spelled,
     stream_crc,
     stream_of,
 )
@@ -100,8 +102,11 @@ class Outbox:
             raise
 
     def _open(self, synchronous: str, *, side_log: bool) -> None:
+        self._db.text_factory = spelled
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         version = self._pragma("user_version")
+        if version < 0:
+            raise OutboxDamaged(f"{self.path}: an outbox that says version {version}")
         if version > VERSION and self._fact("version") == VERSION:
             raise OutboxDamaged(f"{self.path}: an outbox of version {VERSION} that says {version}")
         if version > VERSION:
@@ -127,6 +132,7 @@ class Outbox:
             self.checked = check(self._db, self.path, within_s=CHECK_S)
             if version < VERSION:
                 self._migrate(version)
+            check_columns(self._db, self.path, SQL["schema"])
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
             self._db.execute(SQL["set_fact"], ("opened", 1))
             if side_log:
@@ -462,4 +468,6 @@ class Outbox:
             )
             if opening and lies:
                 raise OutboxDamaged(f"{self.path}: {error}") from error
+            raise explain(error, self.path) from error
+        except UnicodeDecodeError as error:
             raise explain(error, self.path) from error

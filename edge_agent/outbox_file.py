@@ -10,6 +10,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 from edge_agent.errors import OutboxDamaged, OutboxError
@@ -63,6 +64,24 @@ def remember_ids(lock: int, ids: bytes) -> None:
         os.pwrite(lock, ids, 0)
         os.ftruncate(lock, len(ids))
         os.fsync(lock)
+
+
+def check_columns(db: sqlite3.Connection, path: str, schema: str) -> None:
+    """SQLite takes any name for a column, a damaged one too. Raises OutboxDamaged where one of ours has another name."""
+    with closing(sqlite3.connect(":memory:")) as sound:
+        sound.executescript(schema)
+        missing = _columns(sound) - _columns(db)
+    if missing:
+        table, column = min(missing)
+        raise OutboxDamaged(f"{path}: an outbox whose table {table} has lost its column {column}")
+
+
+def _columns(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    return set(
+        db.execute(
+            "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'"
+        )
+    )
 
 
 def check(db: sqlite3.Connection, path: str, *, within_s: float = threading.TIMEOUT_MAX) -> bool:

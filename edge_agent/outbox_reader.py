@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edge_agent.errors import OutboxBusy
 from edge_agent.outbox_file import check
-from edge_agent.outbox_rows import NOWHERE, SQL, batch_of, damaged_stream, explain, gap_of, stream_of
+from edge_agent.outbox_rows import NOWHERE, SQL, batch_of, damaged_stream, explain, gap_of, spelled, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ class OutboxReader:
             self._db = sqlite3.connect(
                 f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
+            self._db.text_factory = spelled
             self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
             made = self._db.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise explain(error, path) from error
         if not made:
             self.close()
@@ -193,5 +194,5 @@ class OutboxReader:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise explain(error, self.path) from error

@@ -57,8 +57,18 @@ def journal_crc(row: JournalRow) -> bytes:
     return row_crc(row.stream_no, row.first_tick, row.record_count, row.content).to_bytes(4, "little")
 
 
-def explain(error: sqlite3.Error, path: str) -> Exception:
-    """Ours for SQLite's: damaged, or to be tried again. A mistake of ours in using SQLite stays what it is."""
+def spelled(text: bytes) -> str:
+    """What SQLite says, which may quote a damaged file."""
+    return text.decode(errors="backslashreplace")
+
+
+def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> Exception:
+    """Ours for SQLite's: damaged, or to be tried again. A mistake of ours in using SQLite stays what it is.
+
+    UnicodeDecodeError: Python could not read SQLite's words, since they quote a schema that is damaged.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return OutboxDamaged(f"{path}: {spelled(error.object)}")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _DAMAGED:
         return OutboxDamaged(f"{path}: {error}")

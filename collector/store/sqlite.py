@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from collector.store.address import Address
 
+MALFORMED = b"malformed database schema"  # SQLite quotes it, and Python cannot read what is no text any more
 LOCK_WAIT_S = 0.25  # short: a stop must not wait for somebody else's lock; whoever needs longer tries again
 
 
@@ -76,11 +77,13 @@ def explained(path: Path, error: BaseException) -> StoreError | None:
         if "locked" in message:
             return StoreBusy(f"{path}: {message}; another process holds a transaction")
         return StoreUnavailable(f"{path}: {message}{_remedy(message)}")
-    if type(error) is sqlite3.DatabaseError:  # IntegrityError and the like are derived from it
-        return StoreError(
-            f"{path}: {message}; set the file aside and start with an empty one, or restore a backup"
-        )
-    return None
+    if isinstance(error, UnicodeDecodeError) and error.object.startswith(MALFORMED):
+        message = error.object.decode(errors="backslashreplace")
+    elif type(error) is not sqlite3.DatabaseError:  # IntegrityError and the like are derived from it
+        return None
+    return StoreError(
+        f"{path}: {message}; set the file aside and start with an empty one, or restore a backup"
+    )
 
 
 def _remedy(message: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from edge_agent.errors import OutboxDamaged, OutboxError
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import REPLACED_MAX, set_aside
+from edge_agent.outbox_reader import OutboxReader
 from tests.edge_agent.samples import fill, new_outbox
 
 
@@ -76,6 +77,49 @@ def test_a_header_with_a_flipped_bit_never_stops_the_agent(path):
             outbox.keep_schema(b"a", b"b")
             assert outbox.outbox_id == named
         outbox.close()
+
+
+@pytest.mark.parametrize("name", [b"batchesbatches", b"batches_crossing", b"journaljournal"])
+def test_a_schema_that_is_no_text_any_more_is_damage(path, name):
+    """SQLite quotes it where it says what is wrong, and Python cannot read that."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+    content = path.read_bytes()
+    at = content.index(name)
+    for place in range(at, at + len(name)):
+        for aside in path.parent.glob("outbox.db-*"):
+            aside.unlink()
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x80]) + content[place + 1 :])
+        with pytest.raises(OutboxDamaged, match=r"outbox.db: .*"):
+            Outbox(str(path), synchronous="OFF")
+        with pytest.raises(OutboxDamaged, match=r"outbox.db: .*"), OutboxReader(str(path)) as reader:
+            reader.fetch(0, bytes_max=1)
+
+
+def test_a_column_whose_name_is_damaged_costs_the_file(path):
+    """To SQLite it is a column like any other; to the agent, statements that nobody can carry out."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+    content = path.read_bytes()
+    for column in (
+        b"stream_id BLOB",
+        b"next_seq INTEGER",
+        b"end_record INTEGER",
+        b"slot INTEGER",
+        b"reason INTEGER",
+    ):
+        at = content.index(column)
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(OutboxDamaged, match=f"has lost its column {column.split()[0].decode()}"):
+            Outbox(str(path), synchronous="OFF")
+
+
+def test_a_version_below_nothing_is_damage(path):
+    new_outbox(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = -2147483647")
+    with pytest.raises(OutboxDamaged, match="version -2147483647"):
+        Outbox(str(path))
 
 
 def test_an_outbox_whose_version_is_gone_is_damaged_and_another_database_left_alone(path, tmp_path):

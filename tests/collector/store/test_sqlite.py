@@ -33,6 +33,24 @@ def test_a_reader_makes_nothing_and_changes_nothing(address):
 
 
 @pytest.mark.parametrize("write", [True, False])
+def test_a_schema_that_is_no_text_any_more_is_damage(address, write):
+    """SQLite quotes it where it says what is wrong, and Python cannot read that."""
+    open_engine(address, write=True).dispose()
+    with sqlite3.connect(address.path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = address.path.read_bytes()
+    at = (
+        content.index(b"indexbatches") + len(b"index")
+        if b"indexbatches" in content
+        else content.index(b"tablebatches") + len(b"table")
+    )
+    address.path.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
+    with pytest.raises(StoreError, match=r"s.db: malformed database schema \(\\x.*set the file aside"):
+        open_engine(address, write=write)
+
+
+@pytest.mark.parametrize("write", [True, False])
 def test_what_is_no_store_is_left_alone_and_named(tmp_path, write):
     text = tmp_path / "text.db"
     text.write_text("no database" * 100)
