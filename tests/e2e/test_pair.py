@@ -68,6 +68,34 @@ def test_an_outbox_restored_from_a_backup_forks_and_nothing_is_stored_twice(tmp_
     restored.finish()
 
 
+@pytest.mark.parametrize("tenths", range(1, 10))
+def test_what_was_acknowledged_stays_stored_when_a_cut_log_takes_it_back(tmp_path, collector, tenths):
+    """The outbox goes on from an earlier commit, in places that the collector has already."""
+    agent = Agent(tmp_path, "a.db")
+    agent.image(tmp_path / "unused.db")  # what comes now stands in the write-ahead log alone
+    agent.drive(125)
+    agent.capture.flush(CLOCK)
+    agent.drive(60)
+    synchronise(agent, collector)
+    known = collector.ticks()
+    assert len(known) >= 125
+    shutil.copy(agent.path, tmp_path / "b.db")
+    log = tmp_path / "b.db-wal"
+    shutil.copy(f"{agent.path}-wal", log)
+    os.truncate(log, log.stat().st_size * tenths // 10)
+    cut = Agent(tmp_path, "b.db")
+    cut.drive(100, at=100_000)
+    synchronise(cut, collector)
+    cut.restart()
+    synchronise(cut, collector)
+    ticks = collector.ticks()
+    assert set(known) <= set(ticks)
+    assert set(cut.committed) <= set(ticks)
+    assert set(ticks.values()) == {1}
+    for one in (agent, cut):
+        one.finish()
+
+
 @pytest.mark.parametrize("sent", [0, 2, 9])
 def test_what_two_clones_both_hold_is_stored_once_whoever_sends_it(tmp_path, collector, sent):
     """The card was copied while the agent ran: the clone makes a shorter last block of the journal."""

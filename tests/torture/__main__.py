@@ -49,6 +49,9 @@ def report(result: Result) -> str:
             f"error {c.max_error_over_threshold:.3g} of its threshold"
         )
     lines += [f"VIOLATION: {complaint}" for complaint in result.complaints[:50]]
+    if result.complaints:
+        lines.append("What was done to them:")
+        lines += result.history.lines()
     survived = sum(result.done.values())
     lines.append(
         f"{survived:,} faults survived in {result.wall_s:.0f} s: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +15,11 @@ FLIPS_MAX = 64
 
 
 def settle(path: Path) -> None:
-    """Bring a database's write-ahead log into the file, so that damage to the file is damage to what counts."""
-    with closing(sqlite3.connect(path)) as db:
+    """Bring a database's write-ahead log into the file, so that damage to the file is damage to what counts.
+
+    One that is damaged already, and nobody has set aside yet, stays as it is.
+    """
+    with closing(sqlite3.connect(path)) as db, suppress(sqlite3.DatabaseError, UnicodeDecodeError):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -5,9 +5,13 @@ Rules
 - What is stored was sampled, stands there once, and is within its threshold, to the availability.
 - What was committed is stored, or lies in a gap. A gap of a known length counts no fewer records than were committed and
   are missing in it, and no more than were sampled; one with an open end covers what its outbox still held.
-- What was acknowledged is stored. Only where the store itself lost it (it was damaged, and a backup restored) and the
-  vehicle does not have it any more may it lie in a gap.
-- What a cut write-ahead log took back counts as never committed: SQLite cannot tell it from a crash.
+- What was acknowledged is stored. Only where the store itself lost it (it was damaged, and a backup restored after the
+  ack) and the vehicle does not have it any more may it lie in a gap.
+- Acknowledged is what the vehicle was told so of while it had it. What a cut write-ahead log took back before that was
+  not: its outbox goes on in the same places, with other records, and what is acknowledged there later is those.
+- What a cut write-ahead log took back counts as never committed: SQLite goes back to a commit, and cannot tell it from a
+  crash. That is what was committed after all that the outbox holds then, and nothing where SQLite finds damage. What was
+  acknowledged before is no less stored for it.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codec.records import concatenate
 from collector.store import StoreError, open_store
 from demo.comparison import Comparison, compare
+from tests.torture.history import Batch, Undone, batches_of, runs_of, ticks_of, traced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +47,18 @@ class Gap:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Endured:
+    """By one vehicle and the store."""
+
+    undone: list[Undone]
+    waiting: np.ndarray  # ticks that its outbox holds, where it was not drained: a complaint of its own
+    restored_at: (
+        float | None
+    )  # when the store was last made a backup, and no ack of the one before was on its way
+    begun: float
+
+
 @dataclass(slots=True)
 class Account:
     """One vehicle's records, by tick: sorted int64 arrays without repetition."""
@@ -49,12 +66,13 @@ class Account:
     sampled: np.ndarray
     committed: np.ndarray
     acked: np.ndarray
-    uncertain: np.ndarray  # committed to an outbox whose write-ahead log was damaged
+    uncertain: np.ndarray  # committed, and taken back by a damaged write-ahead log
     stored: np.ndarray
     gaps: list[Gap]
-    restored: bool  # the store was a backup at some time
+    endured: Endured
     gapped: int = 0  # committed records that lie in gaps
     undone: int = 0  # that a damaged write-ahead log took back
+    batches: list[Batch] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def judge(self) -> list[str]:
@@ -78,32 +96,27 @@ class Account:
         bare = missing[~covered]
         lost = np.setdiff1d(bare, self.uncertain, assume_unique=True)
         self.undone = len(bare) - len(lost)
+        lost = np.setdiff1d(lost, self.endured.waiting, assume_unique=True)
         if lost.size:
             self.complaints.append(
-                f"{lost.size:,} committed records are neither stored nor in a gap: {_runs(lost)}"
+                f"{lost.size:,} committed records are neither stored nor in a gap: {runs_of(lost)}"
+                + traced(lost, self.batches, self.endured.begun)
             )
         acked_lost = np.setdiff1d(self.acked, self.stored, assume_unique=True)
-        if self.restored:
-            acked_lost = np.setdiff1d(acked_lost, missing[covered], assume_unique=True)
+        if (until := self.endured.restored_at) is not None:
+            before = [
+                (one.first, one.count)
+                for one in self.batches
+                if one.acked_at is not None and one.acked_at < until
+            ]
+            excused = np.intersect1d(missing[covered], ticks_of(before), assume_unique=True)
+            acked_lost = np.setdiff1d(acked_lost, excused, assume_unique=True)
         if acked_lost.size:
             self.complaints.append(
-                f"{acked_lost.size:,} acknowledged records are not stored: {_runs(acked_lost)}"
+                f"{acked_lost.size:,} acknowledged records are not stored: {runs_of(acked_lost)}"
+                + traced(acked_lost, self.batches, self.endured.begun)
             )
         return self.complaints
-
-
-def _runs(ticks: np.ndarray) -> str:
-    """Some ticks, as ranges."""
-    breaks = np.flatnonzero(np.diff(ticks) != 1)
-    firsts, lasts = ticks[np.r_[0, breaks + 1]], ticks[np.r_[breaks, len(ticks) - 1]]
-    shown = ", ".join(f"{first}-{last}" for first, last in list(zip(firsts, lasts, strict=True))[:5])
-    return shown + (" ..." if len(firsts) > 5 else "")
-
-
-def ticks_of(ranges: list[tuple[int, int]]) -> np.ndarray:
-    """Sorted, without repetition, of (first tick, count)."""
-    parts = [np.arange(first, first + count, dtype=np.int64) for first, count in ranges]
-    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,37 +129,24 @@ class Found:
     wrong_values: int
 
 
-def judge_vehicle(
-    store: Path, vehicle: str, told: Told, schema: Schema, undone: list[tuple[bytes, int]], *, restored: bool
-) -> Found:
-    told.sampled, told.commits = [], []
+def judge_vehicle(store: Path, vehicle: str, told: Told, schema: Schema, endured: Endured) -> Found:
     told.signal_count = len(schema.signals)
     told.read(records=True)
     reader = open_store(store)
     runs = list(reader.runs(vehicle))
     comparison = compare(schema, [(0, run) for run in told.sampled], [(0, run.records) for run in runs])
     stored = ticks_of([(run.records.first_tick, len(run.records)) for run in runs])
-    batches = [
-        (bytes.fromhex(told_["outbox"]), *batch) for told_ in told.commits for batch in told_["batches"]
-    ]
-    ranges = [(first, count) for _, _, first, count in batches]
-    journals = [
-        (bytes.fromhex(t["outbox"]), first, count) for t in told.commits for first, count in t["journal"]
-    ]
+    batches = batches_of(told.commits, told.acks, endured.undone)
+    committed = ticks_of([piece for commit in told.commits for piece in _pieces(commit)])
     account = Account(
         sampled=ticks_of([(run.first_tick, len(run)) for run in concatenate(told.sampled)]),
-        committed=ticks_of(ranges + [(first, count) for _, first, count in journals]),
-        acked=ticks_of([(first, n) for box, at, first, n in batches if at < told.acked_max.get(box, 0)]),
-        uncertain=ticks_of(
-            [
-                (first, n)
-                for box, first, n in [(box, first, n) for box, _, first, n in batches] + journals
-                if any(box == damaged and first < end for damaged, end in undone)
-            ]
-        ),
+        committed=committed,
+        acked=ticks_of((one.first, one.count) for one in batches if one.acked_at is not None),
+        uncertain=committed[_inside(committed, endured.undone)],
         stored=stored,
         gaps=stored_gaps(store, vehicle, _first_ticks(told)),
-        restored=restored,
+        endured=endured,
+        batches=batches,
     )
     complaints = account.judge()
     if comparison.duplicated:
@@ -167,18 +167,32 @@ def judge_vehicle(
 
 def read_damaged(store: Path, vehicle: str, told: Told, schema: Schema) -> list[str]:
     """What a reader was given of a damaged store and should not have been. That it refuses is as it should be."""
-    told.sampled, told.commits, told.signal_count = [], [], len(schema.signals)
+    told.signal_count = len(schema.signals)
     told.read(records=True)
     try:
         runs = [(0, run.records) for run in open_store(store).runs(vehicle)]
     except StoreError:
         return []
     found = compare(schema, [(0, run) for run in told.sampled], runs)
-    told.sampled, told.commits = [], []
+    told.sampled, told.commits, told.acks = [], [], {}
     wrong = found.availability_differs or found.max_error_over_threshold > 1
     return [f"{found.invented:,} records were never sampled"] * bool(found.invented) + [
         "values are wrong"
     ] * bool(wrong)
+
+
+def _pieces(commit: dict[str, Any]) -> list[tuple[int, int]]:
+    """(first tick, count) of all that it holds."""
+    return [(first, count) for _, first, count in commit["batches"]] + [
+        tuple(row) for row in commit["journal"]
+    ]
+
+
+def _inside(ticks: np.ndarray, undone: list[Undone]) -> np.ndarray:
+    inside = np.zeros(len(ticks), bool)
+    for cut in undone:
+        inside |= (ticks >= cut.first) & (ticks < cut.end)
+    return inside
 
 
 def _first_ticks(told: Told) -> dict[bytes, int]:

@@ -6,6 +6,7 @@ One that ends by itself with an error is started again after a while, as systemd
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -135,7 +136,8 @@ class Tortured:
             await self._changed.wait_for(lambda: not self._waiting)
             if not self.running:
                 return False
-            os.kill(self._pid, signum)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself, and that is on its way to us
+                os.kill(self._pid, signum)
             await self._changed.wait_for(lambda: not self.running)
         return True
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import replay_logs
 from demo.proxy import Proxy, Road
 from demo.settings import toml
@@ -28,7 +30,8 @@ from edge_agent.config_file import load_config
 from tests.torture import damage, faults
 from tests.torture.disk import Disk
 from tests.torture.faults import Fault, Kind
-from tests.torture.judge import Found, judge_vehicle, positions, read_damaged
+from tests.torture.history import History, Undone, held, shown, undone_from
+from tests.torture.judge import Endured, Found, judge_vehicle, positions, read_damaged
 from tests.torture.processes import Starter, Tortured
 from tests.torture.tap import Told
 
@@ -40,7 +43,8 @@ DBC = Path(replay_logs.__file__).parent / "car.dbc"
 FRAMES = 8_000  # 20 s of driving, over and over
 SPEED = 5.0  # times real time
 LAST_S = 86_400.0  # how far ahead the log lies with which everybody ends
-DRAIN_S = 900.0  # an agent ends once everything is acknowledged; so long it takes on a machine that is busy
+DRAIN_S = 3600.0  # an agent ends once everything is acknowledged, however long that takes on a machine that is busy,
+STALL_S = 120.0  # unless nothing is acknowledged any more
 SAMPLED_SHARE = 0.3  # of what there was to sample: the rest goes while agents start
 BACKUP_SHARE = 0.1  # of the collector's deaths
 SETTLED_SHARE = 0.8  # of damaged files: before, their write-ahead log is brought in
@@ -58,13 +62,17 @@ class Vehicle:
     agent: Tortured
     disk: Disk | None
     told: Told
-    undone: list[tuple[bytes, int]] = field(default_factory=list)  # outbox, up to this tick
+    undone: list[Undone] = field(default_factory=list)
+    waiting: np.ndarray = field(
+        default_factory=lambda: np.empty(0, np.int64)
+    )  # in its outbox, where it stalled
 
 
 @dataclass(slots=True)
 class Result:
     done: Counter[Kind]
     complaints: list[str]
+    history: History
     found: dict[str, Found]
     failed_calls: int
     restored: int
@@ -81,6 +89,8 @@ class Stage:
         self.complaints: list[str] = []
         self.cuts = 0
         self.restored = 0
+        self._restored_at: float | None = None
+        self.history = History()
         self._stale = True  # the backup is older than damage to an outbox
         self._store = folder / "store" / "collector.db"
         self._backup = folder / "backup" / "collector.db"
@@ -88,7 +98,7 @@ class Stage:
             path.parent.mkdir(parents=True)
         self._rules = folder / "collector.toml"
         self._port = 0
-        self._expected: dict[tuple[str, bytes], int] | None = None  # what a restored store has to have again
+        self._filling = False  # the store is damaged, or restored and has not again what it had acknowledged
         self.vehicles: dict[str, Vehicle] = {}
 
     # Before and after
@@ -169,7 +179,7 @@ class Stage:
 
     async def run(self, plan: list[Fault]) -> Result:
         """All of the plan, then peace, then the judgement."""
-        self._begun = time.monotonic()
+        self._begun = self.history.begun = time.monotonic()
         drivers = [
             self._drive(faults.of(plan, target, kinds), act)
             for target in (faults.COLLECTOR, *VEHICLES)
@@ -184,7 +194,9 @@ class Stage:
         found = await self._end()
         calls = sum(disk.failures for disk in self._disks())
         wall_s = time.monotonic() - self._begun
-        return Result(self.done, self.complaints, found, calls, self.restored, self.cuts, wall_s)
+        return Result(
+            self.done, self.complaints, self.history, found, calls, self.restored, self.cuts, wall_s
+        )
 
     async def _end(self) -> dict[str, Found]:
         await asyncio.gather(*(self._drain(vehicle) for vehicle in self.vehicles.values()))
@@ -197,8 +209,8 @@ class Stage:
         found = {}
         for name, vehicle in self.vehicles.items():
             judged = await asyncio.to_thread(
-                judge_vehicle, self._store, name, vehicle.told, self._schema, vehicle.undone,
-                restored=self.restored > 0,
+                judge_vehicle, self._store, name, vehicle.told, self._schema,
+                Endured(vehicle.undone, vehicle.waiting, self._restored_at, self.history.begun),
             )  # fmt: skip
             found[name] = judged
             if len(judged.account.sampled) < SAMPLED_SHARE * SPEED * self._schema.rate_hz * self._played_s:
@@ -214,12 +226,19 @@ class Stage:
         last = vehicle.agent
         last.order["config"] = str(vehicle.outbox.parent.parent / "last.toml")
         await last.start()
-        if not await last.wait(DRAIN_S + 15):
-            self.complaints.append(f"{vehicle.name}: its agent did not end; see {last.log}")
+        self.history.note(vehicle.name, "left in peace")
+        if not await drained(vehicle.agent, vehicle.told, STALL_S):
+            await last.kill()
+            if (left := held(vehicle.outbox, FILES)) is not None:
+                vehicle.waiting = left.ticks
+            self.complaints.append(
+                f"{vehicle.name}: in peace, nothing was acknowledged for {STALL_S:g} s; see {last.log}"
+            )
         elif last.status:
             self.complaints.append(
                 f"{vehicle.name}: its agent ended with status {last.status}; see {last.log}"
             )
+        self.history.note(vehicle.name, "its agent ended")
         vehicle.told.read()
         behind = {
             outbox.hex(): (wanted, there)
@@ -271,6 +290,7 @@ class Stage:
         if fault.target != faults.COLLECTOR:
             return await self._to_agent(self.vehicles[fault.target], fault, rng)
         killed = await self._collector.kill()
+        self.history.note(fault.target, fault.kind.value)
         self._check_acked()
         if fault.kind is not Kind.KILL_COLLECTOR:
             if self._stale:
@@ -283,6 +303,7 @@ class Stage:
 
     async def _to_agent(self, vehicle: Vehicle, fault: Fault, rng: random.Random) -> bool:
         killed = await vehicle.agent.kill()
+        self.history.note(vehicle.name, fault.kind.value)
         if fault.kind is not Kind.KILL_AGENT:
             killed = await self._damage_outbox(vehicle, fault, rng)
         await vehicle.agent.start()
@@ -292,7 +313,8 @@ class Stage:
 
     async def _damage_outbox(self, vehicle: Vehicle, fault: Fault, rng: random.Random) -> bool:
         """Not while the store has to be filled again from it: what is lost on both sides, nobody can give back."""
-        if self._expected is not None:
+        if self._filling:
+            self.history.note(vehicle.name, "its outbox was spared: the store has to be filled again from it")
             return False
         self._stale = True
         log = vehicle.outbox.with_name(vehicle.outbox.name + "-wal")
@@ -300,8 +322,16 @@ class Stage:
             if not log.exists() or not log.stat().st_size:
                 return False
             vehicle.told.read()
-            vehicle.undone += vehicle.told.ends.items()
+            before = held(vehicle.outbox, FILES)
             rng.choice([damage.truncate, damage.flip])(log, rng)
+            if (first := undone_from(before, held(vehicle.outbox, FILES))) is None:
+                self.history.note(vehicle.name, "with its write-ahead log, its outbox is damaged")
+                return True
+            end = max(vehicle.told.ends.values(), default=0)
+            vehicle.undone.append(Undone(time.monotonic(), first, end))
+            self.history.note(
+                vehicle.name, f"its write-ahead log took back ticks {first} to {end}, as far as there are"
+            )
             return True
         if not vehicle.outbox.exists():
             return False
@@ -312,6 +342,7 @@ class Stage:
 
     async def _damage_store(self, fault: Fault, rng: random.Random) -> None:
         """The collector goes on with a damaged file as long as it likes; then its operator restores the backup."""
+        self._filling = True
         if rng.random() < SETTLED_SHARE:
             damage.settle(self._store)
         (damage.truncate if fault.kind is Kind.STORE_CUT else damage.flip)(self._store, rng)
@@ -325,15 +356,14 @@ class Stage:
             self._store.with_name(self._store.name + suffix).unlink(missing_ok=True)
         self._copy(self._backup, self._store)
         self.restored += 1
-        self._expected = {}
-        for name, vehicle in self.vehicles.items():
-            vehicle.told.read()
-            self._expected |= {(name, outbox): wanted for outbox, wanted in vehicle.told.acked_max.items()}
+        self._restored_at = time.monotonic() + faults.NETWORK_S[1]  # so long a stalled road keeps an ack
+        self.history.note(faults.COLLECTOR, "its store was restored from the backup")
 
     def _back_up(self) -> None:
         """Only while the collector is dead."""
         self._copy(self._store, self._backup)
         self._stale = False
+        self.history.note(faults.COLLECTOR, "its store was backed up")
 
     def _copy(self, source: Path, target: Path) -> None:
         for suffix in FILES:
@@ -348,21 +378,32 @@ class Stage:
         """While the collector is dead: whatever it acknowledged is durable."""
         if not self._store.exists():
             return
+        behind = []
         for name, vehicle in self.vehicles.items():
             there = positions(self._store, name)
             vehicle.told.read()
-            if self._expected is not None:
-                for key in [key for key in self._expected if key[0] == name]:
-                    if there.get(key[1], 0) >= self._expected[key]:
-                        del self._expected[key]
-                if not self._expected:
-                    self._expected = None
-                continue
-            for outbox, wanted in vehicle.told.acked.items():
-                if there.get(outbox, 0) < wanted:
-                    self.complaints.append(
-                        f"{name}: acknowledged up to {_shown(wanted)}, durable up to {_shown(there.get(outbox, 0))}"
-                    )
+            wanted = vehicle.told.acked_max if self._filling else vehicle.told.acked
+            behind += [
+                f"{name}: acknowledged up to {shown(position)}, durable up to {shown(there.get(outbox, 0))}"
+                for outbox, position in wanted.items()
+                if there.get(outbox, 0) < position
+            ]
+        if not self._filling:
+            self.complaints += behind
+        elif not behind:
+            self._filling = False
+            self.history.note(faults.COLLECTOR, "its store has again what it had acknowledged")
+
+
+async def drained(agent: Tortured, told: Told, stall_s: float) -> bool:
+    """Until the agent ends by itself. False: for so long nothing was acknowledged any more."""
+    before: dict[bytes, int] = {}
+    while not await agent.wait(stall_s):
+        told.read()
+        if told.acked == before:
+            return False
+        before = dict(told.acked)
+    return True
 
 
 def _newest(outbox: Path) -> dict[bytes, int]:
@@ -372,10 +413,6 @@ def _newest(outbox: Path) -> dict[bytes, int]:
         rows = db.execute("SELECT stream_no, next_seq FROM streams WHERE next_seq > 0").fetchall()
     db.close()
     return {outbox_id: max((stream_no << 32 | seq for stream_no, seq in rows), default=0)}
-
-
-def _shown(position: int) -> str:
-    return f"{position >> 32}/{position & 0xFFFFFFFF}"
 
 
 def _later(line: str, by_s: float) -> str:

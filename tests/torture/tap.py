@@ -1,7 +1,8 @@
 """What an agent under torture sampled, committed and heard acknowledged, told by itself to files that nothing tortures.
 
 One file per start of the agent: a SIGKILL can tear only its last entry. An entry is a kind, a size, a CRC-32 and its
-content: packed records, or JSON.
+content: packed records, or JSON. What was committed and acknowledged says when, on the clock that all processes share
+(`time.monotonic`); one thread of the agent tells both, so their order is that of what happened.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -41,11 +43,12 @@ class Tap:
         batches = [(row.position, row.first_tick, row.record_count) for row in commit.batches]
         journal = [(row.first_tick, row.record_count) for row in commit.journal]
         if batches or journal:
-            self._put(COMMITTED, _json({"outbox": outbox_id.hex(), "batches": batches, "journal": journal}))
+            told = {"outbox": outbox_id.hex(), "at": time.monotonic(), "batches": batches, "journal": journal}
+            self._put(COMMITTED, _json(told))
 
     def acked(self, outbox_id: bytes, wanted: int) -> None:
         """Everything before `wanted`."""
-        self._put(ACKED, _json({"outbox": outbox_id.hex(), "wanted": wanted}))
+        self._put(ACKED, _json({"outbox": outbox_id.hex(), "at": time.monotonic(), "wanted": wanted}))
 
     def _put(self, kind: bytes, content: bytes) -> None:
         os.write(self._file, _HEAD.pack(kind, len(content), zlib.crc32(content)) + content)
@@ -76,6 +79,7 @@ class Told:
     signal_count: int = 0
     sampled: list[Records] = field(default_factory=list)
     commits: list[dict[str, Any]] = field(default_factory=list)
+    acks: dict[bytes, list[tuple[float, int]]] = field(default_factory=dict)  # outbox_id -> when, `wanted`
     acked: dict[bytes, int] = field(default_factory=dict)  # outbox_id -> the last `wanted`
     acked_max: dict[bytes, int] = field(default_factory=dict)
     ends: dict[bytes, int] = field(
@@ -84,7 +88,9 @@ class Told:
     _read: dict[Path, int] = field(default_factory=dict)
 
     def read(self, *, records: bool = False) -> None:
-        """`records`: also what was sampled and committed, which takes memory; from the start."""
+        """`records`: also what was sampled and committed, and each ack, which takes memory; from the start."""
+        if records:
+            self.sampled, self.commits, self.acks = [], [], {}
         for path in sorted(self.folder.glob("tap.*")):
             for kind, content, end in entries(path, 0 if records else self._read.get(path, 0)):
                 self._read[path] = end
@@ -92,6 +98,8 @@ class Told:
                     told = json.loads(content)
                     outbox_id, wanted = bytes.fromhex(told["outbox"]), told["wanted"]
                     self.acked[outbox_id] = wanted
+                    if records:
+                        self.acks.setdefault(outbox_id, []).append((told["at"], wanted))
                     self.acked_max[outbox_id] = max(wanted, self.acked_max.get(outbox_id, 0))
                 elif records and kind == SAMPLED:
                     self.sampled.append(unpack_records(content, self.signal_count))

@@ -10,6 +10,7 @@ import pytest
 from tests.torture.__main__ import report, torture
 from tests.torture.disk import build
 from tests.torture.planted import BUGS
+from tests.torture.stage import drained
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +32,26 @@ def test_planted_bugs_are_found(tmp_path):
     result = asyncio.run(torture(tmp_path, 2, kills=16, wall_s=5.0, library=None, planted=BUGS))
     assert "durable up to" in report(result)  # acknowledged before it was committed
     assert "neither stored nor in a gap" in report(result)  # a journal that nobody finished
+
+
+class Draining:
+    """An agent whose acks come slowly; it ends with the last of them, if it is not stuck."""
+
+    def __init__(self, acks: int, *, stuck: bool) -> None:
+        self.acked: dict[bytes, int] = {}
+        self._left, self._stuck = acks, stuck
+
+    async def wait(self, _: float) -> bool:
+        return self._left == 0 and not self._stuck
+
+    def read(self) -> None:
+        if self._left:
+            self._left -= 1
+            self.acked[b"outbox"] = self.acked.get(b"outbox", 0) + 1
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_drain_takes_as_long_as_something_is_acknowledged(stuck):
+    agent = Draining(50, stuck=stuck)
+    assert asyncio.run(drained(agent, agent, 1.0)) is not stuck
+    assert agent.acked == {b"outbox": 50}
