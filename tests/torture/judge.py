@@ -4,7 +4,8 @@ Rules
 - A tick names a record: time goes on from one start of the agent to the next, so no tick is sampled twice.
 - What is stored was sampled, stands there once, and is within its threshold, to the availability.
 - What was committed is stored, or lies in a gap. A gap of a known length counts no fewer records than were committed and
-  are missing in it, and no more than were sampled; one with an open end covers what its outbox still held.
+  are missing in it, and no more than were sampled; one with an open end covers what its outbox still held:
+  of a fork, what it took along, too.
 - What was acknowledged is stored. Only where the store itself lost it (it was damaged, and a backup restored after the
   ack) and the vehicle does not have it any more may it lie in a gap.
 - Acknowledged is what the vehicle was told so of while it had it. What a cut write-ahead log took back before that was
@@ -144,7 +145,7 @@ def judge_vehicle(store: Path, vehicle: str, told: Told, schema: Schema, endured
         acked=ticks_of((one.first, one.count) for one in batches if one.acked_at is not None),
         uncertain=committed[_inside(committed, endured.undone)],
         stored=stored,
-        gaps=stored_gaps(store, vehicle, _first_ticks(told)),
+        gaps=stored_gaps(store, vehicle, first_ticks_of(told)),
         endured=endured,
         batches=batches,
     )
@@ -195,9 +196,9 @@ def _inside(ticks: np.ndarray, undone: list[Undone]) -> np.ndarray:
     return inside
 
 
-def _first_ticks(told: Told) -> dict[bytes, int]:
-    """Where each outbox begins."""
-    first: dict[bytes, int] = {}
+def first_ticks_of(told: Told) -> dict[bytes, int]:
+    """Where each outbox begins: a fork with what it took along."""
+    first = dict(told.forks)
     for one in told.commits:
         outbox_id = bytes.fromhex(one["outbox"])
         ticks = [batch[1] for batch in one["batches"]] + [tick for tick, _ in one["journal"]]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.rows import Commit
 
 _HEAD = struct.Struct("<cII")
-SAMPLED, COMMITTED, ACKED = b"S", b"C", b"A"
+SAMPLED, COMMITTED, ACKED, FORKED = b"S", b"C", b"A", b"F"
 
 
 class Tap:
@@ -49,6 +49,10 @@ class Tap:
     def acked(self, outbox_id: bytes, wanted: int) -> None:
         """Everything before `wanted`."""
         self._put(ACKED, _json({"outbox": outbox_id.hex(), "at": time.monotonic(), "wanted": wanted}))
+
+    def forked(self, outbox_id: bytes, first: int) -> None:
+        """Into `outbox_id`, which took along what was not acknowledged, from this tick on."""
+        self._put(FORKED, _json({"outbox": outbox_id.hex(), "first": first}))
 
     def _put(self, kind: bytes, content: bytes) -> None:
         os.write(self._file, _HEAD.pack(kind, len(content), zlib.crc32(content)) + content)
@@ -80,6 +84,7 @@ class Told:
     sampled: list[Records] = field(default_factory=list)
     commits: list[dict[str, Any]] = field(default_factory=list)
     acks: dict[bytes, list[tuple[float, int]]] = field(default_factory=dict)  # outbox_id -> when, `wanted`
+    forks: dict[bytes, int] = field(default_factory=dict)  # outbox_id -> the first tick that it took along
     acked: dict[bytes, int] = field(default_factory=dict)  # outbox_id -> the last `wanted`
     acked_max: dict[bytes, int] = field(default_factory=dict)
     ends: dict[bytes, int] = field(
@@ -103,6 +108,9 @@ class Told:
                     self.acked_max[outbox_id] = max(wanted, self.acked_max.get(outbox_id, 0))
                 elif records and kind == SAMPLED:
                     self.sampled.append(unpack_records(content, self.signal_count))
+                elif kind == FORKED:
+                    told = json.loads(content)
+                    self.forks[bytes.fromhex(told["outbox"])] = told["first"]
                 elif kind == COMMITTED:
                     told = json.loads(content)
                     pieces = [batch[1:] for batch in told["batches"]] + told["journal"]

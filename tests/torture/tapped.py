@@ -23,6 +23,12 @@ def tapped(tap: Tap) -> tuple[type[Outbox], type[Capture]]:
             tap.committed(self.outbox_id, commit)
             return asked
 
+        def fork(self) -> None:
+            super().fork()
+            (first,) = self._db.execute("SELECT min(first_tick) FROM batches").fetchone()
+            if first is not None:
+                tap.forked(self.outbox_id, first)
+
     class TappedCapture(Capture):
         def _records(self, runs: Iterable[Records], clock: Clock) -> None:
             runs = list(runs)

@@ -10,9 +10,12 @@ import sqlite3
 import numpy as np
 import pytest
 
-from tests.edge_agent.samples import START, fill, new_outbox
+from edge_agent.rows import position_of
+from tests.edge_agent.samples import START, fill, ids, new_outbox
 from tests.torture.history import Batch, Undone, batches_of, held, ticks_of, undone_from
-from tests.torture.judge import Account, Endured, Gap
+from tests.torture.judge import Account, Endured, Gap, first_ticks_of
+from tests.torture.tap import Tap, Told, next_tap
+from tests.torture.tapped import tapped
 
 BOX = bytes(16)
 NONE = np.empty(0, np.int64)
@@ -122,3 +125,22 @@ def test_an_outbox_that_the_cut_damaged_excuses_nothing(tmp_path):
     os.truncate(path, 5000)
     assert held(path, FILES) is None
     assert undone_from(None, None) is None
+
+
+def test_a_fork_begins_with_what_it_took_along(tmp_path):
+    """So that the gap it leaves, should it be lost before anything of it is stored, begins there."""
+    outbox_class, _ = tapped(Tap(next_tap(tmp_path)))
+    with contextlib.closing(outbox_class(str(tmp_path / "outbox.db"), ids())) as outbox:
+        named = outbox.outbox_id
+        fill(outbox, 12)
+        with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as db:
+            ((group, first),) = db.execute(
+                "SELECT group_position, min(first_tick) FROM batches WHERE group_position >= ? GROUP BY 1 LIMIT 1",
+                (position_of(0, 5),),
+            )
+        outbox.wanted = group
+        outbox.fork()
+        told = Told(tmp_path)
+        told.read(records=True)
+        assert first > START
+        assert first_ticks_of(told) == {named: START, outbox.outbox_id: first}
