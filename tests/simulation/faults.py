@@ -287,11 +287,11 @@ class Faults:
         self._later(20, self._unspoil)
 
     def _forge_blocks(self, _vehicle: Vehicle) -> None:
+        """The next keyframe, whenever that comes."""
         self._forge_odds = 1.0
-        self._later(60, self._unspoil)
 
     def _unspoil(self) -> None:
-        self._spoil_odds = self._forge_odds = 0.0
+        self._spoil_odds = 0.0
 
     def on_the_way(self, identity: str, info: pb.StreamInfo, message: pb.Up) -> pb.Up:
         """A batch as it arrives: changed by somebody's bad memory, since TLS covers the wire."""

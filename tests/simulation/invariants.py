@@ -375,11 +375,16 @@ class Checker:
 
     def _check_reviewed(self, view: _View) -> None:
         """A group that came out wrong, and was followed by the keyframe that says so, was asked for again."""
+        wrong = ""
         for before, block in pairwise(view.blocks):
-            follows = (before.stream_no, before.seq + 1) == (block.stream_no, block.seq)
+            wrong = difference(before) or ("" if before.keyframe else wrong)
+            if (before.stream_no, before.seq + 1) != (block.stream_no, block.seq):
+                wrong = ""
             asked = (view.vin, view.outbox_id, block.stream_no) in self._asked_again
-            if follows and block.keyframe and not asked and (wrong := difference(before)):
-                self._world.violation(f"{view.vin}: {before.stream_no}/{before.seq} is stored with {wrong}")
+            if wrong and block.keyframe and not asked:
+                self._world.violation(
+                    f"{view.vin}: {wrong} before {block.stream_no}/{block.seq}, and nobody asks for it again"
+                )
 
     def _cross_gap(
         self, view: _View, run: Run, at: int | None, records: int | None, place: tuple[int, int, int]

@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant("what was sent counts as acknowledged", "edge_agent.session", "return [SetWanted(wanted), *self._go_on()]", "return [SetWanted(self._cursor), *self._go_on()]"),
     Mutant("state outlives a transaction that failed", "collector.writer", "        ingest.forget()\n        raise", "        raise"),
     Mutant("a restart guesses the predictor", "collector.outbox", "self.stream.rebuild(self.progress, ledger, self.id)", "pass"),
-    Mutant("only the first hole is asked for", "collector.conversation", "if self._rewound_to == wanted:", "if self._rewound_to is not None:"),
+    Mutant("a hole is not asked for", "collector.conversation", "if self._rewound_to == wanted:", "if self._rewound_to != wanted:"),
     Mutant("unwritten journal rows outlive their block", "edge_agent.rows", "journal=later.journal if later.batches else self.journal + later.journal", "journal=self.journal + later.journal"),
     Mutant("a provisional fault outlives what ingest has passed", "collector.paging", "if shown.place >= position:", "if True:"),
     Mutant("a heartbeat raises what is stored already", "collector.paging",
