@@ -209,7 +209,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
     rows = iter(rows)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     table = Table(header_style="bold", box=None, pad_edge=False)
-    shown = [column for column in columns if column not in NOT_IN_TABLES]
+    hidden = NOT_IN_TABLES if "code" in columns else BESIDES
+    shown = [column for column in columns if column not in hidden]
     for column in shown:
         table.add_column(column.replace("_", " "), no_wrap=column in WHOLE, overflow="fold")
     for row in itertools.islice(rows, TABLE_ROWS_MAX):
@@ -227,9 +228,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
         )
 
 
-NOT_IN_TABLES = frozenset(
-    {"started_at", "signal", "action", "batches", "late", "approximate", "acknowledged_at", "note"}
-)  # CSV and JSON have them
+BESIDES = frozenset({"action", "batches", "late", "approximate"})  # CSV and JSON have them
+NOT_IN_TABLES = BESIDES | {
+    "started_at",
+    "signal",
+    "acknowledged_at",
+    "note",
+}  # of faults, which have many columns
 WHOLE = frozenset(
     {
         "vin",

@@ -9,7 +9,7 @@ NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_NS = -62_135_596_800 * NS  # year 1
 LATEST_NS = 253_402_300_799 * NS  # year 9999
-_AGO = re.compile(r"-(\d+(?:\.\d+)?)(s|m|min|h|d)")
+AGO = re.compile(r"-(\d+(?:\.\d+)?)(s|m|min|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -25,7 +25,7 @@ def from_text(text: str, now_ns: int) -> int:
 
     Raises ValueError, saying what can be written.
     """
-    ago = _AGO.fullmatch(text.strip())
+    ago = AGO.fullmatch(text.strip())
     if ago:
         return now_ns - round(float(ago[1]) * _UNIT_S[ago[2]] * NS)
     try:

@@ -111,6 +111,9 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGTERM, task.cancel
     )  # nothing is left running behind
+    for named in (options.log, *options.dbc):
+        if named is not None and not named.is_file():  # before the last demo's store is cleared away
+            raise OwnLogError(f"{named}: there is no such file")
     folder = _cleared(options.folder)
     if options.scenario == "dyno":
         from demo import dyno  # it learns, and what learns is heavy

@@ -55,3 +55,10 @@ def test_every_key_of_the_configuration_is_an_option_of_the_command_that_it_is_f
     options = vars(build_parser().parse_args(["sentinel"]))
     limits = {f"sentinel_{name}" for name in set(options) - {"config", "run", "format", "store"}}
     assert limits == {key for key in KEYS if "sentinel_" in key}
+
+
+def test_a_time_ago_is_no_option(bench, connected, capsys):
+    bench.take(connected.drive(40))
+    for ago in (["--from", "-9000d"], ["--from=-9000d"]):
+        assert main(["query", "signal", "Temp", "--format", "csv", "--store", str(bench.path), *ago]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 41
