@@ -173,9 +173,13 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise MappingError(f"{where}: {value!r} is no number")
-    return float(value)
+    try:
+        number = float(value) if type(value) in (int, float) else math.nan
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise MappingError(f"{where}: {value!r:.80} is no number")
+    return number
 
 
 def _range(value: Any, where: str) -> tuple[float, float] | None:
