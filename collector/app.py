@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collector.writer import Delivery
 
 OPEN_S = 10.0  # another process may hold the store for a moment, a start should not fail for it
-KEEP_FIRST_S, KEEP_S = 5.0, 3600.0
+KEEP_FIRST_S, KEEP_S, KEEP_RETRY_S = 5.0, 3600.0, 60.0
 FLUSH_S = 2.5  # what a stop gives the store; with the rest it stays under 5 s
 CALLS_END_S = 1.0
 
@@ -103,7 +103,7 @@ async def serve(config: Config) -> bool:
     loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
     telling = asyncio.create_task(tell(targets, config.store, time.time_ns))
     keeping = threading.Event()
-    keep = Keep(config.keep_rows_days, config.keep_rollups_days)
+    keep = Keep.of(config)
     threading.Thread(target=_keep, args=(ledger.address, keep, keeping), name="keeping", daemon=True).start()
     watching = asyncio.create_task(rules_file.watch(change_rules))
     _notify("READY=1")
@@ -142,10 +142,11 @@ def _keep(address: Address, keep: Keep, ended: threading.Event) -> None:
         try:
             gone = tidy(address, keep, datetime.fromtimestamp(time.time_ns() / NS, UTC))
         except StoreError as error:
-            log.warning("rows that are too old could not be deleted; trying again", trouble=str(error))
+            pause_s = KEEP_RETRY_S
+            log.warning("what is too old could not be deleted; trying again", trouble=str(error))
         else:
             if gone:
-                log.info("deleted what is too old", gone=gone)
+                log.info("deleted what is too old", **gone)
 
 
 async def _open(config: Config) -> StoreLedger:

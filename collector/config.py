@@ -61,7 +61,16 @@ class Config:
     faults_before_s: float = 5.0  # every record is a row so long before a fault opens or ends
     faults_after_s: float = 5.0  # and after
     keep_rows_days: int = 365  # of telemetry_logs, by the time of the record; 0: for ever
-    keep_rollups_days: int = 1826  # the same; blocks stay
+    keep_rollups_days: int = 1826
+    keep_blocks_days: int = 0  # the truth stays; whole keyframe groups go where somebody sets a limit
+    keep_faults_days: int = 1826  # those that have ended, with what operators said of them
+    keep_diagnoses_days: int = 1826
+    keep_anomalies_days: int = 365
+    keep_battery_days: int = 3653  # a pack's life
+    keep_health_days: int = 1826
+    keep_notices_days: int = 90  # those that every webhook has told
+    keep_dead_letters_days: int = 90
+    keep_quarantine_days: int = 90
     sentinel_severity: str = "CRITICAL"  # open faults of it are findings at once
     sentinel_fault_s: float = 86400.0  # any fault is one after so long
     sentinel_silent_s: float = 86400.0  # a vehicle that is not parked is one after so long without a word
@@ -95,7 +104,7 @@ class Config:
                 raise ConfigError(
                     f"{key}: {getattr(self, key):g}: must be 0 to {AROUND_FAULTS_S_MAX:g} seconds"
                 )
-        for key in ("keep_rows_days", "keep_rollups_days"):
+        for key in (one.name for one in fields(self) if one.name.startswith("keep_")):
             if not 0 <= getattr(self, key) <= KEEP_DAYS_MAX:
                 raise ConfigError(
                     f"{key}: {getattr(self, key)}: must be 0 (for ever) to {KEEP_DAYS_MAX} days"

@@ -90,7 +90,17 @@ BATTERY_COLUMNS = ("vin", "kind", "at", "value", "uncertainty", "unit", "n", "ap
 HEALTH_COLUMNS = (
     "vin", "at", "state", "model", "firmware_version", "agent_version", "health", "written_by",
 )  # fmt: skip
-STREAM_COLUMNS = ("vin", "stream_no", "began_at", "rate_hz", "signals", "batches", "records", "blocks_bytes")
+STREAM_COLUMNS = (
+    "vin",
+    "stream_no",
+    "began_at",
+    "rate_hz",
+    "signals",
+    "batches",
+    "records",
+    "expired",
+    "blocks_bytes",
+)
 
 
 def battery_rows(store: Store, vin: str | None, options: argparse.Namespace) -> list[Row]:
@@ -141,6 +151,7 @@ def stream_rows(store: Store, vin: str | None) -> Iterator[Row]:
             "signals": len(stream.schema.signals),
             "batches": stream.batches,
             "records": stream.records,
+            "expired": stream.expired,
             "blocks_bytes": stream.blocks_bytes,
         }
 

@@ -55,9 +55,13 @@ def add(commands: Commands) -> None:
             metavar="S",
             help=f"all records are rows so long {when} a fault opens or ends",
         )
-    for name in ("rows", "rollups"):
+    for name in (key.removeprefix("keep_").removesuffix("_days") for key in KEYS if key.startswith("keep_")):
+        usual = getattr(Config(), f"keep_{name}_days")
         serve.add_argument(
-            f"--keep-{name}-days", type=int, metavar="N", help=f"so long {name} are kept, 0 for ever"
+            f"--keep-{name.replace('_', '-')}-days",
+            type=int,
+            metavar="N",
+            help=f"0: for ever; default {usual}",
         )
     serve.add_argument("--verbose", action="store_true", help="log more")
     serve.set_defaults(run=run)

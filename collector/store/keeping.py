@@ -1,122 +1,180 @@
-"""How long rows are kept, and where they go: rows of telemetry_logs and rollups; blocks, the truth, stay.
+"""How long things are kept, for each table that grows with time; docs/store.md says what each of them does.
 
 Rules
-- Age is by the time of the record, not of its arrival.
-- PostgreSQL has a partition for each day (UTC), made some days ahead; what no partition is there for goes to the one that takes the
-  rest, and moves when its day is made. An old day is dropped whole. Of several collectors one does it, the others pass by.
-- SQLite deletes in small transactions: whoever writes waits no longer than one of them takes.
+- Age is by the time of the record, not of its arrival. What operators and collectors wrote themselves has no other time than that.
+- What still holds stays, however old: an open fault, anomaly or diagnosis, a vehicle's newest state, a notice that a webhook waits for.
+- Old rows are looked for in transactions that hold nobody up, and deleted in small ones: whoever writes waits no longer than one
+  of them takes. Of several collectors each may do it.
+- `days` has partitions, `expiry` the blocks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+import json
+from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, inspect, select, text
+from sqlalchemy import bindparam, delete, func, select
 
+from collector.store import days, expiry
 from collector.store.engine import explained, open_engine
-from collector.store.tables import rollups, telemetry_logs
+from collector.store.tables import (
+    acknowledgements,
+    anomalies,
+    battery_health,
+    dead_letters,
+    diagnoses,
+    faults,
+    notices,
+    quarantine,
+    rollups,
+    telemetry_logs,
+    vehicle_health,
+    vehicles,
+    webhooks,
+)
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Table
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
+    from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Select, Table
+
+    from collector.config import Config
     from collector.store.address import Address
 
-AHEAD_DAYS = 7  # so long nobody need have looked after a store before rows go to the rest
 DELETED_MAX = 2000  # rows of one transaction, some ten milliseconds
-KEEPING_LOCK = 0x4445_4144_4B45_4550  # of the collector that does it now
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
     """Days; 0: for ever."""
 
-    rows_days: int = 365
-    rollups_days: int = 1826
+    rows: int = 0
+    rollups: int = 0
+    blocks: int = 0
+    faults: int = 0
+    diagnoses: int = 0
+    anomalies: int = 0
+    battery: int = 0
+    health: int = 0
+    notices: int = 0
+    dead_letters: int = 0
+    quarantine: int = 0
 
-    def of(self, table: Table) -> int:
-        return self.rows_days if table is telemetry_logs else self.rollups_days
+    @classmethod
+    def of(cls, config: Config) -> Keep:
+        return cls(*(getattr(config, f"keep_{one.name}_days") for one in fields(cls)))
 
 
-def tidy(address: Address, keep: Keep, now: datetime) -> int:
-    """Delete what is too old, and make room for what comes. How many partitions or rows went. Raises StoreError."""
-    engine = open_engine(address, write=True)
+def tidy(address: Address, keep: Keep, now: datetime) -> dict[str, int]:
+    """Delete what is too old, and make room for what comes. How many rows, or partitions, of which table went. Raises StoreError."""
+    writing, reading = open_engine(address, write=True), None
     try:
+        reading = open_engine(address, write=False)
         with explained(address):
-            one = _tidy_days if address.url is not None else _tidy_rows
-            return sum(one(engine, table, keep.of(table), now) for table in (telemetry_logs, rollups))
+            gone = {
+                table.name: _delete(writing, table, _old(reading, table, column, keep_days, now))
+                for table, column, keep_days in _aged(keep, by_day=address.url is not None)
+                if keep_days
+            }
+            if address.url is not None:
+                gone["telemetry_logs"] = days.tidy(writing, telemetry_logs, keep.rows, now)
+                gone["rollups"] = days.tidy(writing, rollups, keep.rollups, now)
+            if keep.blocks:
+                gone["batches"] = expiry.expire(writing, reading, now - timedelta(days=keep.blocks), now)
+            return {name: count for name, count in gone.items() if count}
     finally:
-        engine.dispose()
+        writing.dispose()
+        if reading is not None:
+            reading.dispose()
 
 
-def _tidy_rows(engine: Engine, table: Table, days: int, now: datetime) -> int:
-    if not days:
-        return 0
-    before = (now - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    key = list(table.primary_key.columns)
-    gone = 0
-    with engine.begin() as connection:
-        vins = [row.vin for row in connection.execute(select(table.c.vin).distinct())]
-    for vin in vins:
+def _aged(keep: Keep, *, by_day: bool) -> Iterator[tuple[Table, Column[str], int]]:
+    """Tables that go row by row: what their rows' age is told by, and the days that they are kept."""
+    if not by_day:
+        yield telemetry_logs, telemetry_logs.c.timestamp, keep.rows
+        yield rollups, rollups.c.timestamp, keep.rollups
+    yield faults, faults.c.detected_at, keep.faults
+    yield diagnoses, diagnoses.c.detected_at, keep.diagnoses
+    yield anomalies, anomalies.c.started_at, keep.anomalies
+    yield battery_health, battery_health.c.at, keep.battery
+    yield vehicle_health, vehicle_health.c.at, keep.health
+    yield notices, notices.c.at, keep.notices
+    yield dead_letters, dead_letters.c.at, keep.dead_letters
+    yield quarantine, quarantine.c.received_at, keep.quarantine
+
+
+def _old(
+    engine: Engine, table: Table, column: Column[str], keep_days: int, now: datetime
+) -> Iterator[Sequence[Row[tuple[object, ...]]]]:
+    """Keys of rows that are too old, a transaction's worth at a time, while there are some."""
+    oldest = now - timedelta(days=keep_days)
+    wanted = select(*table.primary_key.columns).where(column < oldest.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+    for only in _parts(engine, table, oldest):
         while True:
             with engine.begin() as connection:
-                old = select(*key).where(table.c.vin == vin, table.c.timestamp < before).limit(DELETED_MAX)
-                found = connection.execute(old).all()
-                for row in found:
-                    here = [column == value for column, value in zip(key, row, strict=True)]
-                    connection.execute(delete(table).where(*here))
-            gone += len(found)
+                found = connection.execute(wanted.where(*only).limit(DELETED_MAX)).all()
+            if found:
+                yield found
             if len(found) < DELETED_MAX:
                 break
+
+
+def _parts(engine: Engine, table: Table, oldest: datetime) -> Iterator[list[ColumnElement[bool]]]:
+    """What may go, in the parts that there is an index for: vehicle by vehicle, where the table knows vehicles."""
+    if table is notices:
+        with engine.begin() as connection:
+            told = _told(connection, round(oldest.timestamp() * 1e9))
+        yield [] if told is None else [notices.c.id <= told]
+        return
+    if "vin" not in table.c:
+        yield []
+        return
+    with engine.begin() as connection:
+        vins = connection.execute(select(vehicles.c.vin)).scalars().all()
+    over = [table.c.ended_at.is_not(None)] if "ended_at" in table.c else []
+    for vin in vins:
+        earlier = [vehicle_health.c.id < _newest_state(vin)] if table is vehicle_health else []
+        yield [table.c.vin == vin, *over, *earlier]
+
+
+def _newest_state(vin: str) -> ColumnElement[int]:
+    """What a vehicle is now: what comes next is compared with it."""
+    newest: Select[tuple[int]] = select(func.max(vehicle_health.c.id)).where(vehicle_health.c.vin == vin)
+    return newest.scalar_subquery()
+
+
+def _told(connection: Connection, since_ns: int) -> int | None:
+    """Up to which notice every webhook that somebody served since then is done; None: there is no such webhook."""
+    wanted = select(webhooks.c.standing).where(webhooks.c.held_until_ns >= since_ns)
+    standings = [json.loads(text) for text in connection.execute(wanted).scalars()]
+    return min((min([one["done"], *(held - 1 for held in one["held"])]) for one in standings), default=None)
+
+
+def _delete(engine: Engine, table: Table, found: Iterator[Sequence[Row[tuple[object, ...]]]]) -> int:
+    key = list(table.primary_key.columns)
+    gone = 0
+    statement = delete(table).where(*(column == bindparam(f"of_{column.name}") for column in key))
+    for rows in found:
+        places = [
+            {f"of_{column.name}": value for column, value in zip(key, row, strict=True)} for row in rows
+        ]
+        with engine.begin() as connection:
+            if table is faults:
+                connection.execute(_WHAT_WAS_SAID, places)
+            connection.execute(statement, places)
+        gone += len(rows)
     return gone
 
 
-def _tidy_days(engine: Engine, table: Table, days: int, now: datetime) -> int:
-    today = now.astimezone(UTC).date()
-    with engine.begin() as connection:
-        if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({KEEPING_LOCK})").scalar_one():
-            return 0
-        here = set(inspect(connection).get_table_names())
-        for ahead in range(-1, AHEAD_DAYS + 1):
-            day = today + timedelta(days=ahead)
-            if _name(table, day) not in here:
-                _make(connection, table, day)
-        if not days:
-            return 0
-        first = today - timedelta(days=days)
-        old = [name for name in here if (_day(table, name) or first) < first]
-        for name in old:
-            connection.exec_driver_sql(f"DROP TABLE {name}")
-        rest = text(f"DELETE FROM {table.name}_other WHERE timestamp < :before")  # noqa: S608
-        connection.execute(rest, {"before": f"{first.isoformat()}T00:00:00Z"})
-        return len(old)
-
-
-def _make(connection: Connection, table: Table, day: date) -> None:
-    """A partition, with the rows of its day that came before it was there."""
-    name, rest = _name(table, day), f"{table.name}_other"
-    start, end = f"{day.isoformat()}T00:00:00Z", f"{(day + timedelta(days=1)).isoformat()}T00:00:00Z"
-    span = f"timestamp >= '{start}' AND timestamp < '{end}'"
-    connection.exec_driver_sql(
-        f"CREATE TABLE {name} (LIKE {table.name} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+# What operators said of a fault goes with it.
+_PLACE = ("outbox", "stream_no", "first_tick", "code")
+_WHAT_WAS_SAID = delete(acknowledgements).where(
+    select(faults.c.id)
+    .where(
+        faults.c.id == bindparam("of_id"), *(faults.c[name] == acknowledgements.c[name] for name in _PLACE)
     )
-    connection.exec_driver_sql(f"LOCK TABLE {rest} IN ACCESS EXCLUSIVE MODE")
-    connection.exec_driver_sql(
-        f"WITH moved AS (DELETE FROM {rest} WHERE {span} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608
-    )
-    connection.exec_driver_sql(
-        f"ALTER TABLE {table.name} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"
-    )
-
-
-def _name(table: Table, day: date) -> str:
-    return f"{table.name}_{day:%Y%m%d}"
-
-
-def _day(table: Table, name: str) -> date | None:
-    """None: it is no partition of a day."""
-    digits = name.removeprefix(f"{table.name}_")
-    if name == digits or len(digits) != 8 or not digits.isdigit():
-        return None
-    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    .exists()
+)

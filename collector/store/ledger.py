@@ -114,10 +114,15 @@ class Transaction:
         return saved
 
     def _occurrences(self, vehicle: str) -> dict[str, int]:
-        """How many faults of each code the vehicle had so far, in whichever outbox."""
+        """How many faults of each code the vehicle had so far, in whichever outbox, those that are too old to be here too."""
         self._write("faults")
         counted = select(faults.c.code, func.max(faults.c.occurrence)).where(faults.c.vin == vehicle)
-        return {row[0]: int(row[1]) for row in self._connection.execute(counted.group_by(faults.c.code))}
+        had = {row[0]: int(row[1]) for row in self._connection.execute(counted.group_by(faults.c.code))}
+        of_others = select(outboxes.c.rule_state).where(outboxes.c.vin == vehicle)
+        for text in self._connection.execute(of_others).scalars():
+            opened = RuleState.from_text(text).opened
+            had |= {code: max(count, had.get(code, 0)) for code, count in opened.items()}
+        return had
 
     def find_outbox(self, key: OutboxKey) -> SavedOutbox | None:
         wanted = (
@@ -157,15 +162,17 @@ class Transaction:
     def elsewhere(self, outbox: int, vehicle: str, stream_id: bytes) -> Elsewhere:
         self._write("streams", "stream_labels", "batches", "batches_replaced")
         of_vehicle = select(outboxes.c.id).where(outboxes.c.vin == vehicle, outboxes.c.id != outbox)
-        others = select(streams.c.outbox, streams.c.stream_no).where(
-            streams.c.stream_id == stream_id, streams.c.outbox.in_(of_vehicle)
-        )
+        others = select(
+            streams.c.outbox, streams.c.stream_no, streams.c.origin_tick, streams.c.expired_tick
+        ).where(streams.c.stream_id == stream_id, streams.c.outbox.in_(of_vehicle))
         found = self._connection.execute(others).all()
         blocks: list[tuple[int, int]] = []
         for other in found:
             wanted = select(batches.c.first_tick, batches.c.record_count, batches.c.skip).where(
                 batches.c.outbox == other.outbox, batches.c.stream_no == other.stream_no
             )
+            if other.expired_tick is not None:  # it had them
+                blocks.append((other.origin_tick, other.expired_tick))
             blocks += [
                 (row.first_tick + row.skip, row.first_tick + row.record_count)
                 for row in self._connection.execute(wanted)
@@ -196,7 +203,7 @@ class Transaction:
             .scalar_subquery()
         )
         wanted = (
-            select(streams, last.label("end_tick"))
+            select(streams, func.coalesce(last, streams.c.expired_tick).label("end_tick"))
             .where(here, streams.c.stream_no > func.coalesce(known.scalar_subquery(), -1))
             .order_by(streams.c.stream_no)
         )

@@ -216,9 +216,18 @@ class Store:
                 row.offset_ns,
                 row.synchronised,
                 *counted.get((row.outbox, row.stream_no), Counted()),
+                row.expired_records or 0,
             )
             for row in rows
         ]
+
+    def expired_ns(self, vin: str) -> int | None:
+        """Wall time up to which records of a vehicle were deleted for their age; None: none were. They are no gap."""
+        ends = [
+            row.expired_tick * self.schema(row.schema_hash).period_ns + row.offset_ns
+            for row in self._fetch(wanted_rows.expired(vin))
+        ]
+        return max(ends, default=None)
 
     def _counted(self, of: Sequence[int]) -> dict[tuple[int, int], Counted]:
         """What is stored of each (outbox, stream_no) of these outboxes."""

@@ -111,6 +111,7 @@ class StoredStream:
     batches: int
     records: int
     blocks_bytes: int
+    expired: int = 0  # records that were deleted for their age; no gap, and not among `records`
 
     @property
     def began_ns(self) -> int:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from collector.store.types import BigId, JsonText, WallTime
 
-SCHEMA_VERSION = 7  # number of the newest revision
+SCHEMA_VERSION = 8  # number of the newest revision
 
 metadata = MetaData()
 
@@ -73,6 +73,8 @@ outboxes = Table(
         "diagnosis_state", Text, nullable=False, default="", server_default=""
     ),  # of diagnosis.DiagnosisState
     Column("replaced_by", LargeBinary(16)),
+    # Of streams before it no block is left, see `expiry`.
+    Column("expired_streams", BigInteger, nullable=False, default=0, server_default="0"),
     Column("received_at", WallTime),
     UniqueConstraint("vin", "outbox_id"),
 )
@@ -97,6 +99,9 @@ streams = Table(
     Column("prev_last_seq", BigInteger),
     Column("prev_digest", BigInteger, nullable=False, default=0),
     Column("prev_stream_id", LargeBinary(16), nullable=False, default=b""),
+    # Blocks that were deleted for their age: how many records, up to which tick. None: none were.
+    Column("expired_records", BigInteger),
+    Column("expired_tick", BigInteger),
     Index("streams_stream_id", "stream_id"),
 )
 

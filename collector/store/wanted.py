@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 
 from collector.store.tables import batches, outboxes, rollups, streams
 
@@ -37,9 +37,22 @@ def spans(vin: str) -> Select[Any]:
 def newest() -> Select[Any]:
     """Of every outbox the stream that is stored last, where its clock was set: vin, schema_hash, offset_ns, end_tick."""
     of_last = and_(streams.c.outbox == outboxes.c.id, streams.c.stream_no == outboxes.c.stored_stream_no)
-    end = _END_TICK.scalar_subquery().label("end_tick")
+    end = func.coalesce(_END_TICK.scalar_subquery(), streams.c.expired_tick).label("end_tick")
     wanted = select(outboxes.c.vin, streams.c.schema_hash, streams.c.offset_ns, end)
     return wanted.join(streams, of_last).where(streams.c.synchronised)
+
+
+def expired(vin: str) -> Select[Any]:
+    """Of every outbox of a vehicle the newest stream of which records were deleted for their age."""
+    newest = (
+        select(func.max(streams.c.stream_no))
+        .where(streams.c.outbox == outboxes.c.id, streams.c.expired_tick.is_not(None), streams.c.synchronised)
+        .correlate(outboxes)
+    )
+    wanted = select(streams.c.schema_hash, streams.c.offset_ns, streams.c.expired_tick)
+    return wanted.join(outboxes, outboxes.c.id == streams.c.outbox).where(
+        outboxes.c.vin == vin, streams.c.stream_no == newest.scalar_subquery()
+    )
 
 
 def minutes(span: StreamSpan, signal: str, low: int, high: int) -> Select[Any]:
