@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -54,10 +55,60 @@ def free_port() -> int:
         return port
 
 
-class Server:
-    """One cluster, gone at the end. Its user has no password on loopback. What it keeps must be `durable` where speed is measured."""
+def missing_disk() -> str:
+    """Why there can be no small disk; empty: there can."""
+    found = shutil.which("unshare") and shutil.which("nsenter")
+    if not found or subprocess.run([*_AS_ROOT, "true"], capture_output=True, check=False).returncode:
+        return "this machine lets nobody mount a disk in a namespace of its own (unshare --mount)"
+    return ""
 
-    def __init__(self, parent: Path | None = None, *, durable: bool = False) -> None:
+
+_AS_ROOT = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+
+
+class SmallDisk:
+    """A file system in memory that only what runs `within` sees there; gone with the process that holds it."""
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        folder.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+        of_owner = 'uid=$(stat -c %u "$0"),mode=700'
+        script = f'mount -t tmpfs -o size="$1"m,{of_owner} none "$0" && echo ready && exec sleep infinity'
+        self._holder = subprocess.Popen(
+            [*_AS_ROOT, "sh", "-c", script, str(folder), str(megabytes)], stdout=subprocess.PIPE
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n"
+        self.within = ["nsenter", "--target", str(self._holder.pid), "--mount"]
+        if os.geteuid() != 0:  # PostgreSQL does not run as root, in whichever namespace
+            self.within += ["--user", "--preserve-credentials", "unshare", "--user", "--map-user=1000"]
+        self.seen = Path(f"/proc/{self._holder.pid}/root{folder}")  # from outside
+
+    def fill(self) -> Path:
+        """Until nothing more fits. What to delete for room."""
+        ballast = self.seen / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            for size in (1 << 20, 1 << 12):
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(size)):
+                        pass
+        return ballast
+
+    def close(self) -> None:
+        self._holder.kill()
+        self._holder.communicate()
+
+
+class Server:
+    """One cluster, gone at the end. Its user has no password on loopback. What it keeps must be `durable` where speed is measured.
+
+    `megabytes`: of a disk of its own, which can be full.
+    """
+
+    def __init__(
+        self, parent: Path | None = None, *, durable: bool = False, megabytes: int | None = None
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
         self._durable = durable
         self.port = free_port()
@@ -67,8 +118,11 @@ class Server:
         self._free: list[str] = []
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
+        self.disk = None if megabytes is None else SmallDisk(self.data, megabytes)
+        small = ["--wal-segsize=1"] if self.disk else []
         self._run(
-            "initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
+            *("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
+            *small,
         )
         self.start()
 
@@ -86,6 +140,13 @@ class Server:
         """Immediate is as if it had crashed."""
         self._run("pg_ctl", "stop", "-w", "-m", how, "-D", self.data)
 
+    def is_running(self) -> bool:
+        try:
+            self._run("pg_ctl", "status", "-D", self.data)
+        except AssertionError:
+            return False
+        return True
+
     def reload(self) -> None:
         self._run("pg_ctl", "reload", "-D", self.data)
 
@@ -94,6 +155,8 @@ class Server:
             self._bouncer.terminate()
             self._bouncer.wait()
         self.stop()
+        if self.disk is not None:
+            self.disk.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def database(self) -> str:
@@ -151,6 +214,8 @@ class Server:
         assert self._bin is not None
         found = shutil.which(tool, path=f"{self._bin}:{os.environ['PATH']}")
         command = self._as_user([found or tool, *map(str, arguments)])
+        if self.disk is not None:
+            command = [*self.disk.within, *command]
         # To a file: the server that pg_ctl starts inherits it and would hold a pipe open.
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(

@@ -166,9 +166,11 @@ def _unreached(address: Address, message: str) -> StoreError:
     lasting = {
         "password authentication failed": _REMEDIES["28"],
         "no password supplied": _REMEDIES["28"],
+        "no encryption": "; the server demands TLS: ?sslmode=verify-full&sslrootcert=... in the URL asks for it",
         "no pg_hba.conf entry": "; the server does not let this machine in as that user",
         "does not exist": "; `createdb` and `createuser` make them",
         "does not support SSL": "; the server has no TLS, and sslmode asks for it",
+        "does not match host name": "; name the server as its certificate does",
         "certificate": "; sslrootcert names the file that the server's certificate is checked with",
     }
     for words, remedy in lasting.items():

@@ -207,6 +207,50 @@ def test_a_server_that_is_away_is_waited_for_and_nothing_is_lost(own):
     assert within_bounds(vehicle.sampled, stored(url))
 
 
+@pytest.fixture
+def small():
+    """A server on a disk that can be full."""
+    why_not = postgresql.missing() or postgresql.missing_disk()
+    if why_not:
+        pytest.skip(why_not)
+    server = postgresql.Server(megabytes=64)
+    yield server
+    if not server.is_running():
+        server.start()
+    server.close()
+
+
+def while_there_is_room(agent, vehicle):
+    """What is told of blocks that are sent, up to one of which nothing is told."""
+    for _ in range(1000):
+        agent.submit(vehicle.drive(2000))
+        try:
+            yield agent._outcomes.get(timeout=2.0)
+        except queue.Empty:
+            return
+
+
+def test_a_server_whose_disk_is_full_is_waited_for_and_nothing_is_lost(small):
+    """Rows and write-ahead log alike: the server may say so, or fall over and not get up before there is room."""
+    url, vehicle = small.database(), Vehicle()
+    writer = Writer(StoreLedger(url), Ingest(RULES), deliver, lambda: NOW_NS)
+    writer.start()
+    agent = Agent(writer)
+    agent.submit(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(2000))
+    assert [agent.hears() for _ in range(4)][-1] == Stored(Position(0, 0))
+    ballast = small.disk.fill()
+    heard = 1 + len(list(while_there_is_room(agent, vehicle)))
+    agent.submit(*(vehicle.drive(2000) for _ in range(5)))
+    assert agent.hears_nothing_yet()
+    assert "No space left on device" in (small.folder / "log").read_text()
+    ballast.unlink()
+    if not small.is_running():
+        small.start()
+    assert [agent.hears() for _ in range(6)] == [Stored(Position(0, heard + at)) for at in range(6)]
+    assert writer.stop(LONG_S)
+    assert within_bounds(vehicle.sampled, stored(url))
+
+
 def test_a_farewell_to_a_process_that_was_overtaken_spoils_no_minute(bench, connected):
     other = Bench(bench.path)
     bench.take(connected.drive(100))
