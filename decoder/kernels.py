@@ -19,26 +19,24 @@ from codec.kernel import entry, kernel
 from codec.signature import F64, I32, U8, U32, U64, F64x2, I32x2, I64x2, U64x2
 from decoder.tables import (
     ARITHMETIC,
-    AS_IT_IS,
     BIG_ENDIAN,
     CASE_MAX,
+    CASE_SHIFT,
     CODES_END,
     CODES_FIRST,
     COLUMN,
+    DOWN,
     END_BYTE,
-    FACTOR,
     FLOAT32,
     FLOAT64,
     FLOOR,
     FORM,
-    LENGTH,
     LINEAR,
-    OFFSET,
     PGN_KEY,
-    SHIFT,
     SIGNED,
     SPILL,
-    UNSIGNED,
+    UNSIGNED64,
+    UP,
     WHOLE,
     WORD,
     Tables,
@@ -81,35 +79,31 @@ def _swapped(x: Any) -> Any:
 
 
 @kernel
-def raw_bits(first: Any, second: Any, big_endian: int, shift: int, spill: int, length: int) -> Any:
+def raw_bits(first: Any, second: Any, big_endian: int, up: int, spill: int, down: int) -> Any:
     """The bits of a signal, as uint64, of the word where it begins and the next one."""
-    if big_endian:
-        bits = _swapped(first)
-        if spill:
+    bits = _swapped(first) if big_endian else first
+    if spill:
+        if big_endian:
             bits = bits << np.uint64(spill) | _swapped(second) >> np.uint64(64 - spill)
         else:
-            bits >>= np.uint64(shift)
-    else:
-        bits = first >> np.uint64(shift)
-        if spill:
-            bits |= second << np.uint64(spill)
-    return bits & (_ONES >> np.uint64(64 - length))
+            bits = bits >> np.uint64(64 - spill) | second << np.uint64(spill)
+    return bits << np.uint64(up) >> np.uint64(down)
 
 
 @kernel
-def extended(bits: Any, length: int) -> Any:
-    """Two's complement of `length` bits."""
-    up = np.uint64(64 - length)
-    return np.int64(bits << up) >> np.int64(up)
+def whole_value(bits: Any, form: int, down: int) -> Any:
+    """Raw value of an integer of 64 - `down` bits; SIGNED is two's complement. Without a branch, which is often guessed wrong."""
+    sign = np.uint64(form == SIGNED) << np.uint64(63 - down)
+    return np.int64((bits ^ sign) - sign)
 
 
 @kernel
-def raw_value(bits: Any, form: int, length: int) -> Any:
+def raw_value(bits: Any, form: int, down: int) -> Any:
     """Raw value as a float."""
-    if form == UNSIGNED:
+    if form <= SIGNED:
+        return np.float64(whole_value(bits, form, down))
+    if form == UNSIGNED64:
         return np.float64(bits)
-    if form == SIGNED:
-        return np.float64(extended(bits, length))
     if form == FLOAT64:
         return np.uint64(bits).view(np.float64)
     if form == FLOAT32:
@@ -127,14 +121,12 @@ def raw_value(bits: Any, form: int, length: int) -> Any:
 
 @kernel
 def physical(
-    bits: Any, form: int, length: int, arithmetic: int, factor: int, offset: int, scale: float, shift: float
+    bits: Any, form: int, down: int, arithmetic: int, factor: int, offset: int, scale: float, shift: float
 ) -> Any:
     """What cantools makes of raw bits: factor and offset are whole numbers, scale and shift the same as floats."""
     if arithmetic == LINEAR:
-        return raw_value(bits, form, length) * scale + shift
-    if arithmetic == AS_IT_IS:
-        return raw_value(bits, form, length)
-    whole = extended(bits, length) if form == SIGNED else np.int64(bits)
+        return raw_value(bits, form, down) * scale + shift
+    whole = whole_value(bits, form, down)
     if arithmetic == WHOLE:
         return np.float64(whole * factor + offset)
     return np.float64(whole * factor) + shift
@@ -177,8 +169,9 @@ def find_paths(
     nodes: I64x2,
     switches: I64x2,
     cases: I64x2,
-    rows: I64x2,
+    rows: I32x2,
     scales: F64x2,
+    wholes: I64x2,
     paths: I32x2,
 ) -> Any:
     """Nodes that decode each frame into paths int32[n, most nodes of any path]; returns how many rows these have.
@@ -200,25 +193,19 @@ def find_paths(
                 r = switches[switch, 0]
                 if rows[r, END_BYTE] > lengths[i]:
                     continue
-                word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+                word, spill, form, down = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, DOWN]
                 second = words[i, word + 1] if spill else np.uint64(0)
-                bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count)
-                factor, offset, arithmetic = rows[r, FACTOR], rows[r, OFFSET], rows[r, ARITHMETIC]
-                number = physical(
-                    bits, form, bit_count, arithmetic, factor, offset, scales[r, 0], scales[r, 1]
-                )
+                bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, UP], spill, down)
+                arithmetic, factor, offset = rows[r, ARITHMETIC], wholes[r, 0], wholes[r, 1]
+                number = physical(bits, form, down, arithmetic, factor, offset, scales[r, 0], scales[r, 1])
                 value = np.int64(number) if abs(number) < CASE_MAX else np.int64(-CASE_MAX)
-                low, high = switches[switch, 1], switches[switch, 2]
-                while low < high:
-                    middle = (low + high) >> 1
-                    if cases[middle, 0] < value:
-                        low = middle + 1
-                    else:
-                        high = middle
-                if low == switches[switch, 2] or cases[low, 0] != value:
+                slot = _slot(np.uint64(value + (switch << CASE_SHIFT)), cases.shape[0])
+                while cases[slot, 0] >= 0 and (cases[slot, 0] != switch or cases[slot, 1] != value):
+                    slot = (slot + 1) & (cases.shape[0] - 1)
+                if cases[slot, 0] < 0:
                     known = False
                     break
-                paths[i, end] = cases[low, 1]
+                paths[i, end] = cases[slot, 2]
                 end += 1
             at += 1
         if known:
@@ -230,26 +217,29 @@ def find_paths(
 
 @entry
 def decode_frames(
+    first: int,
+    end: int,
     paths: I32x2,
     lengths: U8,
     words: U64x2,
     nodes: I64x2,
-    rows: I64x2,
+    rows: I32x2,
     scales: F64x2,
+    wholes: I64x2,
     limits: I64x2,
     bounds: F64x2,
     codes: U64,
     mask: bool,
+    count: int,
     frame: I32,
     signal: I32,
     value: F64,
 ) -> Any:
-    """Every value of every frame into frame, signal int32[...] and value float64[...]; returns how many.
+    """Every value of frames first:end into frame, signal int32[...] and value float64[...] from `count`; returns the next `count`.
 
     With `mask`, what is not available is NaN.
     """
-    count = 0
-    for i in range(lengths.size):
+    for i in range(first, end):
         length = np.int64(lengths[i])
         for at in range(paths.shape[1]):
             node = np.int64(paths[i, at])
@@ -258,18 +248,18 @@ def decode_frames(
             for r in range(nodes[node, 0], nodes[node, 1]):
                 if rows[r, END_BYTE] > length:
                     continue
-                word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+                word, spill, form, down = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, DOWN]
                 second = words[i, word + 1] if spill else np.uint64(0)
-                bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count)
+                bits = raw_bits(words[i, word], second, rows[r, BIG_ENDIAN], rows[r, UP], spill, down)
                 column = rows[r, COLUMN]
                 frame[count] = i
                 signal[count] = column
-                factor, offset, arithmetic = rows[r, FACTOR], rows[r, OFFSET], rows[r, ARITHMETIC]
+                arithmetic, factor, offset = rows[r, ARITHMETIC], wholes[r, 0], wholes[r, 1]
                 value[count] = physical(
-                    bits, form, bit_count, arithmetic, factor, offset, scales[r, 0], scales[r, 1]
+                    bits, form, down, arithmetic, factor, offset, scales[r, 0], scales[r, 1]
                 )
                 if mask:
-                    raw = raw_value(bits, rows[r, FORM], rows[r, LENGTH])
+                    raw = raw_value(bits, form, down)
                     absent = not bounds[column, 0] <= raw <= bounds[column, 1]
                     absent = absent or (
                         limits[column, FLOOR] != 0 and bits >= np.uint64(limits[column, FLOOR])
@@ -297,6 +287,7 @@ def match(frames: Frames, t: Tables) -> tuple[NDArray[np.int32], NDArray[np.int3
         t.cases,
         t.rows,
         t.scales,
+        t.wholes,
         paths,
     )
     return matched, paths, most

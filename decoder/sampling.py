@@ -21,20 +21,19 @@ from codec.kernel import entry, kernel
 from codec.records import Availability
 from codec.schema import NS
 from codec.signature import I32, I64, U8, I32x2, I64x2, U8x2, U64x2
-from decoder.kernels import extended, outside, raw_bits, raw_value
+from decoder.kernels import outside, raw_bits, raw_value, whole_value
 from decoder.tables import (
     BIG_ENDIAN,
     CODES_END,
     CODES_FIRST,
     COLUMN,
+    DOWN,
     END_BYTE,
     FLOAT16,
     FLOOR,
     FORM,
-    LENGTH,
-    SHIFT,
-    SIGNED,
     SPILL,
+    UP,
     WORD,
     Tables,
 )
@@ -119,24 +118,22 @@ def decode_latched(first: int, end: int, t: Tables, s: State) -> None:
                 signals[column, STATE] = _NOT_AVAILABLE
                 if rows[r, END_BYTE] > length:
                     continue
-                word, spill, form, bit_count = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, LENGTH]
+                word, spill, form, down = rows[r, WORD], rows[r, SPILL], rows[r, FORM], rows[r, DOWN]
                 second = payloads[message, word + 1] if spill else np.uint64(0)
                 bits = raw_bits(
-                    payloads[message, word], second, rows[r, BIG_ENDIAN], rows[r, SHIFT], spill, bit_count
+                    payloads[message, word], second, rows[r, BIG_ENDIAN], rows[r, UP], spill, down
                 )
-                raw = raw_value(bits, form, bit_count)
+                raw = raw_value(bits, form, down)
                 absent = outside(bits, raw, limits[column, FLOOR], bounds[column, 0], bounds[column, 1])
                 for code in range(limits[column, CODES_FIRST], limits[column, CODES_END]):
                     absent = absent or codes[code] == bits
                 if absent:
                     continue
                 signals[column, STATE] = _AVAILABLE
-                if form == SIGNED:
-                    signals[column, COUNT] = extended(bits, bit_count)
-                elif form == FLOAT16:
+                if form == FLOAT16:
                     signals[column, COUNT] = np.int64(np.float32(raw).view(np.uint32))
                 else:
-                    signals[column, COUNT] = np.int64(bits)
+                    signals[column, COUNT] = whole_value(bits, form, down)
 
 
 @entry

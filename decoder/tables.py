@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from codec.signature import I32, U64, F64x2, I64x2
+from codec.signature import I32, U64, F64x2, I32x2, I64x2
 from decoder.frames import EXTENDED, FD_BYTES
 
 if TYPE_CHECKING:
@@ -30,19 +30,16 @@ if TYPE_CHECKING:
     from decoder.dbc import Dbc
 
 # Columns of `Tables.rows`.
-COLUMN, WORD, SHIFT, SPILL, LENGTH, END_BYTE, BIG_ENDIAN, FORM, ARITHMETIC, FACTOR, OFFSET, ROW_COLUMNS = (
-    range(12)
-)
-UNSIGNED, SIGNED, FLOAT16, FLOAT32, FLOAT64 = range(5)  # FORM
-LINEAR, WHOLE, WHOLE_TIMES, AS_IT_IS = range(
-    4
-)  # ARITHMETIC: in float64; in integers; product in integers; none
+COLUMN, WORD, UP, DOWN, SPILL, END_BYTE, BIG_ENDIAN, FORM, ARITHMETIC, ROW_COLUMNS = range(10)
+UNSIGNED, SIGNED, UNSIGNED64, FLOAT16, FLOAT32, FLOAT64 = range(6)  # FORM
+LINEAR, WHOLE, WHOLE_TIMES = range(3)  # ARITHMETIC: in float64; in integers; product in integers
 # Columns of `Tables.limits`: an unsigned raw >= FLOOR (not 0) is "not available", and so is each of its codes.
 FLOOR, CODES_FIRST, CODES_END, LIMIT_COLUMNS = range(4)
 BUSES_MAX = 256
 PGN_KEY = 1 << 30  # bit 30 is free in IDs: it marks a PGN
 EXACT_FLOAT = 1 << 53
 CASE_MAX = 1 << 62  # a multiplexor's value is less; a page beyond is never sent
+CASE_SHIFT = 32  # of the switch in a case's hash
 INT64_MAX = (1 << 63) - 1
 
 
@@ -54,10 +51,11 @@ class Tables(NamedTuple):
     found: I32  # [same]: its message, or -1
     messages: I64x2  # [messages, 2]: root node, most nodes of any path
     nodes: I64x2  # [nodes, 4]: first row, end row, first switch, end switch
-    switches: I64x2  # [switches, 3]: row, first case, end case
-    cases: I64x2  # [cases, 2]: value in rising order, node
-    rows: I64x2  # [rows, ROW_COLUMNS]
+    switches: I64x2  # [switches, 1]: row
+    cases: I64x2  # [power of two, 3]: switch, or -1; value; node that follows; open addressing
+    rows: I32x2  # [rows, ROW_COLUMNS]: narrow, as a wide DBC's do not fit the nearest cache
     scales: F64x2  # [rows, 2]: factor, offset
+    wholes: I64x2  # [rows, 2]: the same where they are whole numbers and ARITHMETIC needs them
     limits: I64x2  # [columns, LIMIT_COLUMNS]
     bounds: F64x2  # [columns, 2]: a raw value outside is "not available", and so is NaN
     codes: U64  # raw codes that mean "not available"
@@ -202,10 +200,11 @@ def compile_tables(
         found,
         np.array(roots, np.int64).reshape(-1, 2),
         np.array(compiler.nodes, np.int64).reshape(-1, 4),
-        np.array(compiler.switches, np.int64).reshape(-1, 3),
-        np.array(compiler.cases, np.int64).reshape(-1, 2),
-        np.array(compiler.rows, np.int64).reshape(-1, ROW_COLUMNS),
+        np.array(compiler.switches, np.int64).reshape(-1, 1),
+        _hashed_cases(compiler.cases),
+        np.array(compiler.rows, np.int32).reshape(-1, ROW_COLUMNS),
         np.array(compiler.scales, np.float64).reshape(-1, 2),
+        np.array(compiler.wholes, np.int64).reshape(-1, 2),
         np.column_stack((floors, ends - [len(limit.codes) for limit in given], ends))
         .astype(np.int64)
         .reshape(-1, LIMIT_COLUMNS),
@@ -221,9 +220,10 @@ class _Compiler:
         self.column_of = column_of
         self.rows: list[list[int]] = []
         self.scales: list[tuple[float, float]] = []
+        self.wholes: list[tuple[int, int]] = []
         self.nodes: list[list[int]] = []
-        self.switches: list[list[int]] = []
-        self.cases: list[tuple[int, int]] = []
+        self.switches: list[int] = []  # rows
+        self.cases: list[tuple[int, int, int]] = []  # switch, value, node
 
     def message(self, entry: BusMessage) -> tuple[int, int]:
         """Its root node, and the most nodes of any path from it."""
@@ -271,8 +271,8 @@ class _Compiler:
         end_row = len(self.rows)
         first_switch = len(self.switches)
         for row, cases in switches:
-            self.switches.append([row, len(self.cases), len(self.cases) + len(cases)])
-            self.cases += cases
+            self.cases += [(len(self.switches), value, node) for value, node in cases]
+            self.switches.append(row)
         self.nodes.append([first_row, end_row, first_switch, len(self.switches)])
         known[identity] = len(self.nodes) - 1, most_nodes
         return known[identity]
@@ -282,34 +282,34 @@ class _Compiler:
         first, length = network_bit(signal), int(signal.length)
         beyond = first % 64 + length - 64  # bits that lie in the next word
         big_endian = signal.byte_order == "big_endian"
-        row[COLUMN], row[WORD], row[LENGTH], row[END_BYTE] = column, first // 64, length, end_byte(signal)
-        row[BIG_ENDIAN] = int(big_endian)
-        if big_endian:
-            row[SHIFT], row[SPILL] = max(0, -beyond), max(0, beyond)
+        row[COLUMN], row[WORD], row[END_BYTE] = column, first // 64, end_byte(signal)
+        row[BIG_ENDIAN], row[DOWN] = int(big_endian), 64 - length
+        if beyond > 0:
+            row[UP], row[SPILL] = 64 - length, beyond if big_endian else 64 - first % 64
         else:
-            row[SHIFT], row[SPILL] = first % 64, 64 - first % 64 if beyond > 0 else 0
+            row[UP] = first % 64 if big_endian else -beyond
         if signal.is_float:
             row[FORM] = {16: FLOAT16, 32: FLOAT32, 64: FLOAT64}[length]
+        elif signal.is_signed:
+            row[FORM] = SIGNED
         else:
-            row[FORM] = SIGNED if signal.is_signed else UNSIGNED
+            row[FORM] = UNSIGNED if length < 64 else UNSIGNED64
         assert length <= 64, signal.name
         assert end_byte(signal) <= FD_BYTES, signal.name
         arithmetic = _arithmetic(signal) or LINEAR  # where int64 is too small, only raw counts are of use
         row[ARITHMETIC] = arithmetic
-        if arithmetic in (WHOLE, WHOLE_TIMES):
-            row[FACTOR] = int(signal.conversion.scale)
-            row[OFFSET] = int(signal.conversion.offset) if arithmetic == WHOLE else 0
+        scale, offset = signal.conversion.scale, signal.conversion.offset
         self.rows.append(row)
-        self.scales.append((float(signal.conversion.scale), float(signal.conversion.offset)))
+        # x * 1 + -0.0 is x, whatever its bits: -0.0 stays what it is.
+        self.scales.append((1.0, -0.0) if (scale, offset) == (1, 0) else (float(scale), float(offset)))
+        self.wholes.append((int(scale) if arithmetic else 0, int(offset) if arithmetic == WHOLE else 0))
         return len(self.rows) - 1
 
 
 def _arithmetic(signal: Signal) -> int | None:
     """How cantools reckons raw * factor + offset, where float64 would round differently. None: beyond int64."""
     factor, offset = signal.conversion.scale, signal.conversion.offset
-    if factor == 1 and offset == 0:
-        return AS_IT_IS
-    if signal.is_float:
+    if signal.is_float or (factor == 1 and offset == 0):
         return LINEAR
     low = -(1 << signal.length - 1) if signal.is_signed else 0
     high = (1 << signal.length - (1 if signal.is_signed else 0)) - 1
@@ -351,6 +351,19 @@ def _lookup(
     return standard, keys, found
 
 
+def _hashed_cases(cases: Sequence[tuple[int, int, int]]) -> I64x2:
+    size = 4
+    while size < 4 * len(cases):
+        size *= 2
+    table = np.full((size, 3), -1, np.int64)
+    for case in cases:
+        slot = hash_slot(case[1] + (case[0] << CASE_SHIFT), size)
+        while table[slot, 0] >= 0:
+            slot = (slot + 1) % size
+        table[slot] = case
+    return table
+
+
 def hash_slot(key: int, size: int) -> int:
-    """Where to look for a key first; `kernels.match` reckons the same."""
+    """Where to look for a key first; the kernels reckon the same."""
     return ((key * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF) >> 33 & (size - 1)

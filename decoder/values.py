@@ -52,6 +52,8 @@ class BulkDecoder:
         self._columns = {(id(entry.owner.message), entry.signal.name): i for i, entry in enumerate(signals)}
         self._mask = mask_unavailable
         self._others = {index: found for index, entry in enumerate(messages) if (found := _others(entry))}
+        self._has_others = np.zeros(len(messages) + 1, np.bool_)  # by message; the last is none's, -1
+        self._has_others[list(self._others)] = True
         for index, others in self._others.items():
             source, name = messages[index].source, messages[index].message.name
             warnings += [
@@ -70,44 +72,50 @@ class BulkDecoder:
         """All values of all frames that the DBCs know, in the order of the frames."""
         t = self._tables
         matched, paths, most = kernels.match(frames, t)
-        frame, signal, value = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.float64)
-        count = kernels.decode_frames(
-            paths,
-            frames.lengths,
-            frames.words(),
-            t.nodes,
-            t.rows,
-            t.scales,
-            t.limits,
-            t.bounds,
-            t.codes,
-            self._mask,
-            frame,
-            signal,
-            value,
-        )
-        values = Values(frame[:count], signal[:count], value[:count], self.names)
-        return self._with_others(frames, matched, values) if self._others else values
+        others = self._by_cantools(frames, matched) if self._others else []
+        room = most + sum(len(signals) for _, signals, _ in others)
+        frame, signal, value = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.float64)
+        first = count = 0
+        for end, signals, values in [*others, (len(frames), [], [])]:
+            count = kernels.decode_frames(
+                first,
+                end,
+                paths,
+                frames.lengths,
+                frames.words(),
+                t.nodes,
+                t.rows,
+                t.scales,
+                t.wholes,
+                t.limits,
+                t.bounds,
+                t.codes,
+                self._mask,
+                count,
+                frame,
+                signal,
+                value,
+            )
+            own = slice(count, count + len(signals))
+            frame[own], signal[own], value[own] = end - 1, signals, values
+            first, count = end, own.stop
+        return Values(frame[:count], signal[:count], value[:count], self.names)
 
     def _column(self, entry: tables.BusMessage, signal: Signal) -> int:
         return -1 if tables.inexpressible(signal) else self._columns[id(entry.message), signal.name]
 
-    def _with_others(self, frames: Frames, matched: NDArray[np.int32], values: Values) -> Values:
-        """The same with the values that only cantools can decode."""
-        frame, signal, value = [values.frame], [values.signal], [values.value]
-        for i in np.flatnonzero(np.isin(matched, list(self._others))):
+    def _by_cantools(
+        self, frames: Frames, matched: NDArray[np.int32]
+    ) -> list[tuple[int, list[int], list[float]]]:
+        """What only cantools can decode: (1 + its frame, signals, values), in the order of the frames."""
+        found = []
+        for i in np.flatnonzero(self._has_others[matched]).tolist():
             message = self._messages[matched[i]].message
             payload = frames.data[i, : frames.lengths[i]].tobytes()
-            for other in self._others[matched[i]]:
-                decoded = _by_cantools(other, payload)
-                frame.append(np.full(len(decoded), i, np.int32))
-                signal.append(np.array([self._columns[id(message), name] for name in decoded], np.int32))
-                value.append(np.array(list(decoded.values()), np.float64))
-        joined = np.concatenate(frame)
-        order = np.argsort(joined, kind="stable")
-        return Values(
-            joined[order], np.concatenate(signal)[order], np.concatenate(value)[order], values.names
-        )
+            decoded = [pair for other in self._others[matched[i]] for pair in _by_cantools(other, payload)]
+            signals = [self._columns[id(message), name] for name, _ in decoded]
+            found.append((i + 1, signals, [value for _, value in decoded]))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +143,10 @@ def _others(entry: tables.BusMessage) -> list[_Other]:
     return others
 
 
-def _by_cantools(other: _Other, data: bytes) -> dict[str, float]:
-    """Values by signal name; none if the frame cannot be decoded."""
+def _by_cantools(other: _Other, data: bytes) -> list[tuple[str, float]]:
+    """Signal names and values; none if the frame cannot be decoded."""
     try:
         decoded = other.message.decode_simple(data, decode_choices=False, allow_truncated=True)
-        return {name: float(value) for name, value in decoded.items() if name in other.signals}  # type: ignore[arg-type]
+        return [(name, float(value)) for name, value in decoded.items() if name in other.signals]  # type: ignore[arg-type]
     except (cantools_errors.Error, ValueError, OverflowError):
-        return {}
+        return []
