@@ -113,6 +113,7 @@ def interleaved(drive: SampledDrive, block_s: float, streams: int) -> tuple[int,
         contents.append([e.encode(chain[turn]).content for e, chain in zip(encoders, chains, strict=True)])
         encode_s += time.process_time() - start
     encoders.clear()
+    decode_all([(StreamDecoder(schema, facts[0]), 0, contents[0][0])])  # compiled by now, as in one_stream
     decoders = [StreamDecoder(schema, fact) for fact in facts]
     decode_s = 0.0
     for seq, turn_contents in enumerate(contents):
