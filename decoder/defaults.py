@@ -186,4 +186,5 @@ def plain_unit(unit: str) -> str:
     plain = unit.rsplit(":", 1)[-1].lower().replace(" ", "").replace("²", "2")
     plain = re.sub(r"\xe2?[°º˚]", "deg", plain)  # \xe2: the mark of UTF-8 read as Windows-1252
     plain = re.sub(r"^deg(rees?)?(?=[./])\.?", "deg", plain)
+    plain = re.sub(r"^%[+*].*", "%", plain)  # "%+1": how to reckon with it
     return _UNITS.get(plain, plain)

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codec.errors import NoKernels
+from codec.identity import check_vehicle
 from edge_agent.config import settings_table
 from edge_agent.config_file import load_config, read_environment
-from edge_agent.errors import AgentError
+from edge_agent.errors import AgentError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_agent.config import Config
+
+UNNAMED = "asset:my-vehicle"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument(
         "-o", "--output", metavar="F", required=True, help="configuration to write; - for the screen"
     )
-    init.add_argument("--vehicle", default="asset:my-vehicle", metavar="ID", help="VIN or asset:<name>")
+    init.add_argument(
+        "--log",
+        metavar="F",
+        help="recorded log of that vehicle: signals that are not in it are commented out",
+    )
+    init.add_argument("--vehicle", default=UNNAMED, metavar="ID", help="VIN or asset:<name>")
     init.add_argument("--interface", default="socketcan", help="python-can interface (default: %(default)s)")
     init.add_argument("--channel", default="can0", help="python-can channel (default: %(default)s)")
     init.add_argument(
@@ -147,13 +155,18 @@ def _init(options: argparse.Namespace) -> int:
     if not to_screen and output.exists() and not options.force:
         raise AgentError(f"{output}: exists already; name another file, or say --force")
     folder = Path.cwd() if to_screen else output.resolve().parent
+    try:
+        vehicle = check_vehicle(options.vehicle)
+    except ValueError as error:
+        raise ConfigError(f"--vehicle: {error}") from None
     text, summary = propose(
         [Path(name) for name in options.dbc],
         folder=folder,
-        vehicle=options.vehicle,
+        vehicle=vehicle,
         interface=options.interface,
         channel=options.channel,
         budget_bytes=options.budget_mb * 1e6,
+        log=options.log,
     )
     if to_screen:
         print(text)
@@ -162,9 +175,8 @@ def _init(options: argparse.Namespace) -> int:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise AgentError(f"{output}: cannot be written: {error.strerror}") from None
-    print(
-        f"{output}: {summary}\nNext: set [vehicle] id and [[bus]] in it, then edge-agent check --config {output}"
-    )
+    name = "set [vehicle] id in it, then " if vehicle == UNNAMED else ""
+    print(f"{output}: {summary}\nNext: {name}edge-agent check --config {output}")
     return 0
 
 

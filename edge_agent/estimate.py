@@ -9,24 +9,23 @@ import numpy as np
 
 from codec.guards import GuardSet
 from codec.records import Availability, Records
-from codec.schema import NS, Schema, Signal
+from codec.schema import Schema, Signal
 from codec.stream import Clock
-from decoder.frames import EXTENDED, Frames
+from decoder.frames import EXTENDED
 from decoder.sampler import Sampler
-from edge_agent.bus import open_bus
-from edge_agent.config import BusConfig
 from edge_agent.errors import AgentError
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName
+from edge_agent.recorded import recorded_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from decoder.frames import Frames
     from decoder.plan import Plan
     from edge_agent.config import Config
 
 ENVELOPE_BYTES = 130  # of a batch on the wire, both ways: HTTP/2, gRPC, TLS, and its share of the acks
 HEARTBEAT_BYTES = 400  # of a heartbeat, the same
-CHUNK_FRAMES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,23 +142,7 @@ def _column(runs: list[Records], column: int) -> list[Records]:
 def _log_frames(log: str, config: Config, plan: Plan) -> Iterator[Frames]:
     """The log's frames, given to the first bus that wants their ID."""
     wanted = [plan.wanted_ids(index) for index in range(len(config.buses))]
-    owners: dict[int, int] = {}
-    bus = open_bus(BusConfig(interface="replay", channel=log, dbc=(), name=log, options={"speed": 0}))
-    try:
-        rows: list[tuple[int, int, int, bytes]] = []
-        while not getattr(bus, "ended", False):
-            message = bus.recv(0.0)
-            if message is None or message.is_error_frame or message.is_remote_frame:
-                continue
-            id_ = message.arbitration_id | (EXTENDED if message.is_extended_id else 0)
-            owner = owners.setdefault(id_, _owner(id_, wanted))
-            rows.append((round(message.timestamp * NS), owner, id_, bytes(message.data)))
-            if len(rows) >= CHUNK_FRAMES:
-                yield Frames.from_rows(rows)
-                rows = []
-        yield Frames.from_rows(rows)
-    finally:
-        bus.shutdown()
+    return recorded_frames(log, lambda frame_id: _owner(frame_id, wanted))
 
 
 def _owner(id_: int, wanted: list[list[tuple[int, int, bool]]]) -> int:

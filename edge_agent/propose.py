@@ -15,6 +15,7 @@ from edge_agent.choices import COUNTERS, load_buses
 from edge_agent.config import REQUIRED, SECTIONS, BusConfig
 from edge_agent.errors import ConfigError
 from edge_agent.estimate import ENVELOPE_BYTES, HEARTBEAT_BYTES
+from edge_agent.recorded import recorded_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,16 +35,28 @@ BLOCKS_AN_HOUR = 360
 
 
 def propose(
-    dbcs: Sequence[Path], *, folder: Path, vehicle: str, interface: str, channel: str, budget_bytes: float
+    dbcs: Sequence[Path],
+    *,
+    folder: Path,
+    vehicle: str,
+    interface: str,
+    channel: str,
+    budget_bytes: float,
+    log: str | None = None,
 ) -> tuple[str, str]:
-    """(TOML for a configuration in `folder`, one line about it). Raises ConfigError."""
+    """(TOML for a configuration in `folder`, one line about it).
+
+    With `log`, a recording of that vehicle, only signals of messages that occur in it are chosen. Raises ConfigError, and
+    AgentError for a log that cannot be read.
+    """
     relative = tuple(os.path.relpath(path.resolve(), folder) for path in dbcs)
     bus = BusConfig(interface=interface, channel=channel, name=channel, dbc=tuple(str(path) for path in dbcs))
     buses, warnings = load_buses([bus])
     choices = sorted(default_choices(buses), key=lambda choice: choice.priority)
     if not choices:
         raise ConfigError(f"{', '.join(map(str, dbcs))}: no signal in it can be sampled")
-    chosen = within_budget(choices, budget_bytes)
+    occurring = choices if log is None else _occurring(choices, buses, log)
+    chosen = within_budget(occurring, budget_bytes)
     lines = [
         f"# Configuration of an edge agent for {', '.join(path.name for path in dbcs)}.",
         "# edge-agent check --config THIS says whether it is right; edge-agent check --settings lists every setting.",
@@ -68,18 +81,33 @@ def propose(
         "# name = largest error, in the signal's unit (0: exact), or a table with threshold, resolution, circular,",
         "# timeout_s, reject_outside. Without this section all signals but counters and checksums are sampled.",
     ]
-    left_out = len(choices) - len(chosen)
-    if left_out:
+    if len(chosen) < len(occurring):
         lines += [
-            f"# {left_out} of {len(choices)} signals are commented out: counters and checksums, and what goes beyond",
+            f"# {len(occurring) - len(chosen)} of {len(occurring)} signals are commented out: counters and checksums, and what goes beyond",
             f"# about {budget_bytes / 1e6:g} MB a month at {HOURS:g} h of driving. Swap as you like.",
         ]
     described = _described(buses)
-    for choice in choices:
+    silent = [choice for choice in choices if choice not in occurring] if log else []
+    for choice in [*occurring, *silent]:
+        if silent and choice is silent[0]:
+            lines += ["#", f"# {len(silent)} signals of messages that are not in {_one_line(log or '')}:"]
         found = described[choice.bus, choice.message, choice.signal]
         lines += _signal(choice, found, active=choice.name in chosen)
-    summary = f"{len(chosen)} of {len(choices)} signals, about {_monthly_bytes(choices, chosen) / 1e6:.1f} MB a month"
+    of = f"{len(occurring)} signals" if log is None else f"the {len(occurring)} signals that occur in {log}"
+    summary = f"{len(chosen)} of {of}, about {_monthly_bytes(choices, chosen) / 1e6:.1f} MB a month"
     return "\n".join(lines) + "\n", summary
+
+
+def _occurring(choices: Sequence[SignalChoice], buses: Sequence[Bus], log: str) -> list[SignalChoice]:
+    """Those of messages that a log has; the same order."""
+    count = 0
+    names: set[str] = set()
+    for frames in recorded_frames(log):
+        count += len(frames)
+        names |= {choice.name for choice in default_choices(buses, frames)}
+    if not names:
+        raise ConfigError(f"{log}: none of its {count} frames is in the DBCs; are they of this vehicle?")
+    return [choice for choice in choices if choice.name in names]
 
 
 def within_budget(choices: Sequence[SignalChoice], budget_bytes: float) -> set[str]:

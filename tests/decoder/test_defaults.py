@@ -91,7 +91,7 @@ def test_with_frames_only_messages_that_occur_are_chosen():
 
 
 @pytest.mark.parametrize(
-    ("unit", "plain"), [("°C", "degc"), ("Â°C", "degc"), ("Degrees", "deg"), ("deg/sec", "deg/s"), ("1/min", "rpm"), ("m/s²", "m/s2"), ("temperature:C", "degc")]
+    ("unit", "plain"), [("°C", "degc"), ("Â°C", "degc"), ("Degrees", "deg"), ("deg/sec", "deg/s"), ("1/min", "rpm"), ("m/s²", "m/s2"), ("temperature:C", "degc"), ("%+1", "%")]
 )  # fmt: skip
 def test_units_have_one_spelling(unit, plain):
     assert plain_unit(unit) == plain

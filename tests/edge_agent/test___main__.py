@@ -46,6 +46,35 @@ def test_init_comments_out_what_goes_beyond_the_budget(folder):
     assert "1 of 2 signals are commented out" in text
 
 
+def test_init_with_a_log_chooses_what_occurs_in_it(folder, capsys):
+    silent = 'BO_ 1291 Silent: 8 X\n SG_ Pressure : 0|16@1+ (0.1,0) [0|500] "bar" X\n'
+    (folder / "wide.dbc").write_text((folder / "car.dbc").read_text() + silent)
+    init = ["init", "--dbc", "wide.dbc", "-o", "agent.toml", "--budget-mb", "9999", "--force"]
+    assert main(init) == 0
+    assert "Pressure" in tomllib.loads((folder / "agent.toml").read_text())["signals"]
+    assert main([*init, "--log", "drive.log"]) == 0
+    assert "2 of the 2 signals that occur in drive.log" in capsys.readouterr().out
+    text = (folder / "agent.toml").read_text()
+    assert sorted(tomllib.loads(text)["signals"]) == ["Gear", "VehicleSpeed"]
+    assert "# 1 signals of messages that are not in drive.log:" in text
+    assert "# Pressure = " in text
+    (folder / "other.log").write_text("(1.0) can0 7FF#00\n")
+    assert main([*init, "--log", "other.log"]) == 2
+    assert "other.log: none of its 1 frames is in the DBCs" in capsys.readouterr().err
+    assert main([*init, "--log", "none.log"]) == 1
+    assert "none.log" in capsys.readouterr().err
+
+
+def test_init_says_what_is_left_to_set(folder, capsys):
+    init = ["init", "--dbc", "car.dbc", "-o", "agent.toml", "--force"]
+    assert main(init) == 0
+    assert "Next: set [vehicle] id in it, then edge-agent check" in capsys.readouterr().out
+    assert main([*init, "--vehicle", "asset:press-4"]) == 0
+    assert "Next: edge-agent check" in capsys.readouterr().out
+    assert main([*init, "--vehicle", "my car"]) == 2
+    assert "--vehicle: 'my car' is no VIN" in capsys.readouterr().err
+
+
 def test_init_proposes_no_more_than_can_be_sampled(folder, monkeypatch):
     monkeypatch.setattr("edge_agent.propose.SIGNALS_MAX", 1)
     assert main(["init", "--dbc", "car.dbc", "-o", "agent.toml", "--budget-mb", "9999"]) == 0
