@@ -148,6 +148,9 @@ class Schema:
             raise SchemaError(f"signal names that stand twice: {', '.join(sorted(twice))}")
         object.__setattr__(self, "hash", hashlib.sha256(self.to_bytes()).digest()[:HASH_BYTES])
 
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
     @property
     def period_ns(self) -> int:
         return NS // self.rate_hz

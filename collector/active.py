@@ -8,22 +8,17 @@ from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.guards import GuardSet
 from codec.priors import Prior
 from codec.stream_decoder import StreamDecoder
-from collector import battery
-from collector.diagnosis import watch
-from collector.materialise import Readable
-from collector.rules import Rules, bind
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from codec.records import Records
-    from codec.schema import Schema
     from codec.stream import DecodedBlock
-    from collector.analyses import Analyses
     from collector.changes import Ledger
     from collector.items import Description
     from collector.progress import Progress
+    from collector.readings import Reading
 
 SEQ_MAX = 1 << 62
 TICK_MAX = 1 << 53  # 285 million years at 1000 Hz: beyond lies damage, and arithmetic that does not fit int64
@@ -32,27 +27,16 @@ TICK_MAX = 1 << 53  # 285 million years at 1000 Hz: beyond lies damage, and arit
 class ActiveStream:
     """Decodes one stream in order. A restart builds it again from stored blocks, never from a guess."""
 
-    def __init__(
-        self,
-        description: Description,
-        schema: Schema,
-        rules: Rules,
-        analyses: Analyses,
-        label: tuple[int, bool],
-    ) -> None:
-        """`rules`: with the conditions of signatures."""
+    def __init__(self, description: Description, reading: Reading, label: tuple[int, bool]) -> None:
         self.description = description
+        self.stream_no = description.facts.stream_no
         self.offset_ns, self.synchronised = label  # what readers' times are made with
-        self.schema = schema
-        self.readable = Readable(schema)
-        self.bound = bind(rules, schema)
-        self.battery = battery.bind(analyses.roles, schema)
-        self.sources = watch.columns(rules, analyses.catalogue, schema)
+        self.reading = reading
+        self.schema = reading.schema
+        self.bound = reading.bound
         self.guards_hash = description.facts.guards_hash
         self.guards_known = False
-        self.exact = self.bound.exact_under(
-            None
-        )  # codes of the rules whose verdicts are exact under these guards
+        self.exact = reading.exact  # codes of the rules whose verdicts are exact under these guards
         self.unread: UnknownBlock | None = None  # a stored block that cannot be read now
         self.next_seq = 0  # after the last block that was decoded
         self._ledger: Ledger | None = None  # of the call under way
@@ -143,10 +127,6 @@ class ActiveStream:
             stored = ledger.blob(pb.BLOB_KIND_GUARDS, name) if name else b"[]"
             self.guards_hash, self.guards_known = name, stored is not None
             self.exact = self.bound.exact_under(GuardSet.from_bytes(stored) if stored is not None else None)
-
-    @property
-    def stream_no(self) -> int:
-        return self.description.facts.stream_no
 
     @property
     def decoder_digest(self) -> int:

@@ -194,7 +194,7 @@ class Findings:
             self._catalogue, outbox.diagnosis, (spans, episodes), outbox.rule_state, stretch
         )
         found, outbox.diagnosis = diagnosis.advance(
-            self._catalogue, outbox.diagnosis, stretch, events, watch.told(stream.sources, records)
+            self._catalogue, outbox.diagnosis, stretch, events, watch.told(stream.reading.sources, records)
         )
         for one in found:
             finding = one.finding
@@ -217,7 +217,7 @@ class Findings:
             return tick * stream.schema.period_ns + stream.offset_ns
 
         estimates, outbox.battery = battery.advance(
-            stream.battery, outbox.battery, stream.stream_no, records, wall_ns
+            stream.reading.battery, outbox.battery, stream.stream_no, records, wall_ns
         )
         self._ledger.changes.battery += [
             estimate_row(outbox.id, outbox.key.vehicle, one, late, wall_ns, certain=stream.synchronised)

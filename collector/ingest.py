@@ -47,6 +47,7 @@ from collector.latest import Latest
 from collector.materialise import Materialise, to_json
 from collector.outbox import Outbox
 from collector.pager import Pager
+from collector.readings import Readings
 from collector.rules import Rules, withdraw_changed
 from protos import telemetry_pb2 as pb
 
@@ -81,6 +82,7 @@ class Ingest:
         self.analyses = analyses or Analyses()
         self.materialise = materialise or Materialise()
         self.guards = rules.guards()
+        self.readings = Readings(rules, self.analyses)
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
         self.outboxes: dict[OutboxKey, Outbox] = {}  # the one that was used last is the last
@@ -101,6 +103,7 @@ class Ingest:
         rules = self._wanted_rules
         if rules is not self._settled_rules:
             self.rules, self.guards = rules, rules.guards()
+            self.readings = Readings(rules, self.analyses)
             self.outboxes.clear()
         group = _Group(self, ledger, now_ns)
         if rules is not self._settled_rules:
@@ -172,8 +175,7 @@ class _Group:
         """From the store where it is not here; faults of rules that read differently now end then."""
         outbox = self._ingest.outboxes.pop(key, None)
         if outbox is None:
-            rules, analyses = self._ingest.rules, self._ingest.analyses
-            outbox = Outbox.load(key, self._ledger, rules, analyses, self._now)
+            outbox = Outbox.load(key, self._ledger, self._ingest.readings, self._now)
             self._keep_guards()
             self._withdraw(outbox)
         self._ingest.outboxes[key] = outbox
@@ -181,7 +183,7 @@ class _Group:
 
     def _withdraw(self, outbox: Outbox) -> None:
         """Faults of rules, and diagnoses of signatures, that read differently for its vehicle now end."""
-        gone, outbox.rule_state = withdraw_changed(outbox.watched, outbox.rule_state)
+        gone, outbox.rule_state = withdraw_changed(outbox.own.watched, outbox.rule_state)
         for code, episode in gone:
             if not is_condition(code):
                 self._pager.ended(outbox, code, episode, "rule changed")

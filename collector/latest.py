@@ -57,7 +57,10 @@ class Latest:
         if keyframe is not None and keyframe.clock_synchronised and not active.synchronised:
             offset_ns = keyframe.clock_offset_ns
         wall_ns = records.first_tick * active.schema.period_ns + offset_ns
-        self.shown |= {"timestamp": times.to_text(wall_ns), "data": active.readable.values(records, 0)}
+        self.shown |= {
+            "timestamp": times.to_text(wall_ns),
+            "data": active.reading.readable.values(records, 0),
+        }
 
 
 def _verdicts(item: Beat, ledger: Ledger) -> dict[Guard, Known]:

@@ -23,6 +23,7 @@ Value = float | int | str | None
 ROWS_CHARACTERS_MAX = (
     4 << 20
 )  # of one block's rows: half a minute of the widest vehicle, or of everyday ones at 50 Hz
+TEXTS_MAX = 1 << 17  # of all signals of a schema, kept to be written again: 15 MB at most
 _FLOAT_DIGITS = 7  # significant ones of a float signal
 
 
@@ -46,6 +47,8 @@ class Readable:
         self.schema = schema
         self._names = schema.names
         self._written = [_Written(signal) for signal in schema.signals]
+        room = TEXTS_MAX // len(schema.signals)
+        self._texts = [_Texts(name, one, room) for name, one in zip(self._names, self._written, strict=True)]
 
     def values(self, records: Records, index: int) -> dict[str, Value]:
         """{signal: number, word, or None where it is not available} of one record."""
@@ -54,6 +57,18 @@ class Readable:
             name: None if state else written.value(count)
             for name, written, count, state in zip(self._names, self._written, counts, states, strict=True)
         }
+
+    def text(self, records: Records, index: int) -> str:
+        """`to_json` of the values of one record."""
+        counts, states = records.counts[index].tolist(), records.states[index]
+        if not states.any():  # Availability.AVAILABLE is 0
+            members = [texts[count] for texts, count in zip(self._texts, counts, strict=True)]
+        else:
+            members = [
+                texts.missing if state else texts[count]
+                for texts, count, state in zip(self._texts, counts, states.tolist(), strict=True)
+            ]
+        return "{" + ",".join(members) + "}"
 
     def rows(
         self, records: Records, indices: Iterable[int], offset_ns: int
@@ -68,7 +83,7 @@ class Readable:
             wall_ns = (records.first_tick + index) * self.schema.period_ns + offset_ns
             if written > ROWS_CHARACTERS_MAX:
                 break
-            data = to_json(self.values(records, index))
+            data = self.text(records, index)
             written += len(data)
             yield records.first_tick + index, times.to_text(wall_ns), data
 
@@ -94,8 +109,22 @@ def first_of_steps(
     return first
 
 
+class _Texts(dict[int, str]):
+    """One signal's members of JSON objects by its counts, as far as they were written before: vehicles are alike, and values few."""
+
+    def __init__(self, name: str, written: _Written, room: int) -> None:
+        self._name, self._written, self._room = name, written, room
+        self.missing = to_json({name: None})[1:-1]
+
+    def __missing__(self, count: int) -> str:
+        if len(self) >= self._room:
+            self.clear()
+        text = self[count] = to_json({self._name: self._written.value(count)})[1:-1]
+        return text
+
+
 class _Written:
-    """How one signal's counts are written. Arrays would be slower: one record a second is all that is made of most."""
+    """How one signal's counts are written."""
 
     __slots__ = ("_digits", "_factor", "_offset", "_signal", "_words")
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from codec.schema import Schema
 from collector import rows
 from collector.active import ActiveStream
 from collector.changes import SavedOutbox
-from collector.diagnosis import watch
 from collector.labels import relabelled
 from collector.paging import Paging
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from codec.stream import Keyframe
-    from collector.analyses import Analyses
     from collector.changes import Ledger
     from collector.detectors.detection import Detection
     from collector.items import Description, OutboxKey
     from collector.minutes import Minutes
     from collector.paging import Place
     from collector.progress import Repair
-    from collector.rules import Rules
+    from collector.readings import OwnRules, Readings
     from collector.twins import Elsewhere
 
 TICK_MIN = -(1 << 62)  # before any
@@ -31,8 +28,7 @@ TICK_MIN = -(1 << 62)  # before any
 class Outbox:
     """State between two transactions. It is dropped, and loaded again, whenever one does not commit."""
 
-    def __init__(self, key: OutboxKey, saved: SavedOutbox, rules: Rules, analyses: Analyses) -> None:
-        """`rules`: of the whole fleet; `rules` of the outbox are as they read for its vehicle."""
+    def __init__(self, key: OutboxKey, saved: SavedOutbox, readings: Readings) -> None:
         self.key = key
         self.id = saved.id
         self.revision = saved.revision
@@ -56,14 +52,13 @@ class Outbox:
         # Tick before which every record is a row, with the number of its stream.
         self.full_rate = saved.progress.wanted.stream_no, saved.full_rate_until
         self.model = saved.model
-        self._fleet_rules = rules
-        self._analyses = analyses
-        self._read_rules()
+        self._readings = readings
+        self.own: OwnRules = readings.own_rules(key.vehicle, self.model)
 
     @classmethod
-    def load(cls, key: OutboxKey, ledger: Ledger, rules: Rules, analyses: Analyses, now: str) -> Outbox:
+    def load(cls, key: OutboxKey, ledger: Ledger, readings: Readings, now: str) -> Outbox:
         """From the store, made there where it is new."""
-        outbox = cls(key, ledger.open_outbox(key, now), rules, analyses)
+        outbox = cls(key, ledger.open_outbox(key, now), readings)
         outbox.paging = ledger.paging(outbox.id)
         wanted = outbox.progress.wanted
         if wanted.seq and outbox.progress.group_seq is None:
@@ -139,21 +134,15 @@ class Outbox:
         content = ledger.blob(pb.BLOB_KIND_SCHEMA, description.schema_hash)
         if content is None:
             return None
-        schema, label = Schema.from_bytes(content), ledger.label(self.id, stream_no)
-        return ActiveStream(description, schema, self.watched, self._analyses, label)
-
-    def _read_rules(self) -> None:
-        """As they read for this vehicle. `watched`: with the conditions of signatures, which raise no fault."""
-        self.rules = self._fleet_rules.for_vehicle(self.key.vehicle, self.model)
-        self.by_code = self.rules.by_code()
-        self.watched = watch.with_conditions(self.rules, self._analyses.catalogue)
+        reading = self._readings.of(self.own, content)
+        return ActiveStream(description, reading, ledger.label(self.id, stream_no))
 
     def is_now(self, model: str) -> bool:
         """The vehicle says which model it is. Whether it is another than before: rules may read differently for it."""
         if not model or model == self.model:
             return False
         self.model = model
-        self._read_rules()
+        self.own = self._readings.own_rules(self.key.vehicle, model)
         self.stream = self._live = None
         return True
 

@@ -27,7 +27,7 @@ class Pager:
 
     def found(self, outbox: Outbox, spans: Iterable[FaultSpan], since: Place, *, late: bool) -> None:
         """What a block that begins at `since` opened, changed or ended."""
-        faults = [(_fault(span, outbox.by_code[span.code]), _end(span)) for span in spans]
+        faults = [(_fault(span, outbox.own.by_code[span.code]), _end(span)) for span in spans]
         if faults or (outbox.paging.open and not late):
             self._take(outbox, paging.found(outbox.paging, faults, since, late=late))
 
@@ -50,7 +50,7 @@ class Pager:
                 ),
                 lasts,
             )
-            for rule, lasts in lasting(outbox.rules, verdicts)
+            for rule, lasts in lasting(outbox.own.rules, verdicts)
         ]
         changes = self._ledger.changes
         number = f"{outbox.revision}.{len(changes.notices)}"
@@ -61,7 +61,7 @@ class Pager:
 
     def withdraw(self, outbox: Outbox, *, everything: bool = False) -> None:
         """Provisional faults of rules that are gone or read differently now, or all there are."""
-        current = {} if everything else {rule.code: rule.hash for rule in outbox.rules.rules}
+        current = {} if everything else {rule.code: rule.hash for rule in outbox.own.rules.rules}
         self._take(outbox, paging.withdrawn(outbox.paging, current))
 
     def lost(self, outbox: Outbox) -> None:
@@ -104,7 +104,7 @@ class Pager:
     def _provisional(self, outbox: Outbox, one: Provisional) -> Row:
         wall_ns, certain = self._when(outbox, one)
         ended_ns = None if one.ended is None else outbox.wall_ns(*one.ended, self._ledger)
-        rule = outbox.by_code[one.code]
+        rule = outbox.own.by_code[one.code]
         return rows.provisional(outbox.id, outbox.key.vehicle, rule, one, wall_ns, ended_ns, certain=certain)
 
     def _when(self, outbox: Outbox, fault: paging.Fault | Provisional) -> tuple[int, bool]:

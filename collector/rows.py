@@ -125,7 +125,7 @@ def telemetry(
             "late": late,
             "time_uncertain": not active.synchronised,
         }
-        for tick, timestamp, data in active.readable.rows(records, indices, active.offset_ns)
+        for tick, timestamp, data in active.reading.readable.rows(records, indices, active.offset_ns)
     ]
 
 

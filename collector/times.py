@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -16,8 +17,13 @@ _UNIT_S = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 def to_text(wall_ns: int) -> str:
     """2026-11-21T08:15:30.020Z. What no calendar holds (a clock that was never set) becomes its nearest end."""
     seconds, rest = divmod(min(max(wall_ns, EARLIEST_NS), LATEST_NS), NS)
+    return f"{_second(seconds)}.{rest // 1_000_000:03d}Z"
+
+
+@lru_cache(4096)  # a fleet's seconds are the same ones
+def _second(seconds: int) -> str:
     moment = _EPOCH + timedelta(seconds=seconds)
-    return f"{moment.year:04d}{moment:-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
+    return f"{moment.year:04d}{moment:-%m-%dT%H:%M:%S}"
 
 
 def from_text(text: str, now_ns: int) -> int:

@@ -16,6 +16,7 @@ Rules
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,8 +27,6 @@ from collector.detectors import kernels
 from collector.detectors.kernels import Held, Measures, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from codec.records import Records
@@ -56,6 +55,7 @@ class Measured:
     factors: NDArray[np.float64]  # physical = value * factor + offset
     offsets: NDArray[np.float64]
     floats: tuple[int, ...]  # of these columns, those that hold floats
+    circles: tuple[tuple[int, float], ...]  # those on a circle, and its length
 
     def seconds(self, records: Records, last_second: int) -> Seconds:
         """The first records of seconds after `last_second`."""
@@ -79,11 +79,6 @@ class Measured:
             values[~np.isfinite(values)] = np.nan
         return Seconds(np.array([tick // rate for tick in ticks], np.int64), ticks, values)
 
-    @property
-    def circles(self) -> list[tuple[int, float]]:
-        turns = self.measures.turns
-        return [(int(column), float(turns[column])) for column in np.flatnonzero(turns)]
-
     def physical(self, column: int, value: float) -> float:
         """As people write it: -139.2, not -139.20000000000002."""
         return float(f"{value * float(self.factors[column]) + float(self.offsets[column]):.12g}")
@@ -101,7 +96,8 @@ def is_measurement(signal: Signal) -> bool:
     return bool(signal.unit or (not signal.labels and (signal.factor != 1 or signal.offset)))
 
 
-def measured(schema: Schema, ignore: Sequence[str] = (), *, robust: bool = False) -> Measured:
+@lru_cache(64)  # the same for all vehicles of a schema
+def measured(schema: Schema, ignore: tuple[str, ...] = (), *, robust: bool = False) -> Measured:
     """The measurements of a schema but those to ignore."""
     chosen = [
         (column, signal)
@@ -120,6 +116,7 @@ def measured(schema: Schema, ignore: Sequence[str] = (), *, robust: bool = False
         factors=np.array([s.factor if counts else 1.0 for s, counts in zip(signals, scaled, strict=True)]),
         offsets=np.array([s.offset if counts else 0.0 for s, counts in zip(signals, scaled, strict=True)]),
         floats=tuple(index for index, counts in enumerate(scaled) if not counts),
+        circles=tuple((column, float(turns[column])) for column in np.flatnonzero(turns).tolist()),
     )
 
 

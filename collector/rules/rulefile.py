@@ -148,9 +148,15 @@ class Rules:
 
     def for_vehicle(self, vehicle: str, model: str) -> Rules:
         """As they read for one vehicle, without those that are not enabled there."""
-        tags = frozenset(
+        return self.read_for(model, self.tags_of(vehicle))
+
+    def tags_of(self, vehicle: str) -> frozenset[str]:
+        return frozenset(
             tag for tag, patterns in self.tags.items() if any(fnmatchcase(vehicle, one) for one in patterns)
         )
+
+    def read_for(self, model: str, tags: frozenset[str]) -> Rules:
+        """As they read for vehicles of this model and these tags."""
         own = (rule.overridden(model, tags) if rule.overrides else rule for rule in self.rules)
         return Rules(tuple(rule for rule in own if rule.enabled))
 

@@ -24,7 +24,7 @@ from collector.labels import Label
 from collector.paging import Fault, Paging, Provisional
 from collector.progress import Progress
 from collector.rules import RuleState
-from collector.store import found, statements
+from collector.store import found, rowwise, statements
 from collector.store.address import Address, address_of
 from collector.store.engine import explained, open_engine
 from collector.store.errors import StoreBusy
@@ -369,7 +369,7 @@ class Transaction:
 
             postgresql.in_their_order(self._connection)
         for statement in wanted if isinstance(wanted, tuple) else (wanted,):
-            self._connection.execute(statement, rows)
+            rowwise.execute(self._connection, statement, rows)
 
     def _claim(self, changed: Mapping[int, SavedOutbox]) -> None:
         """Before blocks are written that another process may have written too: a key twice would look like a bug."""
@@ -404,7 +404,7 @@ class Transaction:
             # In one order everywhere, or two writers wait for each other.
             for one in sorted(changes.outboxes.values(), key=lambda one: one.id)
         ]
-        if rows and self._connection.execute(statements.SET_OUTBOX, rows).rowcount != len(rows):
+        if rows and rowwise.execute(self._connection, statements.SET_OUTBOX, rows) != len(rows):
             raise StoreBusy(_WRITTEN)
         self._claimed.update(changes.outboxes)
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import NS, Kind, Schema, Signal
-from collector.materialise import Readable, first_of_steps
+from collector import materialise
+from collector.materialise import Readable, first_of_steps, to_json
+from tests.codec.strategies import records_of, schemas
 
 SCHEMA = Schema(
     50,
@@ -81,3 +83,24 @@ def test_rows_of_a_block_that_holds_an_hour_of_seconds_come_to_an_end():
     rows = list(Readable(schema).rows(records, range(4096), 0))
     assert 0 < sum(len(data) for _, _, data in rows) < 5_000_000
     assert [second for second, _, _ in rows] == list(range(len(rows)))
+
+
+@given(schemas(), st.integers(0, 2**32 - 1))
+def test_text_is_the_json_of_the_values_whatever_was_written_before(schema, seed):
+    readable = Readable(schema)
+    records = records_of(np.random.default_rng(seed), schema, 0, 40)
+    for index in (*range(len(records)), *range(len(records))):
+        assert readable.text(records, index) == to_json(readable.values(records, index))
+
+
+def test_texts_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr(materialise, "TEXTS_MAX", 8)
+    readable = Readable(SCHEMA)
+    texts = [readable.text(one(volt=volt), 0) for volt in range(100)]
+    assert texts[99].startswith('{"Volt":1.75,')
+    assert max(map(len, readable._texts)) <= 2
+
+
+def test_schemas_with_no_room_for_texts_are_written_too(monkeypatch):
+    monkeypatch.setattr(materialise, "TEXTS_MAX", 1)
+    assert Readable(SCHEMA).text(one(volt=7), 0) == '{"Volt":-2.85,"Gear":"P","Whole":0,"Float":0.0}'
