@@ -6,5 +6,5 @@ pipeline, crossings, recovery        records to journal rows and blocks; when a 
 outbox, outbox_reader, rows          the SQLite file that everything goes through
 session, events                      the uplink's conversation, without I/O
 capture, capture_thread, app         the one writer; uplink, conversation: gRPC; health, status, logs
-propose, estimate                    `init` and `estimate`
+propose, estimate, recorded          `init` and `estimate`
 """
