@@ -88,7 +88,9 @@ def explain(options: argparse.Namespace) -> None:
 def _print_diagnosis(
     signature: Signature, one: Diagnosis, began_ns: int, ended_ns: int | None, found: Examined
 ) -> None:
-    ended = "still open at the end" if ended_ns is None else f"to {times.to_text(ended_ns)}"
+    ended = f"to {times.to_text(ended_ns)}" if ended_ns is not None else "still open at the end"
+    if ended_ns is None and one.finding.gone is not None:
+        ended += f", which comes less than {signature.within_s:g} s after it was last seen"
     print(f"\n{signature.code} from {times.to_text(began_ns)} {ended}: {signature.title}")
     for confidence, cause in ranked(signature, one):
         print(f"  {confidence:.2f}  {cause.cause}")

@@ -84,7 +84,7 @@ ANOMALY_COLUMNS = (
 )  # fmt: skip
 GAP_COLUMNS = ("vin", "stream_no", "first_seq", "last_seq", "records", "reason", "noted_at")
 DIAGNOSIS_COLUMNS = (
-    "vin", "signature", "detected_at", "ended_at", "confidence", "cause", "approximate", "late", "title", "action",
+    "vin", "signature", "detected_at", "last_seen_at", "ended_at", "confidence", "cause", "approximate", "late", "title", "action",
 )  # fmt: skip
 BATTERY_COLUMNS = ("vin", "kind", "at", "value", "uncertainty", "unit", "n", "approximate", "late")
 HEALTH_COLUMNS = (

@@ -6,6 +6,8 @@ Rules
 - A diagnosis opens at the first instant at which every required part counts, in the order that is stated, and stands until one
   of them has been gone for longer than `within_s`; it ends where that part was gone. What is seen meanwhile is added to it,
   and nothing is taken from it.
+- While one of them is gone and `within_s` has not passed, by records, the diagnosis stands and says where it was last seen: where
+  no records follow, nobody knows more.
 - A part that is not seen counts against causes only if it could have been: the signals of its condition are there and available
   at that record. What cannot be told changes nothing.
 - Only sightings move it, and time is that of the records: the same diagnoses come out however a stream is cut into blocks.
@@ -89,7 +91,10 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One open diagnosis. `seen`: by part; `not_seen`: parts that could be told, and did not hold."""
+    """One open diagnosis. `seen`: by part; `not_seen`: parts that could be told, and did not hold.
+
+    `gone`: where the first of its required parts was gone, (stream_no, tick); None while all of them hold.
+    """
 
     code: str
     signature_hash: str
@@ -97,6 +102,7 @@ class Finding:
     tick: int
     seen: Mapping[str, Sighting]
     not_seen: tuple[str, ...]
+    gone: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,9 @@ def _plain(value: Any) -> dict[str, Any]:
 
 def _finding(document: Mapping[str, Any]) -> Finding:
     seen = {name: Sighting(**one) for name, one in document["seen"].items()}
-    return Finding(**{**document, "seen": seen, "not_seen": tuple(document["not_seen"])})
+    gone = document.get("gone")
+    place = None if gone is None else tuple(gone)
+    return Finding(**{**document, "seen": seen, "not_seen": tuple(document["not_seen"]), "gone": place})
 
 
 def withdraw(catalogue: Catalogue, state: DiagnosisState) -> tuple[list[Diagnosis], DiagnosisState]:
@@ -288,6 +296,9 @@ class _Run:
         if before is not None and seen.keys() == before.seen.keys():
             not_seen = before.not_seen  # reckoned at what was seen last
         finding = Finding(signature.code, signature.hash, *place, seen, not_seen)
+        first = self._first_gone(signature, finding)
+        if first is not None:
+            finding = replace(finding, gone=(first.ended_stream_no, first.ended_tick))
         if finding != before:
             self._findings[signature.code] = finding
             self._changed[signature.code, *place] = Diagnosis(finding)
@@ -312,14 +323,18 @@ class _Run:
             signature = self._catalogue.signature(code)
             if signature is None:
                 continue  # `withdraw` ends it
-            ends = [self._gone(part, finding) for part in signature.required]
-            past = [one for one in ends if one is not None and one.ended_ns is not None]
-            first = min(past, key=lambda one: one.ended_ns or 0, default=None)
+            first = self._first_gone(signature, finding)
             if first is None or (first.ended_ns or 0) + round(signature.within_s * _NS) >= now_ns:
                 continue
             del self._findings[code]
             end = (first.ended_stream_no, first.ended_tick)
             self._changed[code, finding.stream_no, finding.tick] = Diagnosis(finding, end, "cleared")
+
+    def _first_gone(self, signature: Signature, finding: Finding) -> Sighting | None:
+        """The last sighting of the required part that is gone for longest; None while all hold."""
+        ends = [self._gone(part, finding) for part in signature.required]
+        past = [one for one in ends if one is not None and one.ended_ns is not None]
+        return min(past, key=lambda one: one.ended_ns or 0, default=None)
 
     def _gone(self, part: Part, finding: Finding) -> Sighting | None:
         """The last sighting of a part that holds no longer; None while it does."""

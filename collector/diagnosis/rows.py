@@ -70,11 +70,15 @@ def ended(outbox: int, one: Diagnosis, wall_ns: Callable[[int, int], int]) -> Ro
 
 
 def _end(one: Diagnosis, wall_ns: Callable[[int, int], int]) -> Row:
+    """Where it ended; or was last seen, while it stands."""
+    last = one.end or one.finding.gone
+    last_at = None if last is None else times.to_text(wall_ns(*last))
     return {
-        "ended_at": None if one.end is None else times.to_text(wall_ns(*one.end)),
+        "last_seen_at": last_at,
+        "ended_at": None if one.end is None else last_at,
         "end_reason": one.end_reason,
-        "last_stream_no": None if one.end is None else one.end[0],
-        "last_tick": None if one.end is None else one.end[1],
+        "last_stream_no": None if last is None else last[0],
+        "last_tick": None if last is None else last[1],
     }
 
 

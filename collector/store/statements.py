@@ -196,7 +196,7 @@ def _of_analyses(dialect: str) -> dict[str, Any]:
             ["outbox", "stream_no", "tick", "signature"],
             [
                 *("cause", "confidence", "action", "causes", "evidence", "approximate"),
-                *("ended_at", "end_reason", "last_stream_no", "last_tick"),
+                *("last_seen_at", "ended_at", "end_reason", "last_stream_no", "last_tick"),
             ],
         ),
         "diagnoses_ended": update(diagnoses)
@@ -205,7 +205,7 @@ def _of_analyses(dialect: str) -> dict[str, Any]:
             diagnoses.c.tick == bindparam("of_tick"),
             diagnoses.c.signature == bindparam("of_signature"),
         )
-        .values(_named("ended_at", "end_reason", "last_stream_no", "last_tick")),
+        .values(_named("last_seen_at", "ended_at", "end_reason", "last_stream_no", "last_tick")),
         "battery": insert_new(dialect, battery_health),
     }
 
@@ -316,8 +316,11 @@ _SET_TIMES = (
     .where(_of_stream(diagnoses.c.outbox, diagnoses.c.stream_no))
     .values(detected_at=_time_of(diagnoses.c.tick), time_uncertain=bindparam("uncertain")),
     update(diagnoses)
-    .where(_of_stream(diagnoses.c.outbox, diagnoses.c.last_stream_no), diagnoses.c.ended_at.is_not(None))
-    .values(ended_at=_time_of(diagnoses.c.last_tick)),
+    .where(_of_stream(diagnoses.c.outbox, diagnoses.c.last_stream_no))
+    .values(
+        last_seen_at=_time_of(diagnoses.c.last_tick),
+        ended_at=case((diagnoses.c.ended_at.is_not(None), _time_of(diagnoses.c.last_tick))),
+    ),
     update(battery_health)
     .where(_of_stream(battery_health.c.outbox, battery_health.c.stream_no))
     .values(at=_time_of(battery_health.c.tick), time_uncertain=bindparam("uncertain")),

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from collector.store.types import BigId, JsonText, WallTime
 
-SCHEMA_VERSION = 8  # number of the newest revision
+SCHEMA_VERSION = 9  # number of the newest revision
 
 metadata = MetaData()
 
@@ -298,6 +298,8 @@ diagnoses = Table(
     Column("confidence", Float, nullable=False),  # of it, 0 to 1
     Column("action", Text, nullable=False),
     Column("detected_at", WallTime, nullable=False),
+    # Where the first of its required parts was gone; none: all of them hold. It ends there once that is `within_s` ago.
+    Column("last_seen_at", WallTime),
     Column("ended_at", WallTime),  # none: it stands
     Column("end_reason", Text),  # cleared, or: catalogue changed
     Column("causes", JsonText, nullable=False),  # every cause with its confidence

@@ -75,11 +75,21 @@ def test_a_diagnosis_is_written_with_the_block_that_shows_it(bench, vehicle):
 
 
 def test_it_ends_across_a_restart_where_its_part_was_gone(bench, vehicle):
-    bench.take(vehicle.drive(20, temp=50.0), vehicle.drive(20))
+    bench.take(vehicle.drive(20, temp=50.0))
+    (row,) = diagnoses_of(open_store(bench.path))
+    assert (row["last_seen_at"], row["ended_at"]) == (None, None)
+    bench.take(vehicle.drive(20))
+    (row,) = diagnoses_of(open_store(bench.path))
+    last_seen_at = row["last_seen_at"]
+    assert (last_seen_at, row["ended_at"]) == ("2023-11-14T22:13:22.000Z", None)
     bench.restart()
     bench.take(vehicle.drive(200))
     (row,) = diagnoses_of(open_store(bench.path))
-    assert row["end_reason"] == "cleared"
+    assert (row["end_reason"], row["last_seen_at"], row["ended_at"]) == (
+        "cleared",
+        last_seen_at,
+        last_seen_at,
+    )
     assert diagnoses_of(open_store(bench.path), only_open=True) == []
 
 

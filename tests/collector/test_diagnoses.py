@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from collector import times
 from collector.__main__ import main
 from collector.diagnosis import DEFAULT_CATALOGUE
 from collector.importer import import_log
+from collector.store import open_store
 
 REPLAY = Path(__file__).resolve().parent.parent.parent / "replay_logs"
 VIN = "5YJ3E1EA7KF000001"
@@ -36,6 +39,23 @@ def test_the_overheating_drive_has_lost_its_coolant_flow(tmp_path, capsys):
     assert "1 diagnosis" in printed
     causes = printed.partition("COOLANT_FLOW from")[2].splitlines()[1:]
     assert causes[0].startswith("  0.71  Battery coolant flow lost or low")
+
+
+def test_a_drive_that_ends_soon_after_its_faults_leaves_its_diagnoses_open_and_says_when_they_were_last_seen(
+    tmp_path, capsys
+):
+    store = stored(tmp_path, "aggressive")
+    assert main(["query", "diagnoses", "--open", "--format", "json", "--store", str(store)]) == 0
+    motor, supply = json.loads(capsys.readouterr().out)
+    ended = {row["code"]: row["ended_at"] for row in open_store(store).faults()}
+    assert (motor["signature"], supply["signature"]) == ("MOTOR_HEAT", "SUPPLY_12V")
+    for row, code in ((motor, "MOTOR_OVERTEMP"), (supply, "LOW_12V")):
+        gap_s = times.from_text(row["last_seen_at"], 0) - times.from_text(ended[code], 0)
+        assert gap_s == 20_000_000  # the tick after
+    assert main(["diagnosis", "explain", "--vin", VIN, "--store", str(store)]) == 0
+    assert (
+        "still open at the end, which comes less than 300 s after it was last seen" in capsys.readouterr().out
+    )
 
 
 def test_check(tmp_path, capsys):

@@ -133,6 +133,18 @@ def test_it_ends_where_a_required_part_was_gone_for_longer():
     assert bench.state == DiagnosisState()
 
 
+def test_it_says_where_it_was_last_seen_while_records_do_not_say_whether_it_is_over():
+    bench = run("..######...", "....#####..")
+    (one,) = bench.found.values()
+    assert (one.end, one.finding.gone) == (None, (0, FIRST + 8))
+    bench.restart()
+    assert bench.state.findings["TOGETHER"].gone == (0, FIRST + 8)
+    bench.take(records("####.", "####.", first_tick=FIRST + 11))
+    (one,) = bench.found.values()
+    assert (one.end, one.finding.gone) == (None, (0, FIRST + 15))
+    assert run("..#########", "....#######").state.findings["TOGETHER"].gone is None
+
+
 def test_a_part_that_comes_back_in_time_keeps_it_open_and_one_that_does_not_begins_another():
     again = "..####" + "." * 10 + "####"
     assert run(again + "." * 40, again + "." * 40).opened == [5]
