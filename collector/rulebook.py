@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,9 @@ from collector.rules import load_rules
 from collector.rules.backtest import Raised, backtest, compare, warm_up_s
 from collector.rules.check import Known, check
 from collector.store import Store, open_store
+from collector.webhooks.notice import KINDS, Kind, Notice
+from collector.webhooks.rehearse import Told, rehearse
+from collector.webhooks.targets import load_targets
 
 if TYPE_CHECKING:
     import argparse
@@ -25,10 +29,10 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 SUMMARY_COLUMNS = (
-    "code", "severity", "opens", "approximate", "open_s", "longest_s", "opened_then", "both", "only_then",
+    "code", "severity", "opens", "paged", "approximate", "open_s", "longest_s", "opened_then", "both", "only_then",
 )  # fmt: skip
 FAULT_COLUMNS = (
-    "code", "severity", "started_at", "detected_at", "ended_at", "peak", "approximate", "raised_then",
+    "code", "severity", "started_at", "detected_at", "ended_at", "peak", "paged", "approximate", "raised_then",
 )  # fmt: skip
 
 
@@ -94,7 +98,8 @@ def _number(number: Any) -> float | None:
 
 
 def run_backtest(options: argparse.Namespace) -> None:
-    """Raises RuleError, QueryError, StoreError."""
+    """Raises RuleError, TargetError, QueryError, StoreError."""
+    targets = () if options.webhooks is None else load_targets(options.webhooks, os.environ)
     store = open_store(options.store)
     vin = store.vehicle(options.vin).vin
     model = next(row["model"] for row in store.vehicles(counted=False) if row["vin"] == vin)
@@ -119,9 +124,15 @@ def run_backtest(options: argparse.Namespace) -> None:
         PRINTERS[options.format](
             SUMMARY_COLUMNS, (_rounded(asdict(one)) for one in compare(raised, then, last_ns))
         )
-    print(
-        f"{vin}: would have paged {_by_severity(raised)}; raised then: {_by_severity(then)}", file=sys.stderr
-    )
+    print(f"{vin}: would have paged {_pages(raised)}; paged then: {_pages(then)}", file=sys.stderr)
+    for target in targets:
+        told = rehearse(target, notices_of(vin, raised), last_ns)
+        print(f"{vin}: {target.name} would have been told {_told(told)}", file=sys.stderr)
+    if not targets:
+        print(
+            "silences, groups and rates of webhooks are not in this; --webhooks F puts them in",
+            file=sys.stderr,
+        )
     if store.unreadable:
         print(
             f"collector: {store.unreadable} stored blocks could not be read and are left out", file=sys.stderr
@@ -139,6 +150,7 @@ def _raised_then(store: Store, vin: str, start_ns: int | None, end_ns: int | Non
             None if row["ended_at"] is None else times.from_text(row["ended_at"], 0),
             row["peak"],
             row["approximate"],
+            row["page"] is not None,
         )
         for row in store.faults(vin)
         if not row.get("provisional")
@@ -159,6 +171,7 @@ def _fault_row(one: Raised, then: Sequence[Raised]) -> dict[str, Any]:
         "detected_at": times.to_text(one.detected_ns),
         "ended_at": None if one.ended_ns is None else times.to_text(one.ended_ns),
         "peak": one.peak,
+        "paged": one.paged,
         "approximate": one.approximate,
         "raised_then": any(one.meets(other) for other in then),
     }
@@ -168,7 +181,40 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}
 
 
-def _by_severity(raised: Sequence[Raised]) -> str:
-    counts = Counter(one.severity for one in raised)
+def _pages(raised: Sequence[Raised]) -> str:
+    paged = [one for one in raised if one.paged]
+    counts = Counter(one.severity for one in paged)
     each = [f"{counts[name]} {name}" for name in ("CRITICAL", "WARNING", "INFO") if counts[name]]
-    return f"{len(raised)} time{'s' * (len(raised) != 1)}" + (f" ({', '.join(each)})" if each else "")
+    digest = len(raised) - len(paged)
+    return (
+        f"{len(paged)} time{'s' * (len(paged) != 1)}"
+        + (f" ({', '.join(each)})" if each else "")
+        + (f" and {digest} in digests" if digest else "")
+    )
+
+
+def notices_of(vin: str, raised: Sequence[Raised]) -> list[Notice]:
+    """What would have been noted of faults at the times of their records, numbered from 1."""
+    moments: list[tuple[int, Kind, int, Raised]] = []
+    for number, one in enumerate(raised):
+        if one.paged:
+            moments.append((one.detected_ns, "opened", number, one))
+        if one.ended_ns is not None:
+            moments.append((one.ended_ns, "closed" if one.paged else "digest", number, one))
+    moments.sort(key=lambda moment: moment[0])
+    return [
+        Notice(id_, kind, at_ns, f"{number}", vin, one.code, one.severity, "", times.to_text(one.detected_ns))
+        for id_, (at_ns, kind, number, one) in enumerate(moments, 1)
+    ]
+
+
+def _told(told: Told) -> str:
+    """In words: 3 opened and 2 closed, in 4 deliveries."""
+    each = [f"{told.notices[kind]} {kind}" for kind in KINDS if told.notices[kind]]
+    many = f"{told.deliveries} deliver{'y' if told.deliveries == 1 else 'ies'}"
+    over = told.wanted - sum(told.notices.values()) - told.held
+    return (
+        (f"{' and '.join(each)}, in {many}" if each else "nothing")
+        + (f"; {over} notices of faults that were over before a silence ended are left out" if over else "")
+        + (f"; {told.held} were held by a silence at the end" if told.held else "")
+    )

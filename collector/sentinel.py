@@ -2,7 +2,8 @@
 
 Rules
 - Findings are a function of rows and of the time now (`findings`); the same store at the same time gives the same ones.
-- A fault of the severity that pages is a finding while it is open, any other once it has been open for long.
+- A fault of the severity that pages is a finding while it is open, any other once it has been open for long. One that an operator
+  acknowledged is no news: it is left out, or shown on demand, and never counted.
 - A vehicle is silent when nothing was heard of it for long and it has not said that it is parked. What never reported itself (an
   imported log) cannot fall silent.
 - A vehicle lags when it is heard of, but what is stored of it is long behind that, or what it has not yet sent is old.
@@ -39,6 +40,7 @@ class Finding:
     severity: str
     since: str
     what: str
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Limits:
 
 
 def run(config: Config, options: argparse.Namespace) -> int:
-    """Look, print, and return how many findings there are. Raises StoreError."""
+    """Look, print, and return how many findings there are that nobody acknowledged. Raises StoreError."""
     now_ns = time.time_ns()
     store = open_store(config.store)
     found = findings(
@@ -74,12 +76,17 @@ def run(config: Config, options: argparse.Namespace) -> int:
         Limits.of(config),
         now_ns,
     )
+    news = [one for one in found if not one.acknowledged]
+    shown = found if options.all else news
     if options.format == "json":
-        document = {"at": times.to_text(now_ns), "findings": [asdict(one) for one in found]}
+        document = {"at": times.to_text(now_ns), "findings": [asdict(one) for one in shown]}
         print(json.dumps(document, indent=1, ensure_ascii=False))
     else:
-        _print_table(found)
-    return len(found)
+        _print_table(shown)
+        hidden = len(found) - len(shown)
+        if hidden:
+            print(f"{hidden} acknowledged fault{'s' * (hidden != 1)} left out; --all shows them")
+    return len(news)
 
 
 def findings(
@@ -107,8 +114,10 @@ def _faults(rows: Iterable[Row], limits: Limits, now_ns: int) -> Iterator[Findin
     for row in rows:
         age_s = _age_s(row["started_at"], now_ns)
         if row["severity"] == limits.severity or age_s > limits.fault_s:
-            what = f"{row['code']}: {row['description']}; open for {_span(age_s)}"
-            yield Finding("fault", row["vin"], row["severity"], row["started_at"], what)
+            by = row["acknowledged_by"]
+            seen = f"; acknowledged by {by}" if by is not None else ""
+            what = f"{row['code']}: {row['description']}; open for {_span(age_s)}{seen}"
+            yield Finding("fault", row["vin"], row["severity"], row["started_at"], what, by is not None)
 
 
 def _silent(rows: Iterable[Row], limits: Limits, now_ns: int) -> Iterator[Finding]:

@@ -34,6 +34,9 @@ def add(commands: Commands) -> None:
         "--from", dest="start", metavar="T", help="2026-11-21T08:15:30Z, 2026-11-21, or -15m"
     )
     backtest.add_argument("--to", dest="end", metavar="T", help="the same; not included")
+    backtest.add_argument(
+        "--webhooks", type=Path, metavar="F", help="and what would each of these have been told"
+    )
     backtest.add_argument("--faults", action="store_true", help="a line for each fault, not for each rule")
     add_format(backtest)
     add_store(backtest)
@@ -58,10 +61,13 @@ def run_check(options: argparse.Namespace) -> int:
 
 
 def run_backtest(options: argparse.Namespace) -> int:
-    """Prints what rules would have raised on a vehicle's stored records, at full rate, beside what was raised then."""
+    """Prints what rules would have raised on a vehicle's stored records, at full rate, beside what was raised then; whom it would have
+    paged.
+    """
     from collector import rulebook
     from collector.reading.signals import QueryError
     from collector.rules import RuleError
     from collector.store import StoreError
+    from collector.webhooks.targets import TargetError
 
-    return told(lambda: rulebook.run_backtest(options), RuleError, QueryError, StoreError)
+    return told(lambda: rulebook.run_backtest(options), RuleError, TargetError, QueryError, StoreError)

@@ -23,6 +23,7 @@ def add(commands: Commands) -> None:
     sentinel.add_argument("--config", type=Path, metavar="F", help="the file that `serve` reads, too")
     sentinel.add_argument("--store", metavar="F", help=f"default {Config().store}")
     sentinel.add_argument("--format", choices=("table", "json"), default="table")
+    sentinel.add_argument("--all", action="store_true", help="show faults that were acknowledged, too")
     defaults = Config()
     for name, what in (
         ("fault", "any fault that is open for longer"),
@@ -43,7 +44,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Looks over the store once: open faults, silent vehicles, those that lag behind, new gaps.
 
-    Exit status: 0 nothing was found, 1 something was, 2 it could not look.
+    Faults that somebody acknowledged do not count. Exit status: 0 nothing was found, 1 something was, 2 it could not look.
     """
     from collector import sentinel
     from collector.store import StoreError

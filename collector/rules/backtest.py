@@ -4,6 +4,8 @@ Rules
 - The code is that of the stream, over records that are stored; nothing is written. It begins WARM_UP_S_MAX before the
   range at most, so that waits and windows are as they would have been; what ended before the range is left out.
 - A fault is approximate as it would have been: where a block was encoded without a guard of its rule.
+- A fault pages, unless a backlog brought both its opening and its end: then it is in the digest. What heartbeats show provisionally is
+  not in the records.
 - Two faults of one code are the same occurrence if they were open at the same time.
 """
 
@@ -40,6 +42,7 @@ class Raised:
     ended_ns: int | None
     peak: float | None
     approximate: bool
+    paged: bool
 
     def meets(self, other: Raised) -> bool:
         """Whether both are of one code and were open at the same time."""
@@ -56,6 +59,7 @@ class Compared:
     code: str
     severity: str
     opens: int
+    paged: int  # of these; the others are in digests
     approximate: int  # of these
     open_s: float
     longest_s: float
@@ -75,6 +79,22 @@ class _Outbox:
     state: RuleState = field(default_factory=RuleState)
     places: dict[int, tuple[int, int]] = field(default_factory=dict)  # by stream_no: period and offset
     spans: dict[tuple[str, int, int], FaultSpan] = field(default_factory=dict)
+    backlog: set[tuple[str, int, int]] = field(
+        default_factory=set
+    )  # open, and brought by the one that drains
+    paged: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def note(self, changed: Sequence[FaultSpan], *, late: bool) -> None:
+        for one in changed:
+            key = (one.code, one.stream_no, one.first_tick)
+            if key not in self.spans:
+                (self.backlog if late else self.paged).add(key)
+            if one.last_tick is not None:
+                self.backlog.discard(key)
+            self.spans[key] = one
+        if not late:
+            self.paged |= self.backlog
+            self.backlog.clear()
 
     def wall_ns(self, stream_no: int, tick: int) -> int:
         period_ns, offset_ns = self.places[stream_no]
@@ -104,13 +124,17 @@ def backtest(
         stream_no = run.facts.stream_no
         outbox.places[stream_no] = schema.period_ns, run.offset_ns
         changed, outbox.state = evaluate(ready, outbox.state, stream_no, run.records, exact[under])
-        outbox.spans |= {(one.code, one.stream_no, one.first_tick): one for one in changed}
-    found = [_raised(one, outbox) for outbox in outboxes.values() for one in outbox.spans.values()]
+        outbox.note(changed, late=run.late)
+    found = [
+        _raised(one, outbox, paged=key in outbox.paged)
+        for outbox in outboxes.values()
+        for key, one in outbox.spans.items()
+    ]
     within = [one for one in found if start_ns is None or one.ended_ns is None or one.ended_ns >= start_ns]
     return sorted(within, key=lambda one: (one.detected_ns, one.code))
 
 
-def _raised(span: FaultSpan, outbox: _Outbox) -> Raised:
+def _raised(span: FaultSpan, outbox: _Outbox, *, paged: bool) -> Raised:
     ended = span.last_stream_no is not None and span.last_tick is not None
     return Raised(
         span.code,
@@ -120,6 +144,7 @@ def _raised(span: FaultSpan, outbox: _Outbox) -> Raised:
         outbox.wall_ns(span.last_stream_no or 0, span.last_tick or 0) if ended else None,
         span.peak,
         span.approximate,
+        paged,
     )
 
 
@@ -136,6 +161,7 @@ def _compared(code: str, raised: Sequence[Raised], then: Sequence[Raised], end_n
         code,
         (mine or theirs)[0].severity,
         len(mine),
+        sum(one.paged for one in mine),
         sum(one.approximate for one in mine),
         sum(lengths),
         max(lengths, default=0.0),

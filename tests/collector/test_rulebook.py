@@ -47,6 +47,34 @@ def test_names_may_be_checked_against_a_store(stored, capsys, tmp_path):
     assert "exact; of Temp (degC)" in capsys.readouterr().out
 
 
+def test_a_backtest_says_what_each_webhook_would_have_been_told(bench, connected, capsys, tmp_path):
+    """Two faults: one that is driven into, one that a backlog brings and ends."""
+    temps = ((46.0, False), (41.0, False), (46.0, True), (41.0, True), (20.0, False))
+    bench.take(*(connected.drive(temp=temp, late=late) for temp, late in temps))
+    hooks = tmp_path / "webhooks.toml"
+    hooks.write_text(
+        '[[webhook]]\nname = "ops"\nurl = "https://x.example"\n'
+        '[[webhook]]\nname = "quiet"\nurl = "https://x.example"\nkinds = ["opened", "closed"]\n'
+        '[[webhook.silence]]\nfrom = "22:00"\nto = "23:00"\n'
+    )
+    asked = ["rules", "backtest", "demo", "--vin", connected.key.vehicle, "--store", str(bench.path)]
+    path = tmp_path / "rules.toml"
+    path.write_text(
+        '[[rule]]\ncode="HOT"\nwhen="Temp > 45"\nclear="Temp < 43"\nseverity="CRITICAL"\ndescription="hot"\n'
+    )
+    asked[2] = str(path)
+    assert main([*asked, "--webhooks", str(hooks), "--format", "json"]) == 0
+    said = capsys.readouterr()
+    (row,) = json.loads(said.out)
+    assert (row["opens"], row["paged"], row["both"]) == (2, 1, 2)
+    assert "would have paged 1 time (1 CRITICAL) and 1 in digests" in said.err
+    assert "paged then: 1 time (1 CRITICAL) and 1 in digests" in said.err  # by the collector itself
+    assert "ops would have been told 1 opened and 1 closed and 1 digest, in 2 deliveries" in said.err
+    assert "quiet would have been told nothing; 2 were held by a silence at the end" in said.err
+    hooks.write_text("[[webhook]]")
+    assert main([*asked, "--webhooks", str(hooks)]) == 1
+
+
 def test_a_backtest_says_what_would_have_been_raised_beside_what_was(stored, capsys, tmp_path):
     bench, vin = stored
     path = tmp_path / "rules.toml"
@@ -56,7 +84,8 @@ def test_a_backtest_says_what_would_have_been_raised_beside_what_was(stored, cap
     said = capsys.readouterr()
     (row,) = json.loads(said.out)
     assert (row["code"], row["opens"], row["opened_then"], row["both"]) == ("HOT", 1, 2, 1)
-    assert "would have paged 1 time (1 WARNING); raised then: 2 times (2 CRITICAL)" in said.err
+    assert "would have paged 1 time (1 WARNING); paged then: 2 times (2 CRITICAL)" in said.err
+    assert "silences, groups and rates of webhooks are not in this" in said.err
     assert main([*asked, "--faults", "--to", "2023-11-14T22:13:22Z"]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main([*asked, "--from", "2023-11-14T22:13:27Z", "--faults"]) == 0

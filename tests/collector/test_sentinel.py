@@ -35,9 +35,16 @@ def vehicle(vin="V1", *, seen_h=0.0, state="online", agent="0.1", **health):
     }
 
 
-def fault(severity="CRITICAL", age_h=0.0, vin="V1"):
+def fault(severity="CRITICAL", age_h=0.0, vin="V1", by=None):
     started = TEXT(NOW_NS - round(age_h * HOUR))
-    return {"vin": vin, "severity": severity, "code": "HOT", "description": "hot", "started_at": started}
+    return {
+        "vin": vin,
+        "severity": severity,
+        "code": "HOT",
+        "description": "hot",
+        "started_at": started,
+        "acknowledged_by": by,
+    }
 
 
 def gap(age_h=0.0, records=7, reason="quota", vin="V1"):
@@ -58,6 +65,12 @@ def test_a_critical_fault_counts_at_once_and_any_other_after_a_while():
     assert kinds(faults=[fault("WARNING", 25)]) == ["fault"]
     (found,) = findings([], [fault("INFO", 72)], [], {}, LIMITS, NOW_NS)
     assert found == Finding("fault", "V1", "INFO", TEXT(NOW_NS - 72 * HOUR), "HOT: hot; open for 3 days")
+
+
+def test_what_somebody_acknowledged_is_no_news():
+    (found,) = findings([], [fault(by="ann")], [], {}, LIMITS, NOW_NS)
+    assert found.acknowledged
+    assert found.what.endswith("; acknowledged by ann")
 
 
 def test_a_vehicle_falls_silent_unless_it_is_parked_or_never_spoke():
@@ -129,6 +142,20 @@ def test_a_store_that_is_missing_or_a_limit_that_is_none_is_no_finding(look, tmp
     assert main(["sentinel", "--store", str(tmp_path / "none.db")]) == 2
     assert "there is no store" in capsys.readouterr().err
     assert "must be 0 to" in look("--gap-s", "-1", status=2)
+
+
+def test_an_acknowledged_fault_is_left_out_and_shown_on_demand(bench, connected, look):
+    commit(bench.ledger, bench.ingest, [connected.greeting, connected.drive(10, temp=50.0)], time.time_ns())
+    quiet = ("--lag-s", "1e8")
+    assert "HOT" in look(*quiet, status=1)
+    (row,) = open_store(bench.path).faults()
+    assert main(["faults", "ack", str(row["id"]), "--by", "ann", "--store", str(bench.path)]) == 0
+    said = look(*quiet, status=0)
+    assert "nothing found" in said
+    assert "1 acknowledged fault left out; --all shows them" in said
+    assert "acknowledged by ann" in look(*quiet, "--all", status=0)
+    (found,) = json.loads(look(*quiet, "--all", "--format", "json", status=0))["findings"]
+    assert found["acknowledged"]
 
 
 def test_limits_come_from_the_collectors_file(bench, connected, tmp_path, capsys):

@@ -14,7 +14,7 @@ WARM = load_rules('[[rule]]\ncode="HOT"\nwhen="Temp > 40"\nfor_s=1\nseverity="IN
 
 def raised(code, started_s, ended_s=None):
     ended_ns = None if ended_s is None else ended_s * NS
-    return Raised(code, "INFO", started_s * NS, started_s * NS, ended_ns, None, approximate=False)
+    return Raised(code, "INFO", started_s * NS, started_s * NS, ended_ns, None, approximate=False, paged=True)
 
 
 def test_the_rules_in_force_would_have_raised_what_they_did(bench, connected):
@@ -47,9 +47,9 @@ def test_occurrences_are_the_same_where_they_meet():
     mine = [raised("A", 0, 10), raised("A", 20, 30), raised("B", 5)]
     then = [raised("A", 9, 12), raised("A", 40, 50), raised("C", 0, 60)]
     assert compare(mine, then, 65 * NS) == [
-        Compared("A", "INFO", 2, 0, 20.0, 10.0, 2, 1, 1),
-        Compared("B", "INFO", 1, 0, 60.0, 60.0, 0, 0, 0),
-        Compared("C", "INFO", 0, 0, 0.0, 0.0, 1, 0, 1),
+        Compared("A", "INFO", 2, 2, 0, 20.0, 10.0, 2, 1, 1),
+        Compared("B", "INFO", 1, 1, 0, 60.0, 60.0, 0, 0, 0),
+        Compared("C", "INFO", 0, 0, 0, 0.0, 0.0, 1, 0, 1),
     ]
 
 
