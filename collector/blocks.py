@@ -6,6 +6,8 @@ Rules
   hole up to the next keyframe is a gap.
 - Unknown is not damaged: a prior or block version that is not here leaves the position where it is. A prior that is lost on
   both sides is damage.
+- A group that came out wrong as a whole is doubtful, in the transaction that asks for it again, until it has come and is
+  right. So is what a quarantined block builds on, where it came in two versions.
 - What another outbox of the vehicle has is decoded, and neither shown nor counted again.
 """
 
@@ -93,20 +95,18 @@ class Blocks:
     # Batches and gaps
 
     def batch(self, outbox: Outbox, item: BatchItem) -> Outcome:
-        repair = outbox.repair
-        if repair and repair.covers(item.stream_no, item.seq):
-            outbox.copies[item.seq] = item.content
+        for asked in outbox.asked_again:
+            if asked.covers(item.stream_no, item.seq):
+                asked.copies[item.seq] = item.content
         match outbox.progress.place(item.stream_no, item.seq, item.seq):
             case Place.BEFORE:
-                if (
-                    repair
-                    and not repair.blocks_the_way
-                    and (item.stream_no, item.seq) == (repair.stream_no, repair.last_seq)
-                ):
-                    self._settle_review(outbox, repair)
-                return self._duplicate(outbox, item)
+                outcome = self._duplicate(outbox, item)
+                for review in list(outbox.reviews):
+                    if (item.stream_no, item.seq) == (review.stream_no, review.last_seq):
+                        self._settle_review(outbox, review)
+                return outcome
             case Place.BEYOND:
-                return Ignored() if repair and repair.blocks_the_way else Hole(outbox.progress.wanted)
+                return Ignored() if outbox.repair else Hole(outbox.progress.wanted)
             case Place.NEXT:
                 pass
         stream = outbox.wanted_stream(self._ledger)
@@ -123,8 +123,7 @@ class Blocks:
             if stream.unread is not None and not is_keyframe(item.content):
                 return self._unknown(outbox, item, stream.unread)
             return self._damaged(outbox, stream, item, str(error))
-        if repair and repair.blocks_the_way:
-            outbox.repair, outbox.copies = None, {}
+        outbox.repair = None
         return self._store(outbox, stream, item, decoded, digest)
 
     def _store(
@@ -189,8 +188,7 @@ class Blocks:
             case Place.BEFORE:
                 return self._repeated(outbox, item.stream_no)
             case Place.BEYOND:
-                blocked = outbox.repair is not None and outbox.repair.blocks_the_way
-                return Ignored() if blocked else Hole(progress.wanted)
+                return Ignored() if outbox.repair else Hole(progress.wanted)
             case Place.NEXT:
                 pass
         # A quarantine that this gap continues had a count that nobody knew: together they have one.
@@ -202,16 +200,16 @@ class Blocks:
         outbox.progress = progress.after_gap(item.last_seq, item.end_record)
         outbox.gap_end = item.stream_no, item.end_tick
         outbox.stream = None
-        outbox.repair, outbox.copies = None, {}
+        outbox.repair = None
         self.save(outbox)
         assert outbox.progress.stored is not None
         return Stored(outbox.progress.stored, resend=self.advance(outbox))
 
     def _duplicate(self, outbox: Outbox, item: BatchItem) -> Outcome:
         """A place that is taken. By another block: its stream was cut short by a crash, and a twin ended it otherwise."""
-        repair = outbox.repair
         stored = self._ledger.block(outbox.id, item.stream_no, item.seq)
-        if stored not in (None, item.content) and not (repair and repair.covers(item.stream_no, item.seq)):
+        asked = any(one.covers(item.stream_no, item.seq) for one in outbox.asked_again)
+        if stored not in (None, item.content) and not asked:
             return Forked()
         return self._repeated(outbox, item.stream_no)
 
@@ -261,19 +259,20 @@ class Blocks:
 
     def _damaged(self, outbox: Outbox, stream: ActiveStream, item: BatchItem, why: str) -> Outcome:
         """First time: ask for the group once more. Second time: try the group as it was sent again, then quarantine."""
-        repair = outbox.repair
-        if repair is None or not repair.blocks_the_way:
+        repair, outbox.repair = outbox.repair, None
+        if repair is None:
             builds = not is_keyframe(item.content) and outbox.progress.group_seq is not None
             first = (
                 outbox.progress.group_seq if builds and outbox.progress.group_seq is not None else item.seq
             )
-            outbox.repair, outbox.copies = Repair(item.stream_no, first, item.seq), {}
+            outbox.repair = Repair(item.stream_no, first, item.seq)
             outbox.stream = None  # it may be what is wrong: built again from the store
             return Damaged(Resend(item.stream_no, first, item.seq), why)
-        copies, outbox.repair, outbox.copies = outbox.copies, None, {}
+        copies = repair.copies
         try:
             *earlier, decoded = stream.decode_group(copies, repair.first_seq, repair.last_seq, self._ledger)
         except CodecError:
+            self._doubt_what_differs(outbox, repair)
             return self._quarantine(outbox, item, why)
         if earlier:  # they may be more records, or fewer, than those that were stored
             assert earlier[0].keyframe is not None
@@ -291,39 +290,60 @@ class Blocks:
         self._note_gap(outbox, progress.open_gap_seq, item.seq, None, None, pb.GAP_REASON_QUARANTINE)
         outbox.progress = progress
         outbox.stream = None
-        if outbox.repair and outbox.repair.blocks_the_way:
-            outbox.repair, outbox.copies = None, {}  # what it waited for is settled
+        outbox.repair = None  # what it waited for is settled
         self._ledger.changes.quarantine.append(rows.quarantined(outbox.id, item, why, self._now))
         self.save(outbox)
         return Stored(progress.stored, item.late, resend=self.advance(outbox), quarantined=why)
 
     def _review(self, outbox: Outbox, expected: int, digest: int | None) -> Resend | None:
-        """Compare the group that ends here with what the vehicle says of it (0: nothing). Returns what to send again."""
+        """Compare the group that ends here with what the vehicle says of it (0: nothing). Returns what to send again.
+
+        It is doubtful until it has come: that it was asked for is forgotten with the conversation.
+        """
         if not expected or digest is None or digest == expected:
             return None
         wanted, first = outbox.progress.wanted, outbox.progress.group_seq
         assert first is not None
-        outbox.repair, outbox.copies = Repair(wanted.stream_no, first, wanted.seq - 1, expected), {}
-        return Resend(wanted.stream_no, first, wanted.seq - 1)
+        review = Repair(wanted.stream_no, first, wanted.seq - 1, expected)
+        outbox.reviews.append(review)
+        self._doubt(outbox, first, wanted.seq - 1)
+        return Resend(review.stream_no, review.first_seq, review.last_seq)
 
-    def _settle_review(self, outbox: Outbox, repair: Repair) -> None:
-        """The group was sent again: replace what differs, or mark it doubtful if it is still not what it should be."""
-        copies, outbox.repair, outbox.copies = outbox.copies, None, {}
-        active = outbox.activate(repair.stream_no, self._ledger)
-        assert active is not None, "a group is reviewed after it was stored"
+    def _doubt_what_differs(self, outbox: Outbox, repair: Repair) -> None:
+        """The block does not fit what is stored, nor what was sent again: where these differ, neither is to be believed.
+
+        No keyframe will tell, since the group is not whole.
+        """
+        stored = dict(self._ledger.blocks(outbox.id, repair.stream_no, repair.first_seq))
+        if any(
+            stored.get(seq) != repair.copies.get(seq, b"") for seq in range(repair.first_seq, repair.last_seq)
+        ):
+            self._doubt(outbox, repair.first_seq, repair.last_seq - 1)
+
+    def _doubt(self, outbox: Outbox, first_seq: int, last_seq: int) -> None:
+        """Batches of the wanted stream, and what was made of them."""
+        stream_no = outbox.progress.wanted.stream_no
+        self._mark(outbox, stream_no, first_seq, last_seq, doubtful=True)
+        ticks = self._ledger.ticks(outbox.id, stream_no, first_seq)
+        self._findings.doubt(outbox, stream_no, range(ticks[first_seq].start, ticks[last_seq].stop))
+
+    def _mark(self, outbox: Outbox, stream_no: int, first_seq: int, last_seq: int, *, doubtful: bool) -> None:
+        place = {"of_outbox": outbox.id, "of_stream_no": stream_no}
+        row = {**place, "of_first_seq": first_seq, "of_last_seq": last_seq, "doubtful": doubtful}
+        self._ledger.changes.batches_doubtful.append(row)
+
+    def _settle_review(self, outbox: Outbox, review: Repair) -> None:
+        """The group was sent again: replace what differs. It stays doubtful if it is still not what it should be."""
+        outbox.reviews.remove(review)
+        stream = outbox.activate(review.stream_no, self._ledger)
+        assert stream is not None, "a group is reviewed after it was stored"
         try:
-            decoded = active.decode_group(copies, repair.first_seq, repair.last_seq, self._ledger)
-            sound = active.decoder_digest == repair.digest
+            decoded = stream.decode_group(review.copies, review.first_seq, review.last_seq, self._ledger)
         except CodecError:
-            sound = False
-        if sound:
-            self._replace_blocks(outbox, active, decoded, copies)
             return
-        stored = self._ledger.blocks(outbox.id, repair.stream_no, repair.first_seq)
-        of = {"of_outbox": outbox.id, "of_stream_no": repair.stream_no}
-        self._ledger.changes.batches_doubtful += [
-            {**of, "of_seq": seq} for seq, _ in stored if seq <= repair.last_seq
-        ]
+        if stream.decoder_digest == review.digest:
+            self._replace_blocks(outbox, stream, decoded, review.copies)
+            self._mark(outbox, review.stream_no, review.first_seq, review.last_seq, doubtful=False)
 
     def _replace_blocks(
         self, outbox: Outbox, stream: ActiveStream, decoded: Sequence[DecodedBlock], copies: dict[int, bytes]

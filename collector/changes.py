@@ -48,7 +48,7 @@ class Changes:
     stream_labels: dict[tuple[int, int], Row] = field(default_factory=dict)
     batches: list[Row] = field(default_factory=list)
     batches_replaced: list[Row] = field(default_factory=list)
-    batches_doubtful: list[Row] = field(default_factory=list)
+    batches_doubtful: list[Row] = field(default_factory=list)  # groups that are now, or are no more
     gaps: dict[tuple[int, int, int], Row] = field(default_factory=dict)
     quarantine: list[Row] = field(default_factory=list)
     blobs: dict[tuple[int, bytes], Row] = field(default_factory=dict)

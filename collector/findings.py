@@ -81,8 +81,14 @@ class Findings:
             changes.telemetry_gone.append({**place, "of_first_tick": was.start, "of_end_tick": was.stop})
         self._rows.replace(outbox, stream, records, was)
         first_tick = min(records.first_tick, was.start) if was else records.first_tick
-        end_tick = max(records.end_tick, was.stop)
-        changes.faults_approximate.append({**place, "of_first_tick": first_tick, "of_end_tick": end_tick})
+        self.doubt(outbox, stream.stream_no, range(first_tick, max(records.end_tick, was.stop)))
+
+    def doubt(self, outbox: Outbox, stream_no: int, ticks: range) -> None:
+        """What analyses found in this stretch becomes approximate."""
+        place = {"of_outbox": outbox.id, "of_stream_no": stream_no}
+        self._ledger.changes.faults_approximate.append(
+            {**place, "of_first_tick": ticks.start, "of_end_tick": ticks.stop}
+        )
 
     def replaced(self, outbox: Outbox, stream: ActiveStream) -> None:
         """All blocks that were stored wrong have been given."""

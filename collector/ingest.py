@@ -229,10 +229,7 @@ class _Group:
         self._ledger.changes.vehicles[item.key.vehicle] = rows.vehicle(item, self._now)
         self._ledger.changes.vehicle_states.pop(item.key.vehicle, None)  # an earlier farewell is over
         self._note_health(item.key, "greeting")
-        outbox.repair, outbox.copies = (
-            None,
-            {},
-        )  # what an earlier conversation asked for will not come on this one
+        outbox.forget_repairs()
         outbox.priors_gone = set()
         if outbox.is_now(item.model):
             self._withdraw(outbox)

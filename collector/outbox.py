@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from collector import rows
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collector.twins import Elsewhere
 
 TICK_MIN = -(1 << 62)  # before any
+REVIEWS_MAX = 8  # asked for at once, with some kilobytes each; what was asked for before these stays doubtful
 
 
 class Outbox:
@@ -39,8 +41,8 @@ class Outbox:
         self.descriptions: dict[int, Description] = {}  # by stream_no, of the wanted stream and the next one
         self.stream: ActiveStream | None = None  # the wanted one, once a batch of it came
         self._elsewhere: Elsewhere | None = None  # what others have of it, once that was asked
-        self.repair: Repair | None = None
-        self.copies: dict[int, bytes] = {}  # by seq: what was sent again for the repair
+        self.repair: Repair | None = None  # of the wanted block
+        self.reviews: deque[Repair] = deque(maxlen=REVIEWS_MAX)  # of groups that came out wrong
         self.priors_gone: set[bytes] = set()  # that the vehicle, when it was asked, had lost
         self.paging = Paging(saved.id)
         self.gap_end: Place = (0, TICK_MIN)  # of the last gap that the vehicle told of
@@ -83,6 +85,15 @@ class Outbox:
         end_tick = self.progress.end_tick
         stored = self.progress.wanted.stream_no, TICK_MIN if end_tick is None else end_tick
         return max(stored, self.gap_end)
+
+    @property
+    def asked_again(self) -> list[Repair]:
+        return [*self.reviews, self.repair] if self.repair else list(self.reviews)
+
+    def forget_repairs(self) -> None:
+        """What an earlier conversation asked for will not come on this one."""
+        self.repair = None
+        self.reviews.clear()
 
     def learn(self, ledger: Ledger) -> None:
         """What is known of the wanted stream and the next one."""

@@ -13,7 +13,7 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from collector.items import Position
@@ -86,7 +86,7 @@ class Progress:
         return replace(self, wanted=Position(stream_no, seq + 1), stored=Position(stream_no, seq))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Repair:
     """Batches that were asked for once more.
 
@@ -98,10 +98,7 @@ class Repair:
     first_seq: int
     last_seq: int
     digest: int | None = None
-
-    @property
-    def blocks_the_way(self) -> bool:
-        return self.digest is None
+    copies: dict[int, bytes] = field(default_factory=dict)  # by seq: what was sent again
 
     def covers(self, stream_no: int, seq: int) -> bool:
         return stream_no == self.stream_no and self.first_seq <= seq <= self.last_seq

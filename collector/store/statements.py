@@ -18,6 +18,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -75,10 +76,12 @@ def upsert(
     *,
     texts: Sequence[str] = (),
     documents: Sequence[str] = (),
+    flags: Sequence[str] = (),
 ) -> Insert:
     """INSERT that updates the named columns of rows that are there already.
 
-    Those in `texts` only by a text that is not empty, those in `documents` by JSON that is not null.
+    Those in `texts` only by a text that is not empty, those in `documents` by JSON that is not null, those in `flags` only to
+    true.
     """
     statement = _INSERT[dialect](table)
     new = statement.excluded
@@ -87,6 +90,7 @@ def upsert(
     changes |= {
         name: case((cast(new[name], Text) == "null", table.c[name]), else_=new[name]) for name in documents
     }
+    changes |= {name: or_(table.c[name], new[name]) for name in flags}
     updating: Insert = statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
     return updating
 
@@ -116,7 +120,12 @@ def changes(dialect: str) -> dict[str, Any]:
         "batches_replaced": update(batches)
         .where(*_OF_BATCH)
         .values(_named("content", "crc", "first_tick", "record_count", "keyframe")),
-        "batches_doubtful": update(batches).where(*_OF_BATCH).values(doubtful=True),
+        "batches_doubtful": update(batches)
+        .where(
+            _of_stream(batches.c.outbox, batches.c.stream_no),
+            batches.c.seq.between(bindparam("of_first_seq"), bindparam("of_last_seq")),
+        )
+        .values(_named("doubtful")),
         "gaps": upsert(
             dialect, gaps, ["outbox", "stream_no", "first_seq"], ["last_seq", "records", "end_tick", "reason"]
         ),
@@ -146,8 +155,9 @@ def _found(dialect: str) -> dict[str, Any]:
             dialect,
             faults,
             ["outbox", "stream_no", "first_tick", "code"],
-            ["ended_at", "end_reason", "peak", "approximate", "last_stream_no", "last_tick"],
+            ["ended_at", "end_reason", "peak", "last_stream_no", "last_tick"],
             documents=["evidence"],
+            flags=["approximate"],
         ),
         "faults_ended": update(faults)
         .where(*_OF_FAULT)
@@ -195,9 +205,10 @@ def _of_analyses(dialect: str) -> dict[str, Any]:
             diagnoses,
             ["outbox", "stream_no", "tick", "signature"],
             [
-                *("cause", "confidence", "action", "causes", "evidence", "approximate"),
+                *("cause", "confidence", "action", "causes", "evidence"),
                 *("last_seen_at", "ended_at", "end_reason", "last_stream_no", "last_tick"),
             ],
+            flags=["approximate"],
         ),
         "diagnoses_ended": update(diagnoses)
         .where(

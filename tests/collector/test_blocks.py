@@ -150,7 +150,7 @@ def test_a_group_that_came_out_wrong_is_replaced_and_its_faults_become_approxima
     assert within_bounds(connected.sampled, stored(bench, connected))
     store = open_store(bench.path)
     assert [fault["approximate"] for fault in store.faults()] == [True]
-    assert not any(run.doubtful for run in store.runs(connected.key.vehicle))
+    assert doubtful(bench, connected) == [False, False, False]
 
 
 def test_a_block_that_passed_with_other_records_leaves_nothing_behind(bench, connected, tmp_path):
@@ -200,6 +200,70 @@ def test_a_quarantine_settles_the_repair_that_waited_for_it(bench, connected):
     assert bench.take(connected.drive()) == Hole(Position(0, 3))
 
 
+def test_a_fault_that_began_in_what_came_out_wrong_is_approximate_when_it_ends_too(bench, connected):
+    other = Vehicle()
+    other.run()
+    right = connected.drive(temp=20.0)
+    bench.take(other.drive(temp=46.0))
+    bench.take(connected.drive(temp=50.0, keyframe=True))
+    bench.take(right)
+    bench.take(connected.drive(temp=20.0))
+    (fault,) = open_store(bench.path).faults()
+    assert fault["ended_at"]
+    assert fault["approximate"]
+
+
+def test_what_was_asked_for_again_and_never_came_stays_marked(bench, connected):
+    """The conversation ended in between, or the collector; so may the vehicle."""
+    other = Vehicle()
+    other.run()
+    bench.take(other.drive(temp=46.0), other.drive(temp=46.0))
+    connected.drive(temp=20.0)
+    connected.drive(temp=20.0)
+    assert bench.take(connected.drive(keyframe=True)).resend == Resend(0, 0, 1)
+    assert doubtful(bench, connected) == [True, True, False]
+    assert [fault["approximate"] for fault in open_store(bench.path).faults()] == [True]
+    bench.take(connected.greeting)
+    bench.restart()
+    bench.take(connected.drive(), connected.drive(keyframe=True))
+    assert doubtful(bench, connected) == [True, True, False, False, False]
+
+
+def test_two_groups_that_are_asked_for_at_once_are_both_replaced(bench, connected):
+    first, second = Vehicle(), Vehicle()
+    first.run()
+    second.run()
+    second.drive(temp=20.0)
+    right = [connected.drive(temp=20.0), connected.drive(keyframe=True), connected.drive(keyframe=True)]
+    assert bench.take(first.drive(temp=46.0), second.drive(temp=47.0, keyframe=True)).resend == Resend(
+        0, 0, 0
+    )
+    assert bench.take(right[2]).resend == Resend(0, 1, 1)
+    assert bench.take(*right[:2]) == Repeated(Position(0, 2))
+    assert within_bounds(connected.sampled, stored(bench, connected))
+    assert doubtful(bench, connected) == [False, False, False]
+
+
+def test_what_a_quarantined_block_builds_on_is_doubtful_where_it_came_in_two_versions(bench, connected):
+    other = Vehicle()
+    other.run()
+    bench.take(other.drive(temp=46.0))
+    first, second = connected.drive(temp=20.0), connected.drive(temp=20.0)
+    assert bench.take(second).resend == Resend(0, 0, 1)
+    assert bench.take(spoiled(first), second).quarantined
+    assert doubtful(bench, connected) == [True]
+
+
+def test_what_a_quarantined_block_builds_on_is_not_doubtful_where_it_came_twice_alike(bench, connected):
+    first, bad = connected.drive(), connected.drive()
+    assert bench.take(first, spoiled(bad), first, spoiled(bad)).quarantined
+    assert doubtful(bench, connected) == [False]
+
+
+def doubtful(bench, vehicle):
+    return [run.doubtful for run in open_store(bench.path).runs(vehicle.key.vehicle)]
+
+
 def test_a_group_that_stays_wrong_is_marked_and_not_asked_for_again(bench, connected):
     other = Vehicle()
     other.run()
@@ -209,7 +273,7 @@ def test_a_group_that_stays_wrong_is_marked_and_not_asked_for_again(bench, conne
     bench.take(*wrong)
     bench.take(connected.drive(keyframe=True))
     bench.take(*wrong)
-    assert [run.doubtful for run in open_store(bench.path).runs(connected.key.vehicle)] == [True, True, False]
+    assert doubtful(bench, connected) == [True, True, False]
     assert bench.take(connected.drive(keyframe=True)).resend is None
 
 

@@ -19,7 +19,8 @@ import os
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_int64, c_void_p
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from unittest import mock
 
 if TYPE_CHECKING:
     import random
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 OK, IOERR_WRITE, IOERR_FSYNC, FULL, IOERR_DELETE = 0, 778, 1034, 13, 2570
 SECTOR_BYTES = 512
+DISK_BYTES = 1 << 40
 
 _WRITE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 _TRUNCATE = CFUNCTYPE(c_int, c_void_p, c_int64)
@@ -78,6 +80,14 @@ class _File:
     unsynced: list[_Unsynced] = field(default_factory=list)
 
 
+class Usage(NamedTuple):
+    """Of a disk in bytes, as shutil.disk_usage gives it."""
+
+    total: int
+    used: int
+    free: int
+
+
 class Disk:
     """What one machine keeps: the files under `folder`."""
 
@@ -86,6 +96,7 @@ class Disk:
         self.frozen = False  # whoever still writes here is dead
         self.dies_in: int | None = None  # operations until then
         self.refusal = 0  # SQLite's code for what a write or sync gets now; 0: it is done
+        self.crowded = False  # others have filled it but for what the outbox leaves free
         self._files: dict[str, _File] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -109,6 +120,11 @@ class Disk:
         self.forget(path)
         made = self._files[path] = _File(path, os.open(path, os.O_RDWR), status.st_ino)
         return made
+
+    @property
+    def usage(self) -> Usage:
+        free = 0 if self.crowded else DISK_BYTES
+        return Usage(DISK_BYTES, DISK_BYTES - free, free)
 
     def forget(self, path: str) -> None:
         gone = self._files.pop(path, None)
@@ -195,6 +211,9 @@ class _Layer:
     def end(self) -> None:
         self._library.sqlite3_vfs_register(self._unix, 1)
         self._library.sqlite3_vfs_unregister(ctypes.byref(self._vfs))
+
+    def usage(self, folder: Path) -> Usage:
+        return self.disks[str(folder)].usage
 
     def _disk_of(self, path: str) -> Disk | None:
         return self.disks.get(path.rpartition("/")[0])
@@ -295,7 +314,8 @@ def simulated_disks(rng: random.Random) -> Iterator[dict[str, Disk]]:
     _layer.disks, _layer.rng = {}, rng
     _layer.begin()
     try:
-        yield _layer.disks
+        with mock.patch("shutil.disk_usage", _layer.usage):
+            yield _layer.disks
     finally:
         _layer.end()
         for disk in _layer.disks.values():

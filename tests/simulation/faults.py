@@ -9,14 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codec.errors import CodecError
 from codec.schema import NS
-from codec.stream import Clock, StreamFacts, is_keyframe
-from codec.stream_decoder import StreamDecoder
 from edge_agent.outbox import Outbox
 from protos import telemetry_pb2 as pb
 from tests.simulation import car
 from tests.simulation.disk import FULL, IOERR_FSYNC, IOERR_WRITE
+from tests.simulation.forger import Forger, flipped
 from tests.simulation.network import Connection
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 VEHICLES_MAX = 4
+FORGE_ODDS = 0.5  # of a block, while there is one to be forged: the last of its group is found by the group's digest alone
 PAGE_BYTES = 4096
 DAMAGING = {"damage a block on its way", "forge a block", "damage the outbox"}
 
@@ -37,7 +36,9 @@ class Faults:
         self._rng = world.rng
         self.counts: Counter[str] = Counter()
         self.spoils = False  # blocks of this seed may be damaged
-        self._spoil_odds = self._forge_odds = 0.0
+        self._spoil_odds = 0.0
+        self._forge_left = 0
+        self._forger: Forger | None = None  # in seeds that forge
         self._images: dict[str, tuple[Path, dict[bytes, int]]] = {}
         self._calm = False
         self._kinds = {
@@ -50,6 +51,7 @@ class Faults:
             "power cut of a vehicle": self._power_agent,
             "disk full on a vehicle": self._full,
             "I/O errors on a vehicle": self._io_errors,
+            "others fill a vehicle's disk": self._crowd,
             "step a clock": self._step_clock,
             "boot in 1970": self._boot_in_1970,
             "smear a leap second": self._smear,
@@ -78,8 +80,11 @@ class Faults:
         """How a vehicle is before it is first started: some have small outboxes, most know the guards already."""
         rng = vehicle.rng
         if rng.random() < 0.3:
-            vehicle.quota_bytes = rng.randint(24, 60) * 512
+            vehicle.quota_bytes = rng.randint(18, 60) * 512
             self.counts["small quota"] += 1
+        if rng.random() < 0.2:
+            self._crowd(vehicle)
+            self.counts["others fill a vehicle's disk"] += 1
         if rng.random() < 0.7:
             with contextlib.closing(Outbox(vehicle.outbox_path, rng.randbytes)) as outbox:
                 guards = car.RULES[0].guards()
@@ -88,6 +93,8 @@ class Faults:
     def plan(self, until_ns: int) -> None:
         rng = self._rng
         chosen = [kind for kind in self._kinds if rng.random() < 0.25]
+        if "forge a block" in chosen:
+            self._forger = Forger(rng)
         for kind in chosen or ["cut a link"]:
             self.spoils |= kind in DAMAGING
             for _ in range(rng.choice((1, 2, 4))):
@@ -103,10 +110,10 @@ class Faults:
     def stop(self) -> None:
         """Calm: everything works again."""
         self._calm = True
-        self._spoil_odds = self._forge_odds = 0.0
+        self._spoil_odds, self._forge_left = 0.0, 0
         for vehicle in self._world.vehicles:
             vehicle.link.up, vehicle.link.cut_at_ack, vehicle.link.bytes_per_s = True, False, 0
-            vehicle.disk.refusal, vehicle.disk.dies_in = 0, None
+            vehicle.disk.refusal, vehicle.disk.dies_in, vehicle.disk.crowded = 0, None, False
             vehicle.asleep_until_ns = 0
             vehicle.silent = [(start, min(stop, self._world.now_ns)) for start, stop in vehicle.silent]
         self._world.station.disk.refusal, self._world.station.disk.dies_in = 0, None
@@ -159,6 +166,15 @@ class Faults:
 
     def _io_errors(self, vehicle: Vehicle) -> None:
         self._refuse(vehicle, self._rng.choice((IOERR_WRITE, IOERR_FSYNC)), 5)
+
+    def _crowd(self, vehicle: Vehicle) -> None:
+        """The outbox may not grow: from now on it drops as much as it stores."""
+        vehicle.disk.crowded = True
+
+        def roomy() -> None:
+            vehicle.disk.crowded = False
+
+        self._later(400, roomy)
 
     def _refuse(self, vehicle: Vehicle | Station, code: int, seconds: float) -> None:
         vehicle.disk.refusal = code
@@ -265,7 +281,7 @@ class Faults:
                 ).fetchall()
                 for row, content in rows[: self._rng.randint(1, 2)]:
                     db.execute(
-                        f"UPDATE {table} SET content = ? WHERE {key} = ?", (self._flipped(content), row)
+                        f"UPDATE {table} SET content = ? WHERE {key} = ?", (flipped(self._rng, content), row)
                     )
 
     def _garble_page(self, path: Path) -> None:
@@ -287,67 +303,30 @@ class Faults:
         self._later(20, self._unspoil)
 
     def _forge_blocks(self, _vehicle: Vehicle) -> None:
-        """The next keyframe, whenever that comes."""
-        self._forge_odds = 1.0
+        """Some of the next blocks, whenever they come."""
+        self._forge_left = self._rng.choice((2, 4, 8))
 
     def _unspoil(self) -> None:
         self._spoil_odds = 0.0
 
     def on_the_way(self, identity: str, info: pb.StreamInfo, message: pb.Up) -> pb.Up:
         """A batch as it arrives: changed by somebody's bad memory, since TLS covers the wire."""
-        spoil = self._rng.random() < self._spoil_odds if self._spoil_odds else False
-        forged = (
-            self._forged(message.batch.seq, message.batch.block, info)
-            if self._forge_odds and not spoil
-            else None
-        )
-        if not spoil and forged is None:
+        seq, block = message.batch.seq, message.batch.block
+        kind, changed = "spoiled", None
+        if self._spoil_odds and self._rng.random() < self._spoil_odds:
+            changed = flipped(self._rng, block)
+        elif self._forger is not None:
+            wanted = self._forge_left > 0 and self._rng.random() < FORGE_ODDS
+            kind, changed = "forged", self._forger.forged(info, seq, block, wanted=wanted)
+            self._forge_left -= changed is not None
+        if changed is None:
             return message
         self._world.truths[identity].spoiled.add(info.stream_id)
-        self._world.note(
-            "fault", f"{'spoiled' if spoil else 'forged'} {info.stream_no}/{message.batch.seq} of {identity}"
-        )
-        changed = pb.Up()
-        changed.CopyFrom(message)
-        changed.batch.block = self._flipped(message.batch.block) if forged is None else forged
-        return changed
-
-    def _flipped(self, content: bytes) -> bytes:
-        at = self._rng.randrange(len(content))
-        return content[:at] + bytes([content[at] ^ 1 << self._rng.randrange(8)]) + content[at + 1 :]
-
-    def _forged(self, seq: int, content: bytes, info: pb.StreamInfo) -> bytes | None:
-        """A keyframe changed so that its one byte of digest still fits; None where a few hundred tries find none."""
-        found = self._schema_and_facts(info)
-        if found is None or not is_keyframe(content):
-            return None
-        self._forge_odds = 0.0  # one is enough, and it is dear
-        original = StreamDecoder(*found).decode(seq, content).records
-        for _ in range(300):
-            changed = self._flipped(content)
-            try:
-                records = StreamDecoder(*found).decode(seq, changed).records
-            except CodecError:
-                continue
-            if (records.first_tick, len(records)) == (
-                original.first_tick,
-                len(original),
-            ) and not records.equals(original):
-                return changed
-        return None
-
-    def _schema_and_facts(self, info: pb.StreamInfo):
-        schemas = {
-            car.plan(rate, variant).schema.hash: car.plan(rate, variant).schema
-            for rate in (1, 2)
-            for variant in (0, 1)
-        }
-        schema = schemas.get(info.schema_hash)
-        clock = Clock(info.clock_offset_ns, info.clock_synchronised)
-        facts = StreamFacts(
-            info.stream_id, info.stream_no, info.origin_tick, clock, info.guards_hash, info.prior_hash
-        )
-        return (schema, facts) if schema else None
+        self._world.note("fault", f"{kind} {info.stream_no}/{seq} of {identity}")
+        arrives = pb.Up()
+        arrives.CopyFrom(message)
+        arrives.batch.block = changed
+        return arrives
 
     # The collector
 

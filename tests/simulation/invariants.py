@@ -2,6 +2,7 @@
 
 1. Stored is what was sampled: each record at most once, in order, within its thresholds and on its side of every guard in force;
    what is missing is in exactly one gap, or was never committed to an outbox.
+   What was damaged on its way so that it decodes, to something else, is put right or marked when its group has ended.
 2. Acked is stored, after any crash of the collector.
 3. Some time after the network stays up, nothing is unacknowledged.
 4. Faults from the store are faults from the sampled records.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +48,8 @@ _STREAM_ID = "SELECT stream_id FROM streams WHERE outbox = ? AND stream_no = ?"
 _CONTENTS = "SELECT crc FROM batches WHERE outbox = ? ORDER BY stream_no, seq"
 _BATCHES = """SELECT stream_no, seq, first_tick, record_count, content, skip FROM batches
 WHERE outbox = ? AND (stream_no, seq) > (?, ?) ORDER BY stream_no, seq"""
+_MARKS = "SELECT stream_no, seq, keyframe, doubtful FROM batches WHERE outbox = ? ORDER BY stream_no, seq"
+_ENDS = "SELECT stream_no - 1, prev_last_seq FROM streams WHERE outbox = ? AND prev_digest != 0"
 _TILES = """SELECT seq, seq, record_count, NULL FROM batches WHERE outbox = ?1 AND stream_no = ?2
 UNION ALL SELECT first_seq, last_seq, records, end_tick FROM gaps WHERE outbox = ?1 AND stream_no = ?2 AND last_seq IS NOT NULL
 ORDER BY 1"""
@@ -116,7 +118,6 @@ class Checker:
         self._db: sqlite3.Connection | None = None
         self._views: dict[int, _View] = {}
         self._acked: dict[tuple[str, bytes], tuple[int, int]] = {}
-        self._asked_again: set[tuple[str, bytes, int]] = set()  # streams of which a group was
 
     # The collector
 
@@ -126,8 +127,6 @@ class Checker:
     def said(self, key: OutboxKey | None, message: pb.Down) -> None:
         """Acked is stored, at the moment that it is said."""
         kind = message.WhichOneof("message")
-        if key is not None and kind == "resend":
-            self._asked_again.add((key.vehicle, key.outbox_id, message.resend.stream_no))
         if key is None or key.vehicle not in self._world.truths or kind not in ("ack", "welcome"):
             return
         if kind == "welcome" and not message.welcome.HasField("stored"):
@@ -325,7 +324,7 @@ class Checker:
         self._read(None)
         for view in self._views.values():
             self._walk(view)
-            self._check_reviewed(view)
+            self._check_groups(view)
         for vin, truth in self._world.truths.items():
             self._account(vin, truth)
             verdicts.check_reader(self._world, vin, truth)
@@ -373,18 +372,29 @@ class Checker:
                     )
                 at = block.at + len(block.records)
 
-    def _check_reviewed(self, view: _View) -> None:
-        """A group that came out wrong, and was followed by the keyframe that says so, was asked for again."""
-        wrong = ""
-        for before, block in pairwise(view.blocks):
-            wrong = difference(before) or ("" if before.keyframe else wrong)
-            if (before.stream_no, before.seq + 1) != (block.stream_no, block.seq):
-                wrong = ""
-            asked = (view.vin, view.outbox_id, block.stream_no) in self._asked_again
-            if wrong and block.keyframe and not asked:
-                self._world.violation(
-                    f"{view.vin}: {wrong} before {block.stream_no}/{block.seq}, and nobody asks for it again"
-                )
+    def _check_groups(self, view: _View) -> None:
+        """A whole group of which something came out wrong was replaced, or is marked, once its digest is known here."""
+        assert self._db is not None
+        right = {(block.stream_no, block.seq) for block in view.blocks if not difference(block)}
+        ends = set(self._db.execute(_ENDS, (view.id,)))  # of streams, as those after them have them
+        wrong: list[tuple[int, int]] = []
+        before = (-1, -1)
+        for stream_no, seq, keyframe, doubtful in self._db.execute(_MARKS, (view.id,)).fetchall():
+            if before != (stream_no, seq - 1):
+                wrong = []
+            if keyframe:
+                self._told_of(view, wrong, (stream_no, seq))
+                wrong = []
+            wrong += [(stream_no, seq)] if (stream_no, seq) not in right and not doubtful else []
+            before = (stream_no, seq)
+            if before in ends and stream_no < view.position[0]:
+                self._told_of(view, wrong, before)
+
+    def _told_of(self, view: _View, wrong: list[tuple[int, int]], end: tuple[int, int]) -> None:
+        if wrong:
+            self._world.violation(
+                f"{view.vin}: {wrong} came out wrong, and nothing is said of it after {end}"
+            )
 
     def _cross_gap(
         self, view: _View, run: Run, at: int | None, records: int | None, place: tuple[int, int, int]

@@ -218,5 +218,6 @@ class Vehicle:
         self.disk.close()
         for file in self.disk.folder.glob("outbox.db*"):
             file.unlink()
+        self._asides = set()
         for file in folder.glob("outbox.db*"):
             shutil.copy(file, self.disk.folder / file.name)
