@@ -11,6 +11,7 @@ from collector.diagnosis.explain import Examined, examine, ranked, status, why_n
 from collector.reading.signals import QueryError
 from collector.rules import DEFAULT_FILE, load_rules
 from collector.store import open_store
+from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +34,7 @@ def check(options: argparse.Namespace) -> None:
     if found:
         raise Unknown("\n".join(f"{path}: {one}" for one in found))
     parts = sum(len(one.parts) for one in catalogue.signatures)
-    print(f"{path}: {len(catalogue.signatures)} signatures, {parts} parts")
+    print(f"{path}: {counted(len(catalogue.signatures), 'signature')}, {counted(parts, 'part')}")
     if signals is None:
         print("names of signals were not looked at: name the vehicle's DBC with --dbc")
         return
@@ -72,8 +73,9 @@ def explain(options: argparse.Namespace) -> None:
     except ValueError as error:
         raise QueryError(str(error)) from None
     found = examine(catalogue, rules, store.runs(vehicle.vin, start_ns, end_ns))
-    count = len(found.diagnoses)
-    print(f"{vehicle.vin}: {found.records:,} records, {count} diagnos{'is' if count == 1 else 'es'}")
+    print(
+        f"{vehicle.vin}: {counted(found.records, 'record')}, {counted(len(found.diagnoses), 'diagnosis', 'diagnoses')}"
+    )
     diagnosed: set[str] = set()
     for began_ns, ended_ns, one in found.diagnoses:
         signature = catalogue.signature(one.finding.code)

@@ -32,6 +32,7 @@ from collector.items import (
 from collector.rules import DEFAULT_FILE, load_rules
 from collector.store import StoreBusy
 from collector.store.ledger import StoreLedger
+from collector.words import counted
 from collector.writer import commit
 from decoder import dbc as dbcs
 from decoder.defaults import default_choices, most_wanted
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
     again = imported.batches - imported.batches_new
     known = f"; {again} of them were there already" if again else ""
     print(
-        f"{imported.records:,} records in {imported.batches:,} blocks of {imported.blocks_bytes:,} bytes{known}"
+        f"{counted(imported.records, 'record')} in {counted(imported.batches, 'block')} of {imported.blocks_bytes:,} bytes{known}"
     )
 
 

@@ -26,10 +26,12 @@ from collector.detectors.detection import Detection, Detectors
 from collector.detectors.forest import FILE_BYTES_MAX, Forest, ForestError, Header, next_version
 from collector.detectors.settings import DetectorSettings
 from collector.detectors.window import Window, measured
+from collector.extras import how_to_install
 from collector.query import PRINTERS
 from collector.reading.moments import as_ns
 from collector.reading.signals import nearest
 from collector.store import Store, open_store
+from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -97,9 +99,7 @@ def run_train(options: argparse.Namespace) -> None:
     try:
         import sklearn as _  # noqa: F401
     except ImportError:
-        raise ModelError(
-            "scikit-learn trains models, and is missing: pip install 'deadreckon[collector,models]'"
-        ) from None
+        raise ModelError(f"scikit-learn trains models, and is missing: {how_to_install('models')}") from None
     from collector.detectors import training
 
     if not (1 <= options.trees <= TREES_MAX and 2 <= options.tree_samples <= TREE_SAMPLES_MAX):
@@ -122,8 +122,8 @@ def run_train(options: argparse.Namespace) -> None:
     forest = training.fit(blank, older, newer, trees=options.trees, tree_samples=options.tree_samples)
     path = write_model(options.models, forest)
     print(
-        f"{path}: {forest.id}, {len(features)} signals, {options.trees} trees, trained on {len(older):,} seconds of "
-        f"{len(of.vins)} vehicles, {len(newer):,} held out"
+        f"{path}: {forest.id}, {counted(len(features), 'signal')}, {options.trees} trees, trained on {len(older):,} seconds of "
+        f"{counted(len(of.vins), 'vehicle')}, {len(newer):,} held out"
     )
     beyond = forest.judge(older).confidence
     print(
@@ -227,7 +227,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
             f"no second in that range has all signals of {forest.id}: {', '.join(forest.signals)}"
         )
     confidence = forest.judge(values).confidence
-    print(f"{forest.id}: {len(values):,} seconds of {len(of.vins)} vehicles")
+    print(f"{forest.id}: {len(values):,} seconds of {counted(len(of.vins), 'vehicle')}")
     for share in sorted({*SHOWN, options.confidence}):
         print(f"  confidence {share:g} or more: {(confidence >= share).mean():.3%} of them")
     now_ns = time.time_ns()

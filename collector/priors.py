@@ -23,6 +23,7 @@ from collector.query import PRINTERS
 from collector.reading.signals import QueryError
 from collector.store import StoreBusy, open_store
 from collector.store.ledger import StoreLedger
+from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -76,7 +77,7 @@ def run_train(options: argparse.Namespace) -> None:
     for schema in _schemas(store, options.schema, vin):
         records_max = min(options.hours * 3600 * schema.rate_hz, VALUES_MAX / len(schema.signals))
         groups = store.newest_groups(schema.hash, int(records_max), vin)
-        print(f"schema {schema.hash.hex()}: {len(schema.signals)} signals at {schema.rate_hz} Hz")
+        print(f"schema {schema.hash.hex()}: {counted(len(schema.signals), 'signal')} at {schema.rate_hz} Hz")
         if len(groups) < GROUPS_MIN:
             print(f"  {len(groups)} keyframe groups are stored: too few to learn from, it takes {GROUPS_MIN}")
             continue

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Sequence
 
+    from collector.reading.series import Series
     from collector.reading.signals import SignalInfo
-    from collector.reading.vehicle import Series, Vehicle
+    from collector.reading.vehicle import Vehicle
 
 TABLE_ROWS_MAX = 1000  # more is not read on a screen; CSV and JSON have no limit
 PIPE_COLUMNS = 200  # width of a table that goes to no terminal
 TABLE_DIGITS = 6  # significant
+LISTED_MAX = 5  # vehicles in a message
 
 Row = dict[str, Any]
 
@@ -56,11 +58,50 @@ def run(options: argparse.Namespace) -> None:
             columns, rows = HEALTH_COLUMNS, iter(vehicle_health_of(store, vin))
         case _:
             assert_never(options.what)
-    PRINTERS[options.format](columns, rows)
+    if options.what in TIMES_OF:
+        start, end = _range(options)
+        rows = (row for row in rows if _overlaps(row, *TIMES_OF[options.what], start, end))
+    seen = _Seen(rows)
+    PRINTERS[options.format](columns, seen)
+    if not seen.any and (options.start or options.end):
+        print(f"collector: nothing of that range; {_stored(store, vin)}", file=sys.stderr)
     if store.unreadable:
         print(
             f"collector: {store.unreadable} stored blocks could not be read and are left out", file=sys.stderr
         )
+
+
+# Where what has a beginning and an end lies in time; without an end, it goes on.
+TIMES_OF = {
+    "faults": ("detected_at", "ended_at"),
+    "anomalies": ("started_at", "ended_at"),
+    "diagnoses": ("detected_at", "ended_at"),
+    "gaps": ("noted_at", "noted_at"),
+    "health": ("at", "at"),
+}
+
+
+class _Seen:
+    """Rows on their way to a printer: whether there were any."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._rows = rows
+        self.any = False
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.any = True
+            yield row
+
+
+def _overlaps(row: Row, begins: str, ends: str, start: str | None, end: str | None) -> bool:
+    return (end is None or row[begins] < end) and (start is None or row[ends] is None or row[ends] >= start)
+
+
+def _stored(store: Store, vin: str | None) -> str:
+    vins = store.vins() if vin is None else [vin]
+    shown = [f"of {one} {store.vehicle(one).stored()}" for one in vins[:LISTED_MAX]]
+    return "; ".join(shown) or "the store has no vehicle yet"
 
 
 VEHICLE_COLUMNS = (
@@ -105,6 +146,11 @@ STREAM_COLUMNS = (
 
 def battery_rows(store: Store, vin: str | None, options: argparse.Namespace) -> list[Row]:
     """Raises QueryError for times that are none."""
+    return battery_health_of(store, vin, options.kind, *_range(options))
+
+
+def _range(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Raises QueryError for times that are none."""
     now_ns = time.time_ns()
     try:
         start, end = (
@@ -113,7 +159,7 @@ def battery_rows(store: Store, vin: str | None, options: argparse.Namespace) -> 
         )
     except ValueError as error:
         raise QueryError(str(error)) from None
-    return battery_health_of(store, vin, options.kind, start, end)
+    return start, end
 
 
 def vehicle_rows(store: Store) -> Iterator[Row]:

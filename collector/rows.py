@@ -6,14 +6,15 @@ import zlib
 from typing import TYPE_CHECKING
 
 from collector import health, times
-from collector.materialise import to_json
+from collector.materialise import digits_of, to_json, written_number
 from collector.paging import Fault
 from protos import telemetry_pb2 as pb
 
+RECKONED_DIGITS = 6  # decimals that a rate or a mean may have beyond its signal's
 AS_BEFORE = "null"  # JSON of a fault whose evidence stands in the store already
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from codec.records import Records
     from codec.stream import DecodedBlock
@@ -197,6 +198,7 @@ def fault(
 ) -> Row:
     """`wall_ns(stream_no, tick)` labels its ticks; whether these times are `certain`."""
     rule, ended_at = stream.bound.rule(span.code), None
+    digits = {one.name: digits_of(one) for one in stream.schema.signals}
     if span.last_stream_no is not None and span.last_tick is not None:
         ended_at = times.to_text(wall_ns(span.last_stream_no, span.last_tick))
     return {
@@ -210,8 +212,8 @@ def fault(
         "detected_at": times.to_text(wall_ns(span.stream_no, span.detected_tick)),
         "ended_at": ended_at,
         "end_reason": "cleared" if ended_at else None,
-        "peak": span.peak,
-        "evidence": _evidence(rule, span, stream.schema.rate_hz) if span.evidence else AS_BEFORE,
+        "peak": None if span.peak is None else _peak(span.peak, digits.get(span.signal)),
+        "evidence": _evidence(rule, span, stream.schema.rate_hz, digits) if span.evidence else AS_BEFORE,
         "occurrence": span.occurrence,
         "approximate": span.approximate,
         "late": late,
@@ -257,15 +259,29 @@ def anomaly(
     }
 
 
-def _evidence(rule: Rule, span: FaultSpan, rate_hz: int) -> str:
+def _peak(peak: float, digits: int | None) -> float:
+    """At the signal's resolution, with what a rate or a mean of it has beyond that. `digits`: None of a float signal."""
+    return peak if digits is None else round(peak, digits + RECKONED_DIGITS)
+
+
+def _written(value: float | None, digits: int | None) -> float | None:
+    return value if value is None or digits is None else written_number(value, digits)
+
+
+def _evidence(rule: Rule, span: FaultSpan, rate_hz: int, digits: Mapping[str, int | None]) -> str:
     """JSON. Times are seconds from where the fault was detected."""
     assert span.evidence is not None
     window = {
         "from_s": round((span.evidence.first_tick - span.detected_tick) / rate_hz, 6),
         "step_s": round(span.evidence.step_ticks / rate_hz, 6),
-        "values": {name: list(values) for name, values in span.evidence.values.items()},
+        "values": {
+            name: [_written(value, digits.get(name)) for value in values]
+            for name, values in span.evidence.values.items()
+        },
     }
-    at_detection = dict(span.evidence.at_detection)
+    at_detection = {
+        name: _written(value, digits.get(name)) for name, value in span.evidence.at_detection.items()
+    }
     return to_json({"when": rule.when, "at_detection": at_detection, "window": window})
 
 

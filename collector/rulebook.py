@@ -19,6 +19,7 @@ from collector.store import Store, open_store
 from collector.webhooks.notice import KINDS, Kind, Notice
 from collector.webhooks.rehearse import Told, rehearse
 from collector.webhooks.targets import load_targets
+from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -54,7 +55,7 @@ def run_check(options: argparse.Namespace) -> None:
         for warning in report.warnings:
             print(f"  warning: {warning}")
     covered = sum(not report.reckons_with for report in reports)
-    print(f"{options.file}: {len(reports)} rules, {covered} of them exact")
+    print(f"{options.file}: {counted(len(reports), 'rule')}, {covered} of them exact")
     if known is None:
         print("names of signals were not looked at: name the vehicles' DBCs with --dbc, or a --store")
     errors = [f"{options.file}: rule {one.code}: {error}" for one in reports for error in one.errors]
@@ -187,7 +188,7 @@ def _pages(raised: Sequence[Raised]) -> str:
     each = [f"{counts[name]} {name}" for name in ("CRITICAL", "WARNING", "INFO") if counts[name]]
     digest = len(raised) - len(paged)
     return (
-        f"{len(paged)} time{'s' * (len(paged) != 1)}"
+        counted(len(paged), "time")
         + (f" ({', '.join(each)})" if each else "")
         + (f" and {digest} in digests" if digest else "")
     )
@@ -211,10 +212,14 @@ def notices_of(vin: str, raised: Sequence[Raised]) -> list[Notice]:
 def _told(told: Told) -> str:
     """In words: 3 opened and 2 closed, in 4 deliveries."""
     each = [f"{told.notices[kind]} {kind}" for kind in KINDS if told.notices[kind]]
-    many = f"{told.deliveries} deliver{'y' if told.deliveries == 1 else 'ies'}"
+    many = counted(told.deliveries, "delivery", "deliveries")
     over = told.wanted - sum(told.notices.values()) - told.held
     return (
         (f"{' and '.join(each)}, in {many}" if each else "nothing")
-        + (f"; {over} notices of faults that were over before a silence ended are left out" if over else "")
+        + (
+            f"; {counted(over, 'notice')} of faults that were over before a silence ended left out"
+            if over
+            else ""
+        )
         + (f"; {told.held} were held by a silence at the end" if told.held else "")
     )

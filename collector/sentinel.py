@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from collector import times
 from collector.store import open_store
+from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -85,7 +86,7 @@ def run(config: Config, options: argparse.Namespace) -> int:
         _print_table(shown)
         hidden = len(found) - len(shown)
         if hidden:
-            print(f"{hidden} acknowledged fault{'s' * (hidden != 1)} left out; --all shows them")
+            print(f"{counted(hidden, 'acknowledged fault')} left out; --all shows them")
     return len(news)
 
 

@@ -38,7 +38,7 @@ PLAIN_WIDTH = 160
 _MARK = "deadreckon-demo"  # a folder with this file in it is ours to clear
 
 QUERIES = (
-    "SELECT code, description, detected_at FROM faults WHERE severity = 'CRITICAL' ORDER BY detected_at DESC;",
+    "SELECT code, severity, description, detected_at FROM faults ORDER BY detected_at DESC;",
     "SELECT timestamp, data FROM telemetry_logs ORDER BY timestamp DESC LIMIT 10;",
     "SELECT vin, model, firmware_version FROM vehicles;",
 )

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from collector.words import counted
 from demo.baselines import protobuf_bytes
 from demo.side_log import read_side_log, sampled_count
 from demo.view import Snapshot
@@ -147,6 +148,8 @@ def _faults(stage: Stage) -> dict[str, tuple[int, int]]:
 def _farewell(actor: Actor) -> str:
     if actor.agent.status == 0:
         left = _unacked(actor)
-        outbox = f"{left} blocks are still in its outbox" if left else "all that it sent is acknowledged"
+        outbox = (
+            f"{counted(left, 'block')} still in its outbox" if left else "all that it sent is acknowledged"
+        )
         return f"{actor.drive.model} has arrived; {outbox}"
     return f"{actor.drive.model}: the agent ended with status {actor.agent.status}; {actor.agent.output} says:\n{actor.agent.tail()}"

@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from collector.words import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -215,6 +217,6 @@ def _event_line(at_s: float | None, text: str) -> Text:
 def _plain_line(at_s: float, one: Snapshot) -> str:
     saved = "" if one.reduction is None else f", {one.reduction:.2%} saved"
     return (
-        f"{at_s:6.1f} s    {one.model}: {one.state}, {one.sampled:,} records, {one.outbox_batches} blocks in outbox, "
-        f"{one.bytes_wire:,} bytes sent{saved}, {one.faults_open} faults open"
+        f"{at_s:6.1f} s    {one.model}: {one.state}, {one.sampled:,} records, {counted(one.outbox_batches, 'block')} in outbox, "
+        f"{one.bytes_wire:,} bytes sent{saved}, {counted(one.faults_open, 'fault')} open"
     )

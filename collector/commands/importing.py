@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.commands.options import add_rules, add_store, told
+from collector.extras import how_to_install
 
 if TYPE_CHECKING:
     import argparse
@@ -34,10 +35,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         from collector import importer
     except ImportError as error:
-        print(
-            f"collector: import reads logs and DBCs, and {error.name} is missing: pip install 'deadreckon[collector,logs]'",
-            file=sys.stderr,
-        )
+        missing = f"import reads logs and DBCs, and {error.name} is missing: {how_to_install('logs')}"
+        print(f"collector: {missing}", file=sys.stderr)
         return 1
     from collector.rules import RuleError
     from collector.store import StoreError

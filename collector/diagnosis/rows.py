@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collector.diagnosis.diagnose import Diagnosis, Sighting
 
 CONFIDENCE_DIGITS = 3
+DIGITS = 12  # significant: more than any signal has
 
 
 def diagnosis(
@@ -82,6 +83,11 @@ def _end(one: Diagnosis, wall_ns: Callable[[int, int], int]) -> Row:
     }
 
 
+def _written(value: float | None) -> float | None:
+    """Without what a multiplication by a factor leaves behind its last digit."""
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
 def _part(name: str, sighting: Sighting, wall_ns: Callable[[int, int], int]) -> dict[str, Any]:
     """What was seen, as readers get it. Its times are labels as they were then; its ticks count."""
     part = {
@@ -90,8 +96,8 @@ def _part(name: str, sighting: Sighting, wall_ns: Callable[[int, int], int]) -> 
         "began_at": times.to_text(wall_ns(sighting.stream_no, sighting.first_tick)),
         "stream_no": sighting.stream_no,
         "first_tick": sighting.first_tick,
-        "values": dict(sighting.values),
-        "peak": sighting.peak,
+        "values": {name: _written(value) for name, value in sighting.values.items()},
+        "peak": _written(sighting.peak),
     }
     if sighting.ended_ns is not None:
         part["ended_at"] = times.to_text(wall_ns(sighting.ended_stream_no, sighting.ended_tick))

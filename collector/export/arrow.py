@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from collector.reading.series import Series
     from collector.reading.signals import SignalInfo
-    from collector.reading.vehicle import Series
 
 METADATA = b"deadreckon"
 

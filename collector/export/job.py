@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from collector import times
+from collector.extras import how_to_install
 from collector.reading.pieces import batched
 from collector.reading.signals import QueryError
 from collector.store import open_store
+from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from collector.reading.vehicle import Series
+    from collector.reading.series import Series
 
 FORMATS = {
     "parquet": (".parquet", ".pq"),
@@ -76,7 +78,7 @@ def run(options: argparse.Namespace) -> str:
     )
     done = export(series, target, kind, words=options.words)
     told = (
-        f"{target}: {done.rows:,} rows of {done.signals} signals, {times.to_text(done.first_ns)} to "
+        f"{target}: {counted(done.rows, 'row')} of {counted(done.signals, 'signal')}, {times.to_text(done.first_ns)} to "
         f"{times.to_text(done.last_ns)}, {done.bytes:,} bytes"
     )
     if done.empty:
@@ -117,7 +119,7 @@ def export(series: Series, target: Path, kind: str, *, words: bool = False) -> E
             rows, last_ns = rows + len(at), int(at[-1])
             empty += int(np.isnan(values).all(axis=1).sum())
         if writer is None:
-            raise QueryError(f"{series.vin}: nothing is stored in that range")
+            raise QueryError(series.nothing())
         writer.close()
         part.replace(target)
     except BaseException:
@@ -145,5 +147,5 @@ def _opener(kind: str) -> Callable[[Path, Series, int, bool], Writer]:
         return begins[kind]
     except ImportError as error:
         raise QueryError(
-            f"{kind} needs {error.name}, which is missing: pip install 'deadreckon[reading]'"
+            f"{kind} needs {error.name}, which is missing: {how_to_install('reading')}"
         ) from None

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from collector.reading.series import Series
     from collector.reading.signals import SignalInfo
-    from collector.reading.vehicle import Series
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 COMPRESSED = 2  # transposed, then deflated

@@ -12,18 +12,20 @@ What the columns are stands in `frame.attrs`, and `units(frame)` reads it:
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from collector.extras import how_to_install
 from collector.reading.pieces import batched
 from collector.reading.signals import QueryError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from collector.reading.series import Series
     from collector.reading.signals import SignalInfo
-    from collector.reading.vehicle import Series
 
 Words = Literal["category", "text", "number"]
 BATCH_RECORDS = (
@@ -39,7 +41,7 @@ def frame_of(series: Series, words: Words = "category") -> pd.DataFrame:
     try:
         import pandas as pd
     except ImportError:
-        raise QueryError("frames need pandas, which is missing: pip install 'deadreckon[reading]'") from None
+        raise QueryError(f"frames need pandas, which is missing: {how_to_install('reading')}") from None
     times, values, size = [], [], 0
     for piece in batched(series.pieces, BATCH_RECORDS):
         times.append(piece.times_ns)
@@ -50,6 +52,8 @@ def frame_of(series: Series, words: Words = "category") -> pd.DataFrame:
                 f"more than {FRAME_BYTES_MAX >> 30} GiB in one frame; ask for a shorter range, fewer signals or a "
                 "rate_hz, or write a file with `collector export`"
             )
+    if not times:
+        warnings.warn(series.nothing(), stacklevel=3)
     at = np.concatenate(times) if times else np.empty(0, np.int64)
     columns = np.concatenate(values) if values else np.empty((0, len(series.signals)))
     index = pd.DatetimeIndex(at.view("datetime64[ns]"), name="time").tz_localize("UTC")

@@ -7,17 +7,18 @@ came in. Every question is answered from the store as it is then.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from collector import times
+from collector.reading.frame import Words, frame_of
 from collector.reading.moments import Moment, as_ns
 from collector.reading.pieces import Piece, batched, merged, thinned, with_holes
 from collector.reading.reduced import POINTS_MAX, Buckets, Reduced, grid_of, missing_stretches
 from collector.reading.rows import Fault, Gap, typed
+from collector.reading.series import Series
 from collector.reading.signals import (
     Columns,
     QueryError,
@@ -33,32 +34,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from codec.schema import Schema
-    from collector.reading.frame import Words
-    from collector.store.reader import Store
-    from collector.store.stored import StoredStream, StreamSpan
+    from collector.store.stored import StoredMinutes, StoredRun, StoredStream, StreamSpan
 
 BATCH_RECORDS = 1 << 15  # so many are put into buckets at once
 WITNESSES_MAX = 8  # signals that are asked whether a minute was rolled up at all
 FILL_S = 60.0  # a tunnel's hole is whole, a night in the garage is two rows
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Some signals of a vehicle over a range: what they are, and their records in order.
+class Source(Protocol):
+    """What a vehicle is read from: `collector.store.Store` is one."""
 
-    `signals` are the columns of `pieces`' values. `uncertain`: [start_ns, end_ns) of streams whose clock was never set.
-    """
+    @property
+    def address(self) -> object: ...
 
-    vin: str
-    signals: tuple[SignalInfo, ...]
-    pieces: Iterator[Piece]
-    uncertain: tuple[tuple[int, int], ...]
+    def spans(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> list[StreamSpan]: ...
+
+    def runs_of(
+        self, span: StreamSpan, start_ns: int | None = None, end_ns: int | None = None
+    ) -> Iterator[StoredRun]: ...
+
+    def minutes(self, span: StreamSpan, signal: str, low: int, high: int) -> StoredMinutes: ...
+
+    def streams(self, vin: str | None = None) -> list[StoredStream]: ...
+
+    def faults(
+        self, vin: str | None = None, *, severity: str | None = None, only_open: bool = False
+    ) -> list[dict[str, Any]]: ...
+
+    def gaps(self, vin: str | None = None) -> list[dict[str, Any]]: ...
+
+    def expired_ns(self, vin: str) -> int | None: ...
 
 
 class Vehicle:
     """Reads one vehicle. Made by `Store.vehicle`."""
 
-    def __init__(self, store: Store, vin: str) -> None:
+    def __init__(self, store: Source, vin: str) -> None:
         self.vin = vin
         self._store = store
 
@@ -72,6 +83,15 @@ class Vehicle:
     def streams(self) -> list[StoredStream]:
         """Every stream, with how much of it is stored."""
         return self._store.streams(self.vin)
+
+    def stored(self) -> str:
+        """In words, which of its records are stored."""
+        spans, expired_ns = self._store.spans(self.vin), self._store.expired_ns(self.vin)
+        before = f"; those before {times.to_text(expired_ns)} have expired" if expired_ns is not None else ""
+        if not spans:
+            return f"none of it is stored{before}"
+        first, last = min(span.start_ns for span in spans), max(span.end_ns for span in spans)
+        return f"stored are {times.to_text(first)} to {times.to_text(last)}{before}"
 
     def faults(self, *, severity: str | None = None, only_open: bool = False) -> list[Fault]:
         """In the order in which they were detected."""
@@ -117,7 +137,7 @@ class Vehicle:
                 raise QueryError(f"fill_s of {fill_s:g}; it must be 0 or more")
             pieces = with_holes(pieces, int(min(fill_s, 1e9) * times.NS))
         uncertain = tuple((span.start_ns, span.end_ns) for span in within if not span.synchronised)
-        return Series(self.vin, chosen, pieces, uncertain)
+        return Series(self.vin, chosen, pieces, uncertain, self.stored)
 
     def reduced(self, signal: str, start: Moment = None, end: Moment = None, points: int = 2000) -> Reduced:
         """A signal over a range in at most so many points, its peaks kept: see `collector.reading.reduced` for what is promised.
@@ -215,8 +235,6 @@ class Vehicle:
         words: Words = "category",
     ) -> pd.DataFrame:
         """The same as a DataFrame: see `collector.reading.frame`. Raises QueryError."""
-        from collector.reading.frame import frame_of
-
         return frame_of(self.series(names, start, end, rate_hz=rate_hz, fill_s=fill_s), words)
 
 

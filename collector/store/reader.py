@@ -21,6 +21,8 @@ from codec.guards import GuardSet
 from codec.priors import Prior, built_in
 from codec.schema import Schema
 from codec.stream_decoder import StreamDecoder
+from collector.reading.signals import QueryError, nearest
+from collector.reading.vehicle import Vehicle
 from collector.store import wanted as wanted_rows
 from collector.store.address import Address, address_of
 from collector.store.engine import explained, open_engine
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from collector.reading.vehicle import Vehicle
 
 PAGE_BATCHES = 256  # blocks fetched in one transaction
 PAGE_ROWS = 1000
@@ -121,9 +122,6 @@ class Store:
 
     def vehicle(self, vin: str) -> Vehicle:
         """One vehicle, to read its signals. Raises QueryError, which names those that are known."""
-        from collector.reading.signals import QueryError, nearest
-        from collector.reading.vehicle import Vehicle
-
         known = self.vins()
         spelt = vin if vin.startswith("asset:") else vin.upper()
         if spelt not in known:

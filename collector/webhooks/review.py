@@ -16,6 +16,7 @@ from collector.webhooks.body import body_of, delivery_name
 from collector.webhooks.notice import Notice
 from collector.webhooks.post import Delivered, Result, new_client, post
 from collector.webhooks.targets import Target, TargetError, load_targets
+from collector.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ class NotDelivered(Exception):
 def check(path: Path) -> None:
     for target in load_targets(path, os.environ):
         signed = "signed" if target.secret else "NOT SIGNED"
-        silences = f", {len(target.silences)} silences" if target.silences else ""
+        silences = f", {counted(len(target.silences), 'silence')}" if target.silences else ""
         print(
             f"{target.name}: {target.url}, {target.format}, {signed}; {' '.join(sorted(target.severities))}; "
             f"{' '.join(sorted(target.kinds))}{silences}"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codec.schema import Schema
 from codec.stream import Clock
 from collector.items import (
     Beat,
@@ -168,6 +169,16 @@ def test_faults_are_stored_with_their_time_peak_and_evidence(bench, connected):
     )
     assert fault["peak"] == pytest.approx(47.8, abs=0.5)
     assert fault["evidence"]["at_detection"]["Temp"] == pytest.approx(45.2, abs=0.5)
+
+
+def test_peaks_and_evidence_are_written_as_people_write_them(bench, vehicle):
+    vehicle.signals = Schema(10, (replace(SCHEMA.signals[0], threshold=0.0), *SCHEMA.signals[1:]))
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(temp=45.3), vehicle.drive())
+    (fault,) = open_store(bench.path).faults()
+    assert 453 * 0.1 != 45.3
+    assert fault["peak"] == 45.3
+    assert fault["evidence"]["at_detection"] == {"Temp": 45.3}
+    assert set(fault["evidence"]["window"]["values"]["Temp"]) == {45.3, 20}
 
 
 def test_a_fault_goes_on_over_a_restart_and_ends_once(bench, connected):

@@ -81,7 +81,7 @@ def test_the_next_one_of_its_name_is_the_next_version(folder, model, tmp_path, c
     assert main(again) == 0
     assert main(again) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack-v1.forest", "pack-v2.forest"]
-    assert "1 signals, 100 trees" in capsys.readouterr().out
+    assert "1 signal, 100 trees" in capsys.readouterr().out
 
 
 def test_it_is_measured_on_what_is_known_to_be_faulty(folder, model, capsys):
@@ -103,7 +103,7 @@ def test_it_is_measured_on_what_is_known_to_be_faulty(folder, model, capsys):
         == 0
     )
     said = capsys.readouterr().out
-    assert "280 seconds of 1 vehicles" in said
+    assert "280 seconds of 1 vehicle\n" in said
     assert "recall 1/1 = 1.00" in said
     assert "lead time until the end of a faulty stretch: median 60 s" in said
 

@@ -103,6 +103,18 @@ def test_faults_by_severity(ask):
     assert "nothing is stored" in ask("faults", "--open")
 
 
+def test_faults_of_a_range_and_which_range_there_is(bench, ask, capsys):
+    assert len(rows(ask("faults", "--from", "2023-11-14T22:13:22Z", "--format", "csv"))) == 1
+    assert len(rows(ask("faults", "--from", "2023-11-14", "--to", "2023-11-15", "--format", "csv"))) == 1
+    assert ask("faults", "--to", "2023-11-14T22:13:21Z", "--format", "csv").count("\n") == 1
+    assert main(["query", "faults", "--from", "-1h", "--store", str(bench.path)]) == 0
+    said = capsys.readouterr().err
+    assert said == (
+        "collector: nothing of that range; of asset:one stored are 2023-11-14T22:13:20.000Z to 2023-11-14T22:13:26.000Z\n"
+    )
+    assert "is no time" in ask("gaps", "--to", "soon", status=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

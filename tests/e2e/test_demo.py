@@ -66,6 +66,7 @@ def test_the_queries_it_prints_run(ran):
     with closing(sqlite3.connect(folder / "collector.db")) as store:
         answers = [store.execute(query).fetchall() for query in QUERIES]
     assert all(query in done.stdout for query in QUERIES)
+    assert answers[0]
     assert len(answers[1]) == 10
     assert [row[0] for row in answers[2]] == ["asset:drive"]
 

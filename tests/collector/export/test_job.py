@@ -147,7 +147,11 @@ def test_a_range_a_rate_and_some_signals_in_the_order_that_was_asked(one, export
         ("drive.xlsx", [], "what format?"),
         ("drive.csv", ["--signals", "temp"], "did you mean Temp?"),
         ("drive.csv", ["--signals", ","], "no signal is named"),
-        ("drive.csv", ["--from", "2030-01-01"], "nothing is stored in that range"),
+        (
+            "drive.csv",
+            ["--from", "2030-01-01"],
+            "no record of that range is stored; stored are 2023-11-14T22:13:20.000Z to",
+        ),
         ("drive.csv", ["--from", "soon"], "is no time"),
         ("none/drive.csv", [], "No such file or directory"),
     ],
@@ -189,7 +193,8 @@ def test_a_library_that_is_missing_is_named(one, tmp_path, kind, library):
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert told.stdout.startswith(
-        f"{kind} needs {library}, which is missing: pip install 'deadreckon[reading]'"
+        f"{kind} needs {library}, which is missing: pip install --require-hashes -r requirements/reading.lock, "
+        "where the sources are"
     )
 
 

@@ -65,7 +65,10 @@ def test_a_value_without_a_word_is_its_number(monkeypatch):
 
 
 def test_an_empty_range_is_an_empty_frame(one):
-    frame = one.frame(["Temp", "Gear"], "2030-01-01")
+    with pytest.warns(
+        UserWarning, match="asset:one: no record of that range is stored; stored are 2023-11-14T22"
+    ):
+        frame = one.frame(["Temp", "Gear"], "2030-01-01")
     assert frame.shape == (0, 2)
     assert str(frame.index.dtype) == "datetime64[ns, UTC]"
 
@@ -78,7 +81,7 @@ def test_more_than_a_notebook_holds_is_refused_in_words(one, monkeypatch):
 
 def test_without_pandas_it_says_what_to_install(one, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(QueryError, match=r"deadreckon\[reading\]"):
+    with pytest.raises(QueryError, match=r"requirements/reading\.lock"):
         one.frame()
 
 

@@ -65,6 +65,12 @@ def test_whole_groups_go_and_what_is_left_reads_as_it_did(bench, drive, connecte
     assert (stream.records, stream.expired) == (HOUR * 3 // 2, HOUR * 3 // 2)
     assert store.expired_ns("asset:one") == (began + HOUR * 3 // 2) * 100_000_000
     assert (store.unreadable, gaps(bench)) == (0, [])
+    vehicle = store.vehicle("asset:one")
+    assert vehicle.stored().startswith(
+        "stored are 2023-11-14T23:43:20.000Z to 2023-11-15T01:13:20.000Z; those before"
+    )
+    with pytest.warns(UserWarning, match="those before 2023-11-14T23:43:20.000Z have expired"):
+        assert vehicle.frame(["Temp"], "2023-11-14T22:20", "2023-11-14T22:30").empty
 
 
 def test_what_ingest_goes_on_from_stays_and_it_goes_on(bench, drive, connected):
