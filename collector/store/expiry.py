@@ -4,7 +4,7 @@ Rules
 - Whole keyframe groups go, in the order of their outbox, the oldest first: what is left always begins with a keyframe.
 - Age is by the time of the record. A stream whose clock was never set, or is ahead of today's, has none: it goes with what came after
   it in its outbox, never by itself.
-- What ingest goes on from stays: of the stream that was stored last its last hour, which is more than any rule, detector or minute looks
+- What ingest goes on from stays: of the stream that was stored last its last two hours, which is more than any rule, detector or minute looks
   back, and the last group with it, if the vehicle has been silent for years.
 - Expired is not lost: the stream's row says up to which tick, and how many records, and no gap is made of it. A gap goes with the
   blocks before it, once it has been known for as long.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
 NS = 1_000_000_000
-STAYS_S = 3600  # WINDOW_S_MAX of rules, detectors and what is shown around faults are less
+STAYS_S = 7200  # more than the longest window of a detector, a rule or a fault
 DELETED_MAX = 256  # blocks of one transaction: some MB at most, usually some hundred kB
 PAGE_STREAMS = 64
 CLOCK_AHEAD_NS = 86400 * NS  # a label further in the future is of a clock gone mad

@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from codec.stream import Clock
+from collector import config
+from collector.detectors import settings
 from collector.items import Farewell, Forked, Position, Repeated, Stored
+from collector.rules import parser
 from collector.store import address_of, expiry, open_store
 from collector.store.keeping import Keep, tidy
 from tests.collector.vehicle import NOW_NS, Vehicle, gaps, stored, within_bounds
@@ -50,7 +53,7 @@ def test_without_a_limit_they_stay(bench, drive, connected):
 
 def test_whole_groups_go_and_what_is_left_reads_as_it_did(bench, drive, connected, monkeypatch):
     monkeypatch.setattr(expiry, "DELETED_MAX", 7)  # no whole number of groups
-    drive(3)
+    drive(4)
     before, began = stored(bench, connected), connected.sampled[0][1].first_tick
     assert expire(bench, 30 * DAY + timedelta(minutes=94)) == 36
     after = stored(bench, connected)
@@ -62,27 +65,32 @@ def test_whole_groups_go_and_what_is_left_reads_as_it_did(bench, drive, connecte
     assert expire(bench, 30 * DAY + timedelta(minutes=94)) == 0
     store = open_store(bench.path)
     (stream,) = store.streams()
-    assert (stream.records, stream.expired) == (HOUR * 3 // 2, HOUR * 3 // 2)
+    assert (stream.records, stream.expired) == (HOUR * 5 // 2, HOUR * 3 // 2)
     assert store.expired_ns("asset:one") == (began + HOUR * 3 // 2) * 100_000_000
     assert (store.unreadable, gaps(bench)) == (0, [])
     vehicle = store.vehicle("asset:one")
     assert vehicle.stored().startswith(
-        "stored are 2023-11-14T23:43:20.000Z to 2023-11-15T01:13:20.000Z; those before"
+        "stored are 2023-11-14T23:43:20.000Z to 2023-11-15T02:13:20.000Z; those before"
     )
     with pytest.warns(UserWarning, match="those before 2023-11-14T23:43:20.000Z have expired"):
         assert vehicle.frame(["Temp"], "2023-11-14T22:20", "2023-11-14T22:30").empty
 
 
 def test_what_ingest_goes_on_from_stays_and_it_goes_on(bench, drive, connected):
-    drive(3)
+    drive(4)
     expire(bench, 4000 * DAY)
-    assert records_of(bench, connected) == HOUR
+    assert records_of(bench, connected) == 2 * HOUR
     bench.restart()
-    assert bench.take(connected.greeting).wanted == Position(0, 72)
-    assert bench.take(connected.drive(50, temp=46.0)) == Stored(Position(0, 72))
+    assert bench.take(connected.greeting).wanted == Position(0, 96)
+    assert bench.take(connected.drive(50, temp=46.0)) == Stored(Position(0, 96))
     bench.take(Farewell(connected.key, "offline"))
     assert len(open_store(bench.path).faults()) == 1
-    assert within_bounds(connected.sampled[-25:], stored(bench, connected))
+    assert within_bounds(connected.sampled[-49:], stored(bench, connected))
+
+
+def test_it_stays_for_longer_than_anything_looks_back():
+    windows = (settings.WINDOW_S_MAX, parser.WINDOW_S_MAX, config.AROUND_FAULTS_S_MAX)
+    assert 2 * max(windows) <= expiry.STAYS_S
 
 
 def test_what_expired_and_is_sent_again_is_known(bench, drive, connected):
@@ -90,7 +98,7 @@ def test_what_expired_and_is_sent_again_is_known(bench, drive, connected):
     expire(bench, 4000 * DAY)
     bench.restart()
     assert bench.take(first) == Repeated(Position(0, 71))
-    assert records_of(bench, connected) == HOUR
+    assert records_of(bench, connected) == 2 * HOUR
 
 
 def test_a_finished_stream_goes_whole_and_a_twin_of_it_is_still_told(bench, drive, connected):
