@@ -59,7 +59,10 @@ GOAL_MS, REMARKABLE_MS = 150.0, 50.0
 
 @dataclass(frozen=True, slots=True)
 class ReadRow:
-    """The names are the keys of the JSON. `buckets`: of which each gives two points; `cold_ms` is the median, the others the least."""
+    """The names are the keys of the JSON. `buckets`: of which each gives two points; `cold_ms` is the median, the others the least.
+
+    `cpu_ms_min`: processor time of a warm one, which other work on the machine does not lengthen as much.
+    """
 
     signal: str
     hours: float
@@ -70,6 +73,7 @@ class ReadRow:
     cold_ms: float
     cold_ms_min: float
     warm_ms_min: float
+    cpu_ms_min: float
     checked: bool
 
 
@@ -124,8 +128,8 @@ def measure(
         return open_store(store).vehicle(VIN).reduced(signal, start, np.datetime64(end_ns, "ns"), points)
 
     found = read()
-    cold = [_seconds(read, store) for _ in range(TIMES)]
-    warm = [_seconds(read, None) for _ in range(TIMES)]
+    cold = [_seconds(read, store)[0] for _ in range(TIMES)]
+    warm, cpu = zip(*(_seconds(read, None) for _ in range(TIMES)), strict=True)
     said(f"{signal}, {hours:g} h: {1000 * statistics.median(cold):.0f} ms")
     return ReadRow(
         signal,
@@ -137,20 +141,22 @@ def measure(
         round(1000 * statistics.median(cold), 1),
         round(1000 * min(cold), 1),
         round(1000 * min(warm), 1),
+        round(1000 * min(cpu), 1),
         is_exact(open_store(store).vehicle(VIN), found, int(start.astype(np.int64)), end_ns),
     )
 
 
-def _seconds(read: Callable[[], object], evicted: Path | None) -> float:
+def _seconds(read: Callable[[], object], evicted: Path | None) -> tuple[float, float]:
+    """On the clock, and of processor time."""
     if evicted is not None:
         for name in (evicted, evicted.with_name(evicted.name + "-wal")):
             if name.exists():
                 with name.open("rb") as file:
                     os.fsync(file.fileno())
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     read()
-    return time.perf_counter() - begun
+    return time.perf_counter() - begun, time.process_time() - used
 
 
 def is_exact(vehicle: Vehicle, found: Reduced, start_ns: int, end_ns: int) -> bool:
@@ -182,6 +188,7 @@ def show(rows: Sequence[ReadRow]) -> None:
         "cold",
         "cold,\nleast",
         "warm,\nleast",
+        "cpu,\nleast",
         "exact",
     ):
         table.add_column(heading, justify="left" if heading == "signal" else "right", no_wrap=True)
@@ -195,6 +202,7 @@ def show(rows: Sequence[ReadRow]) -> None:
             f"{row.cold_ms:,.1f}",
             f"{row.cold_ms_min:,.1f}",
             f"{row.warm_ms_min:,.1f}",
+            f"{row.cpu_ms_min:,.1f}",
             "yes" if row.checked else Text("no", "red"),
         )
     console().print(table)
