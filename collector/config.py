@@ -10,14 +10,13 @@ Rules
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.detectors.settings import DetectorSettings, DetectorSettingsError
+from collector.toml_file import document_of, nearest, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +124,8 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Mappin
     """Raises ConfigError. Flags that are None were not given."""
     config = Config()
     if path is not None:
-        config = _with(config, _flat(_read(path)), str(path), path.parent)
+        document = document_of(text_of(path, ConfigError), str(path), ConfigError)
+        config = _with(config, _flat(document), str(path), path.parent)
     if environment.get("DATABASE_URL"):
         config = _with(config, {"store": environment["DATABASE_URL"]}, "DATABASE_URL", Path())
     variables = {
@@ -137,19 +137,6 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Mappin
     config = _with(config, variables, "environment", Path(), prefix=ENVIRONMENT_PREFIX)
     given = {key: value for key, value in flags.items() if value is not None}
     return _with(config, given, "command line", Path())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except ValueError as error:  # numbers of thousands of digits are no TOMLDecodeError
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: not TOML: brackets within brackets without end") from None
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
@@ -165,16 +152,14 @@ def _with(config: Config, values: Mapping[str, Any], where: str, folder: Path, *
     changes: dict[str, Any] = {}
     for key, value in values.items():
         if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
             spelt = (lambda name: prefix + name.upper()) if prefix else str
-            remedy = f"did you mean {spelt(near[0])}?" if near else f"known are {', '.join(map(spelt, KEYS))}"
-            raise ConfigError(f"{where}: unknown key {spelt(key)}; {remedy}")
+            raise ConfigError(f"{where}: unknown key {spelt(key)}{nearest(spelt(key), map(spelt, KEYS))}")
         try:
             changes[key] = _value(key, value, folder)
         except DetectorSettingsError as error:
             raise ConfigError(f"{where}: {key}: {error}") from None
         except (TypeError, ValueError, KeyError, OverflowError):
-            raise ConfigError(f"{where}: {key}: {value!r} is not {_wanted(key)}") from None
+            raise ConfigError(f"{where}: {key}: {shown(value)} is not {_wanted(key)}") from None
     try:
         return replace(config, **changes)
     except ConfigError as error:

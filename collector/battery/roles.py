@@ -10,9 +10,7 @@ Rules
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from codec.records import Availability
 from codec.schema import Kind, physical
+from collector.toml_file import Table, document_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -224,17 +223,6 @@ def _whole(steps: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def load_roles(path: Path) -> Roles:
     """A TOML file of `role = "signal"`. Raises RolesError."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RolesError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise RolesError(f"{path}: not TOML: {error}") from None
-    for key, value in document.items():
-        if key not in ROLES:
-            near = difflib.get_close_matches(key, ROLES, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ROLES)}"
-            raise RolesError(f"{path}: unknown role {key}; {hint}")
-        if not isinstance(value, str):
-            raise RolesError(f"{path}: {key}: must be the name of a signal in quotes, not {value!r}")
-    return Roles(**document)
+    table = Table(document_of(text_of(path, RolesError), str(path), RolesError), str(path), RolesError)
+    table.only(*ROLES)
+    return Roles(**{role: table.text(role, "") for role in ROLES})

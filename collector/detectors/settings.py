@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
+
+from collector.toml_file import nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,13 +60,11 @@ class DetectorSettings:
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> DetectorSettings:
         """Of a TOML table. Raises DetectorSettingsError."""
-        known = {one.name for one in fields(cls)}
+        known = [one.name for one in fields(cls)]
         changes: dict[str, Any] = {}
         for key, value in table.items():
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-                raise DetectorSettingsError(f"unknown key {key}; {remedy}")
+                raise DetectorSettingsError(f"unknown key {key}{nearest(key, known)}")
             changes[key] = _value(key, value, getattr(cls(), key))
         return replace(cls(), **changes)
 
@@ -83,4 +82,6 @@ def _value(key: str, value: Any, default: Any) -> Any:
         case dict() if isinstance(value, dict) and all(type(one) in (int, float) for one in value.values()):
             return {name: float(one) for name, one in value.items()}
     wanted = {bool: "true or false", int: "a whole number", float: "a number", tuple: "a list of texts"}
-    raise DetectorSettingsError(f"{key}: {value!r} is not {wanted.get(type(default), 'a table of numbers')}")
+    raise DetectorSettingsError(
+        f"{key}: {shown(value)} is not {wanted.get(type(default), 'a table of numbers')}"
+    )

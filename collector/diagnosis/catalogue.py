@@ -21,15 +21,14 @@ action = "Listen for the pump."
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.rules import Rule
+from collector.toml_file import Table, did_you_mean, document_of, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -130,7 +129,7 @@ class Catalogue:
         """Faults that no rule raises, each with the nearest one that some rule does."""
         known = list(codes)
         return [
-            f"signature {signature.code}, part {part.name}, fault: no rule {part.source}{_nearest(part.source, known)}"
+            f"signature {signature.code}, part {part.name}, fault: no rule {part.source}{did_you_mean(part.source, known)}"
             for signature in self.signatures
             for part in signature.parts
             if part.kind == "fault" and part.source not in known
@@ -140,7 +139,7 @@ class Catalogue:
         """The same for the signals of conditions and anomalies."""
         known = list(signals)
         return [
-            f"signature {signature.code}, part {part.name}, {part.kind}: no signal {name}{_nearest(name, known)}"
+            f"signature {signature.code}, part {part.name}, {part.kind}: no signal {name}{did_you_mean(name, known)}"
             for signature in self.signatures
             for part in signature.parts
             for name in part.signals
@@ -158,161 +157,90 @@ def load_catalogue(source: Path | str = DEFAULT_CATALOGUE) -> Catalogue:
     if isinstance(source, str) and ("\n" in source or not source.strip()):
         return _catalogue(source, "catalogue")
     path = Path(source)
-    try:
-        return _catalogue(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise CatalogueError(f"{path}: cannot be read ({error.strerror}); name another file") from None
-    except UnicodeDecodeError as error:
-        raise CatalogueError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return _catalogue(text_of(path, CatalogueError), str(path))
 
 
 def _catalogue(text: str, where: str) -> Catalogue:
-    try:
-        document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CatalogueError(f"{where}: not TOML: {error}") from None
-    _only(document, ("signature",), where)
-    entries = _tables(document, "signature", SIGNATURES_MAX, where)
-    signatures = tuple(
-        _signature(entry, f"{where}: signature {entry.get('code', number + 1)}")
-        for number, entry in enumerate(entries)
-    )
-    _once([one.code for one in signatures], "signature", where)
+    document = Table(document_of(text, where, CatalogueError), where, CatalogueError)
+    document.only("signature")
+    signatures = tuple(_signature(one) for one in document.tables("signature", SIGNATURES_MAX, "code"))
+    _once([one.code for one in signatures], "signature", document)
     return Catalogue(signatures)
 
 
-def _signature(entry: dict[str, Any], where: str) -> Signature:
-    _only(entry, _SIGNATURE_KEYS, where)
-    code, title = _text(entry, "code", where), _text(entry, "title", where)
-    sources = entry.get("sources", [])
-    if not isinstance(sources, list) or not all(isinstance(one, str) for one in sources):
-        raise CatalogueError(f"{where}, sources: must be a list of texts in quotes")
+def _signature(table: Table) -> Signature:
+    table.only(*_SIGNATURE_KEYS)
+    code, title = table.text("code"), table.text("title")
     parts: list[Part] = []
-    for number, table in enumerate(_tables(entry, "part", PARTS_MAX, where)):
-        place = f"{where}, part {table.get('name', number + 1)}"
-        parts.append(_part(table, code, tuple(part.name for part in parts), place))
+    for one in table.tables("part", PARTS_MAX, "name"):
+        parts.append(_part(one, code, tuple(part.name for part in parts)))
     names = [part.name for part in parts]
-    _once(names, "part", where)
+    _once(names, "part", table)
     if not any(part.required for part in parts):
-        raise CatalogueError(f"{where}: no part is required, so it would always hold; set required = true")
-    causes = tuple(
-        _cause(table, names, f"{where}, cause {number + 1}")
-        for number, table in enumerate(_tables(entry, "cause", CAUSES_MAX, where))
-    )
+        raise table.wrong("", "no part is required, so it would always hold; set required = true")
+    causes = tuple(_cause(one, names) for one in table.tables("cause", CAUSES_MAX, ""))
     if not causes:
-        raise CatalogueError(f"{where}: leads to no cause; add a [[signature.cause]]")
-    within_s = _number(entry, "within_s", 0, WITHIN_S_MAX, where)
-    content = json.dumps(entry, sort_keys=True, ensure_ascii=False, default=str).encode()
+        raise table.wrong("", "leads to no cause; add a [[signature.cause]]")
+    within_s = table.number("within_s", 0, WITHIN_S_MAX)
+    content = json.dumps(table.entry, sort_keys=True, ensure_ascii=False, default=str).encode()
     name = hashlib.sha256(content).digest()[:HASH_BYTES].hex()
-    return Signature(code, title, within_s, tuple(parts), causes, tuple(sources), name)
+    return Signature(code, title, within_s, tuple(parts), causes, table.texts("sources"), name)
 
 
-def _part(entry: dict[str, Any], code: str, above: tuple[str, ...], where: str) -> Part:
-    _only(entry, _PART_KEYS, where)
-    name = _text(entry, "name", where)
-    kinds = [kind for kind in ("fault", "when", "anomaly") if kind in entry]
+def _part(table: Table, code: str, above: tuple[str, ...]) -> Part:
+    table.only(*_PART_KEYS)
+    name = table.text("name")
+    kinds = [kind for kind in ("fault", "when", "anomaly") if kind in table.entry]
     if len(kinds) != 1:
-        raise CatalogueError(
-            f"{where}: needs one of fault, when, anomaly, and has {' and '.join(kinds) or 'none'}"
-        )
+        has = " and ".join(kinds) or "none"
+        raise table.wrong("", f"needs one of fault, when, anomaly, and has {has}")
     kind = kinds[0]
-    text = _text(entry, kind, where)
-    required = entry.get("required", False)
-    if not isinstance(required, bool):
-        raise CatalogueError(f"{where}, required: must be true or false, not {required!r}")
-    after = entry.get("after", "")
+    text = table.text(kind)
+    after = table.text("after", "")
     if after and after not in above:
-        raise CatalogueError(
-            f"{where}, after: no part {after!r} stands above it{_nearest(str(after), above)}"
-        )
+        raise table.wrong("after", f"no part {after!r} stands above it{did_you_mean(after, above)}")
     condition = None
     if kind == "when":
-        for_s = _number({"for_s": 0, **entry}, "for_s", 0, WITHIN_S_MAX, where)
+        for_s = table.number("for_s", 0, WITHIN_S_MAX, 0.0)
         try:
             condition = Rule(f"{CONDITION}{code}/{name}", text, "INFO", name, for_s=for_s)
         except ValueError as error:
             column = getattr(error, "column", None)
-            at = f", column {column}" if column else ""
-            raise CatalogueError(f"{where}, when{at}: {error}\n    {text}") from None
-    elif "for_s" in entry:
-        raise CatalogueError(f"{where}, for_s: only a condition (when) waits; a {kind} has waited already")
+            raise table.wrong(
+                f"when, column {column}" if column else "when", f"{error}\n    {text}"
+            ) from None
+    elif "for_s" in table.entry:
+        raise table.wrong("for_s", f"only a condition (when) waits; a {kind} has waited already")
     source = {"fault": text, "when": f"{CONDITION}{code}/{name}", "anomaly": f"{ANOMALY}{text}"}[kind]
-    return Part(name, source, kind, required, after, condition)
+    return Part(name, source, kind, table.flag("required"), after, condition)
 
 
-def _cause(entry: dict[str, Any], parts: list[str], where: str) -> Cause:
-    _only(entry, _CAUSE_KEYS, where)
-    base = _number(entry, "base", 0.001, 0.999, where)
-    evidence = entry.get("evidence", {})
+def _cause(table: Table, parts: list[str]) -> Cause:
+    table.only(*_CAUSE_KEYS)
+    base = table.number("base", 0.001, 0.999)
+    evidence = table.entry.get("evidence", {})
     if not isinstance(evidence, dict):
-        raise CatalogueError(f"{where}, evidence: must be a table of part = factor")
+        raise table.wrong("evidence", "must be a table of part = factor")
     factors: dict[str, tuple[float, float]] = {}
     for name, factor in evidence.items():
         if name not in parts:
-            raise CatalogueError(f"{where}, evidence: no part {name!r}{_nearest(name, parts)}")
+            raise table.wrong("evidence", f"no part {name!r}{did_you_mean(name, parts)}")
         pair = factor if isinstance(factor, list) else [factor, None]
-        seen = _factor(pair[0] if pair else None, name, where)
-        not_seen = 1.0 / seen if len(pair) != 2 or pair[1] is None else _factor(pair[1], name, where)
+        seen = _factor(pair[0] if pair else None, name, table)
+        not_seen = 1.0 / seen if len(pair) != 2 or pair[1] is None else _factor(pair[1], name, table)
         factors[name] = (seen, not_seen)
-    action = entry.get("action", "")
-    if not isinstance(action, str):
-        raise CatalogueError(f"{where}, action: must be a text in quotes, not {action!r}")
-    return Cause(_text(entry, "cause", where), base, factors, action)
+    return Cause(table.text("cause"), base, factors, table.text("action", ""))
 
 
-def _factor(value: Any, name: str, where: str) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 1 / FACTOR_MAX <= value <= FACTOR_MAX
-    ):
-        raise CatalogueError(
-            f"{where}, evidence {name}: must be a number from {1 / FACTOR_MAX:g} to {FACTOR_MAX:g}, or two, "
-            f"not {value!r}"
-        )
-    return float(value)
-
-
-def _tables(entry: dict[str, Any], key: str, most: int, where: str) -> list[dict[str, Any]]:
-    found = entry.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise CatalogueError(f"{where}: write each {key} as a table, with two brackets")
-    if len(found) > most:
-        raise CatalogueError(f"{where}: {len(found)} of {key}; at most {most}")
-    return found
-
-
-def _only(entry: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in entry:
-        if key not in known:
-            hint = _nearest(key, known) or f"; known are {', '.join(known)}"
-            raise CatalogueError(f"{where}: unknown key {key!r}{hint}")
-
-
-def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
-    value = entry.get(key, "")
-    if not isinstance(value, str):
-        raise CatalogueError(f"{where}, {key}: must be a text in quotes, not {value!r}")
-    if not value.strip():
-        raise CatalogueError(f"{where}: {key} is missing")
-    return value
-
-
-def _number(entry: Mapping[str, Any], key: str, least: float, most: float, where: str) -> float:
-    value = entry.get(key)
-    if value is None:
-        raise CatalogueError(f"{where}: {key} is missing")
+def _factor(value: Any, name: str, table: Table) -> float:
+    least, most = 1 / FACTOR_MAX, FACTOR_MAX
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise CatalogueError(f"{where}, {key}: must be a number from {least:g} to {most:g}, not {value!r}")
+        wanted = f"must be a number from {least:g} to {most:g}, or two, not {shown(value)}"
+        raise table.wrong(f"evidence {name}", wanted)
     return float(value)
 
 
-def _once(names: list[str], what: str, where: str) -> None:
+def _once(names: list[str], what: str, table: Table) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise CatalogueError(f"{where}: {what} {name} stands {names.count(name)} times; each name once")
-
-
-def _nearest(name: str, known: Iterable[str] | None) -> str:
-    near = difflib.get_close_matches(name, list(known or ()), 1, 0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+            raise table.wrong("", f"{what} {name} stands {names.count(name)} times; each name once")

@@ -20,11 +20,9 @@ for_s = 60                           # any key of a rule but code; or enabled = 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import json
-import tomllib
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,6 +33,7 @@ from codec.guards import Guard, GuardSet
 from collector.rules.expression import Expression, comparisons, signals
 from collector.rules.parser import ExpressionError, parse
 from collector.rules.places import Places
+from collector.toml_file import did_you_mean, document_of, nearest, shown, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,21 +174,11 @@ def load_rules(source: Path | str = DEFAULT_FILE) -> Rules:
     if isinstance(source, str) and ("\n" in source or not source.strip()):
         return _rules(source, "rules")
     path = Path(source)
-    try:
-        return _rules(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise RuleError(f"{path}: cannot be read ({error.strerror}); name another with --rules") from None
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return _rules(text_of(path, RuleError), str(path))
 
 
 def _rules(text: str, where: str) -> Rules:
-    try:
-        document = tomllib.loads(text)
-    except ValueError as error:  # numbers of thousands of digits are no TOMLDecodeError
-        raise RuleError(f"{where}: not TOML: {error}") from None
-    except RecursionError:
-        raise RuleError(f"{where}: not TOML: brackets within brackets without end") from None
+    document = document_of(text, where, RuleError)
     for key in document:
         if key not in {"rule", "tags"}:
             raise RuleError(f"{where}: unknown key {key!r}; a rules file has [[rule]] tables, and [tags]")
@@ -276,9 +265,8 @@ class _Reading:
             self._say(place, "", f"{named}: says neither model nor tag; change the rule itself")
         tag = entry.get("tag", "")
         if tag and tag not in self._tags:
-            near = difflib.get_close_matches(tag, self._tags, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "list its VINs under [tags]"
-            self._say(place, "tag", f"{named}, tag: no vehicle has {tag!r}; {hint}")
+            hint = did_you_mean(tag, self._tags) or "; list its VINs under [tags]"
+            self._say(place, "tag", f"{named}, tag: no vehicle has {tag!r}{hint}")
         return Override(entry.get("model", ""), tag, self._values(entry, place, named))
 
     def _keys(
@@ -286,9 +274,7 @@ class _Reading:
     ) -> None:
         for key in entry:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                self._say(place, key, f"{named}: unknown key {key!r}; {hint}")
+                self._say(place, key, f"{named}: unknown key {key!r}{nearest(key, known)}")
 
     def _values(self, entry: dict[str, Any], place: tuple[int, int | None], named: str) -> dict[str, Any]:
         """What the entry says of a rule."""
@@ -299,8 +285,8 @@ class _Reading:
                 self._say(place, key, f"{named}, {key}: {says}")
             elif key in {"when", "clear"} and value:
                 self._parse(value, key, place, named)
-        if isinstance(found.get("for_s"), int):
-            found["for_s"] = float(found["for_s"])
+            elif key == "for_s":
+                found[key] = float(value)
         return found
 
     def _parse(self, text: str, key: str, place: tuple[int, int | None], named: str) -> None:
@@ -324,16 +310,16 @@ def _complaint(key: str, value: object) -> str:
     match key:
         case "for_s":
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= FOR_S_MAX:
-                return f"must be a number of seconds from 0 to {FOR_S_MAX:g}, not {value!r}"
+                return f"must be a number of seconds from 0 to {FOR_S_MAX:g}, not {shown(value)}"
         case "enabled":
             if not isinstance(value, bool):
-                return f"must be true or false, not {value!r}"
+                return f"must be true or false, not {shown(value)}"
         case "severity":
             if value not in SEVERITIES:
                 return f"{value!r} is none of {', '.join(SEVERITIES)}"
         case _:
             if not isinstance(value, str):
-                return f"must be a text in quotes, not {value!r}"
+                return f"must be a text in quotes, not {shown(value)}"
             if key == "when" and not value.strip():
                 return "is empty"
     return ""

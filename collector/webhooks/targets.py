@@ -23,16 +23,15 @@ vins = ["WVW*"]
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from collector.config import ConfigError
+from collector.toml_file import Table, document_of, text_of
 from collector.webhooks.notice import KINDS
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ SEVERITIES = ("INFO", "WARNING", "CRITICAL")
 FORMATS = ("json", "alertmanager")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 TARGETS_MAX = 32  # each reads every notice
+SILENCES_MAX = 100  # each is asked about every notice
 NAME_CHARACTERS_MAX = 64
 
 
@@ -106,21 +106,14 @@ class Target:
 
 def load_targets(path: Path, environment: Mapping[str, str]) -> tuple[Target, ...]:
     """Raises TargetError. Secrets come from the environment, or from files beside this one."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise TargetError(f"{path}: cannot be read: {error}") from None
-    try:
-        _known(document, ("webhook",), "")
-        entries = _list(document, "webhook", dict, "")
-        targets = tuple(_target(entry, number, path, environment) for number, entry in enumerate(entries, 1))
-        if len(targets) > TARGETS_MAX:
-            raise TargetError(f"{len(targets)} webhooks; at most {TARGETS_MAX}")
-        twice = {target.name for target in targets if [t.name for t in targets].count(target.name) > 1}
-        if twice:
-            raise TargetError(f"two webhooks are named {min(twice)!r}")
-    except TargetError as error:
-        raise TargetError(f"{path}: {error}") from None
+    text = text_of(path, TargetError)
+    document = Table(document_of(text, str(path), TargetError), str(path), TargetError)
+    document.only("webhook")
+    entries = document.tables("webhook", TARGETS_MAX, "name")
+    targets = tuple(_target(entry, path, environment) for entry in entries)
+    twice = {target.name for target in targets if [t.name for t in targets].count(target.name) > 1}
+    if twice:
+        raise document.wrong("", f"two webhooks are named {min(twice)!r}")
     return targets
 
 
@@ -130,125 +123,70 @@ _TARGET_KEYS = (
 _SILENCE_KEYS = ("days", "from", "to", "timezone", "severities", "codes", "vins")
 
 
-def _target(entry: dict[str, Any], number: int, path: Path, environment: Mapping[str, str]) -> Target:
-    where = f"webhook {entry.get('name', number)!r}: "
-    _known(entry, _TARGET_KEYS, where)
-    name, url = _text(entry, "name", None, where), _text(entry, "url", None, where)
-    if not name or len(name) > NAME_CHARACTERS_MAX:
-        raise TargetError(f"{where}name: must have 1 to {NAME_CHARACTERS_MAX} characters")
+def _target(table: Table, path: Path, environment: Mapping[str, str]) -> Target:
+    table.only(*_TARGET_KEYS)
+    name, url = table.text("name"), table.text("url")
+    if len(name) > NAME_CHARACTERS_MAX:
+        raise table.wrong("name", f"at most {NAME_CHARACTERS_MAX} characters")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise TargetError(f"{where}url: {url!r} is not http://... or https://...")
+        raise table.wrong("url", f"{url!r} is not http://... or https://...")
     default = Target("", "")
     return Target(
         name=name,
         url=url,
-        secret=_secret(entry, where, path, environment),
-        format=_one_of(_text(entry, "format", default.format, where), FORMATS, "format", where),
-        severities=_set(entry, "severities", SEVERITIES, default.severities, where),
-        kinds=_set(entry, "kinds", KINDS, default.kinds, where),
-        group_s=_number(entry, "group_s", default.group_s, 0, 3600, where),
-        per_minute=round(_number(entry, "per_minute", default.per_minute, 1, 600, where)),
-        give_up_s=_number(entry, "give_up_s", default.give_up_s, 1, 30 * 86_400, where),
-        silences=tuple(
-            _silence(one, f"{where}silence {k}: ")
-            for k, one in enumerate(_list(entry, "silence", dict, where), 1)
-        ),
+        secret=_secret(table, path, environment),
+        format=table.one_of("format", FORMATS, default.format),
+        severities=table.some_of("severities", SEVERITIES, default.severities),
+        kinds=table.some_of("kinds", KINDS, default.kinds),
+        group_s=table.number("group_s", 0, 3600, default.group_s),
+        per_minute=round(table.number("per_minute", 1, 600, default.per_minute)),
+        give_up_s=table.number("give_up_s", 1, 30 * 86_400, default.give_up_s),
+        silences=tuple(_silence(one) for one in table.tables("silence", SILENCES_MAX, "")),
     )
 
 
-def _secret(entry: dict[str, Any], where: str, path: Path, environment: Mapping[str, str]) -> bytes:
-    variable, file = _text(entry, "secret_env", "", where), _text(entry, "secret_file", "", where)
+def _secret(table: Table, path: Path, environment: Mapping[str, str]) -> bytes:
+    variable, file = table.text("secret_env", ""), table.text("secret_file", "")
     if variable and file:
-        raise TargetError(f"{where}secret_env and secret_file: only one of them")
+        raise table.wrong("", "secret_env and secret_file: only one of them")
     if variable:
         if not environment.get(variable):
-            raise TargetError(f"{where}secret_env: the environment has no {variable}")
+            raise table.wrong("secret_env", f"the environment has no {variable}")
         return environment[variable].encode()
     if not file:
         return b""
     try:
         secret = (path.parent / file).read_bytes().strip()
     except OSError as error:
-        raise TargetError(f"{where}secret_file: {file} cannot be read: {error.strerror}") from None
+        raise table.wrong("secret_file", f"{file} cannot be read: {error.strerror}") from None
     if not secret:
-        raise TargetError(f"{where}secret_file: {file} is empty")
+        raise table.wrong("secret_file", f"{file} is empty")
     return secret
 
 
-def _silence(entry: dict[str, Any], where: str) -> Silence:
-    _known(entry, _SILENCE_KEYS, where)
-    zone_name = _text(entry, "timezone", "UTC", where)
+def _silence(table: Table) -> Silence:
+    table.only(*_SILENCE_KEYS)
+    zone_name = table.text("timezone", "UTC")
     try:
         zone: tzinfo = UTC if zone_name == "UTC" else ZoneInfo(zone_name)
     except (ValueError, OSError, KeyError):  # unknown names are of all three kinds
-        raise TargetError(
-            f"{where}timezone: {zone_name!r} is not known; write Europe/Berlin or UTC (where no zone is known: pip install tzdata)"
-        ) from None
-    days = _set(entry, "days", DAYS, frozenset(DAYS), where)
+        remedy = "write Europe/Berlin or UTC (where no zone is known: pip install tzdata)"
+        raise table.wrong("timezone", f"{zone_name!r} is not known; {remedy}") from None
     return Silence(
-        days=frozenset(DAYS.index(day) for day in days),
-        begins=_time(entry, "from", where),
-        ends=_time(entry, "to", where),
+        days=frozenset(DAYS.index(day) for day in table.some_of("days", DAYS, frozenset(DAYS))),
+        begins=_time(table, "from"),
+        ends=_time(table, "to"),
         zone=zone,
-        severities=_set(entry, "severities", SEVERITIES, frozenset(SEVERITIES), where),
-        codes=tuple(_list(entry, "codes", str, where)) or ("*",),
-        vins=tuple(_list(entry, "vins", str, where)) or ("*",),
+        severities=table.some_of("severities", SEVERITIES, frozenset(SEVERITIES)),
+        codes=table.texts("codes") or ("*",),
+        vins=table.texts("vins") or ("*",),
     )
 
 
-def _time(entry: dict[str, Any], key: str, where: str) -> time:
-    text = _text(entry, key, "00:00", where)
+def _time(table: Table, key: str) -> time:
+    text = table.text(key, "00:00")
     try:
         return datetime.strptime(text, "%H:%M").replace(tzinfo=timezone.utc).time()  # noqa: UP017
     except ValueError:
-        raise TargetError(f"{where}{key}: {text!r} is no time of day; write 22:00") from None
-
-
-def _known(entry: dict[str, Any], keys: tuple[str, ...], where: str) -> None:
-    for key in entry:
-        if key not in keys:
-            near = difflib.get_close_matches(key, keys, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(keys)}"
-            raise TargetError(f"{where}unknown key {key}; {remedy}")
-
-
-def _text(entry: dict[str, Any], key: str, default: str | None, where: str) -> str:
-    value = entry.get(key, default)
-    if value is None:
-        raise TargetError(f"{where}{key} is missing")
-    if not isinstance(value, str):
-        raise TargetError(f"{where}{key}: {value!r} is not a text")
-    return value
-
-
-def _number(entry: dict[str, Any], key: str, default: float, low: float, high: float, where: str) -> float:
-    value = entry.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise TargetError(f"{where}{key}: {value!r} is not a number of {low:g} to {high:g}")
-    return value
-
-
-def _list(entry: dict[str, Any], key: str, kind: type, where: str) -> list[Any]:
-    value = entry.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(one, kind) for one in value):
-        wanted = "a list of texts" if kind is str else f"written [[{key}]]"
-        raise TargetError(f"{where}{key}: {value!r} is not {wanted}")
-    return value
-
-
-def _one_of(value: str, known: tuple[str, ...], key: str, where: str) -> str:
-    if value not in known:
-        raise TargetError(f"{where}{key}: {value!r} is not one of {', '.join(known)}")
-    return value
-
-
-def _set(
-    entry: dict[str, Any], key: str, known: tuple[str, ...], default: frozenset[str], where: str
-) -> frozenset[str]:
-    if key not in entry:
-        return default
-    values = [_one_of(value, known, key, where) for value in _list(entry, key, str, where)]
-    if not values:
-        raise TargetError(f"{where}{key}: is empty; leave it out for all of them")
-    return frozenset(values)
+        raise table.wrong(key, f"{text!r} is no time of day; write 22:00") from None

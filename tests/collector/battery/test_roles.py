@@ -60,8 +60,8 @@ def test_two_that_fit_are_none_until_the_mapping_says_which(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('voltagee = "X"', "unknown role voltagee; did you mean voltage?"),
-        ("voltage = 3", "voltage: must be the name of a signal in quotes, not 3"),
+        ('voltagee = "X"', "unknown key 'voltagee'; did you mean voltage?"),
+        ("voltage = 3", "voltage: must be a text in quotes, not 3"),
         ("voltage =", "not TOML"),
     ],
 )

@@ -89,20 +89,20 @@ def test_secrets_may_lie_in_a_file_beside_it(tmp_path):
     ("change", "told"),
     [
         (('name = "ops"\n', ""), "webhook 1: name is missing"),
-        (("severities", "severitys"), "webhook 'ops': unknown key severitys; did you mean severities?"),
-        (('"CRITICAL"', '"BAD"'), "severities: 'BAD' is not one of INFO, WARNING, CRITICAL"),
+        (("severities", "severitys"), "webhook ops: unknown key 'severitys'; did you mean severities?"),
+        (('"CRITICAL"', '"BAD"'), "severities: 'BAD' is none of INFO, WARNING, CRITICAL"),
         (('["CRITICAL"]', "[]"), "severities: is empty; leave it out for all of them"),
         (
             ("https://", "ftp://"),
             "url: 'ftp://hooks.example.org/deadreckon' is not http://... or https://...",
         ),
-        (("2.5", '"x"'), "group_s: 'x' is not a number of 0 to 3600"),
-        (("per_minute = 6", "per_minute = 0"), "per_minute: 0 is not a number of 1 to 600"),
-        (('"22:00"', '"25:00"'), "silence 1: from: '25:00' is no time of day; write 22:00"),
-        (("Europe/Berlin", "Europe/Atlantis"), "silence 1: timezone: 'Europe/Atlantis' is not known"),
-        (("[[webhook.silence]]", "[webhook.silence]"), "silence: {'days': ['fri']"),
+        (("2.5", '"x"'), "group_s: must be a number from 0 to 3600, not 'x'"),
+        (("per_minute = 6", "per_minute = 0"), "per_minute: must be a number from 1 to 600, not 0"),
+        (('"22:00"', '"25:00"'), "silence 1, from: '25:00' is no time of day; write 22:00"),
+        (("Europe/Berlin", "Europe/Atlantis"), "silence 1, timezone: 'Europe/Atlantis' is not known"),
+        (("[[webhook.silence]]", "[webhook.silence]"), "write each silence as a table, with two brackets"),
         (("OPS_SECRET", "OTHER"), "secret_env: the environment has no OTHER"),
-        (("[[webhook]]", "[[webhok]]"), "unknown key webhok; did you mean webhook?"),
+        (("[[webhook]]", "[[webhok]]"), "unknown key 'webhok'; did you mean webhook?"),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, told):
