@@ -61,6 +61,14 @@ def _none(_name: bytes) -> None:
     """No prior but the built-in one."""
 
 
+class Together(NamedTuple):
+    """Blocks of one schema and of n records each, as one call of a kernel has decoded them: they lie side by side."""
+
+    at: list[int]  # their places among all; what those hold that were damaged means nothing
+    counts: np.ndarray  # int64[b, m, n]
+    states: np.ndarray  # uint8[b, m, n]
+
+
 class StreamDecoder:
     """Decodes one stream, from any of its keyframes on."""
 
@@ -100,7 +108,11 @@ class StreamDecoder:
         Raises DamagedBlock for bytes that are no such block, UnknownBlock for a version or prior that is not here. The
         decoder is then as it was before.
         """
-        opened = self.open(seq, content)
+        return self.read(self.open(seq, content))
+
+    def read(self, opened: Opened) -> DecodedBlock:
+        """The records of the block that was opened last. Raises DamagedBlock, as `decode`."""
+        content = opened.content
         signals, size = len(opened.start.parameters), len(content) - opened.body_at
         counts, states = (
             np.empty((signals, opened.records), np.int64),
@@ -176,25 +188,40 @@ def decode_all(jobs: Sequence[tuple[StreamDecoder, int, bytes]]) -> list[Decoded
     what is not decoding.
     """
     found: list[DecodedBlock | CodecError | None] = [None] * len(jobs)
-    alike: dict[tuple[int, int], list[tuple[int, StreamDecoder, Opened]]] = {}
+    opened: list[tuple[StreamDecoder, Opened]] = []
+    places: list[int] = []
     for at, (decoder, seq, content) in enumerate(jobs):
         try:
-            opened = decoder.open(seq, content)
+            opened.append((decoder, decoder.open(seq, content)))
+            places.append(at)
         except CodecError as error:
             found[at] = error
-            continue
-        alike.setdefault((id(opened.start), opened.records), []).append((at, decoder, opened))
-    for group in alike.values():
-        size = max(1, TOGETHER_VALUES_MAX // (group[0][2].records * len(group[0][2].start.parameters)))
-        for first in range(0, len(group), size):
-            _decode_alike(group[first : first + size], found)
+    for at, one in zip(places, decode_opened(opened)[0], strict=True):
+        found[at] = one
     assert None not in found
     return found  # type: ignore[return-value]
 
 
+def decode_opened(
+    jobs: Sequence[tuple[StreamDecoder, Opened]],
+) -> tuple[list[DecodedBlock | DamagedBlock], list[Together]]:
+    """Blocks that were opened, each the last of its decoder: what `decode` returns or would raise, and how they lie together."""
+    found: list[DecodedBlock | DamagedBlock | None] = [None] * len(jobs)
+    together: list[Together] = []
+    alike: dict[tuple[int, int], list[tuple[int, StreamDecoder, Opened]]] = {}
+    for at, (decoder, opened) in enumerate(jobs):
+        alike.setdefault((id(opened.start), opened.records), []).append((at, decoder, opened))
+    for group in alike.values():
+        size = max(1, TOGETHER_VALUES_MAX // (group[0][2].records * len(group[0][2].start.parameters)))
+        parts = (group[first : first + size] for first in range(0, len(group), size))
+        together += [_decode_alike(part, found) for part in parts]
+    assert None not in found
+    return found, together  # type: ignore[return-value]
+
+
 def _decode_alike(
-    group: list[tuple[int, StreamDecoder, Opened]], found: list[DecodedBlock | CodecError | None]
-) -> None:
+    group: list[tuple[int, StreamDecoder, Opened]], found: list[DecodedBlock | DamagedBlock | None]
+) -> Together:
     """Blocks of as many streams of one schema and prior, of as many records each, into `found`."""
     start, records = group[0][2].start, group[0][2].records
     signals = len(start.parameters)
@@ -224,6 +251,8 @@ def _decode_alike(
             except DamagedBlock as error:
                 found[at] = error
     give_back(space)
+    shape = len(group), signals, records
+    return Together([at for at, _, _ in group], counts.reshape(shape), states.reshape(shape))
 
 
 def _places(group: list[Opened]) -> np.ndarray:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.stream import DecodedBlock
+    from codec.stream_decoder import Opened
     from collector.changes import Ledger
     from collector.items import Description
     from collector.progress import Progress
@@ -40,7 +41,7 @@ class ActiveStream:
         self.unread: UnknownBlock | None = None  # a stored block that cannot be read now
         self.next_seq = 0  # after the last block that was decoded
         self._ledger: Ledger | None = None  # of the call under way
-        self._decoder = self.fresh_decoder()
+        self.decoder = self.fresh_decoder()
 
     def fresh_decoder(self) -> StreamDecoder:
         return StreamDecoder(self.schema, self.description.facts, find_prior=self._prior)
@@ -82,27 +83,34 @@ class ActiveStream:
                 continue  # a hole in what is looked back on, as it is for readers
             yield records.slice(skip, len(records))
 
-    def decode(
+    def open(
         self,
         seq: int,
         content: bytes,
         ledger: Ledger,
         decoder: StreamDecoder | None = None,
         end_tick: int | None = None,
-    ) -> DecodedBlock:
-        """Raises DamagedBlock or UnknownBlock. Another decoder leaves this stream's alone.
+    ) -> Opened:
+        """A block, as far as its header tells. Raises DamagedBlock or UnknownBlock.
 
         `end_tick`: the tick after the last record so far; a block that begins before it is damaged.
         """
         self._ledger = ledger
-        decoded = (decoder or self._decoder).decode(seq, content)
-        if not -TICK_MAX <= decoded.records.first_tick <= TICK_MAX:
-            raise DamagedBlock(f"block {seq} begins at the impossible tick {decoded.records.first_tick}")
-        if end_tick is not None and decoded.records.first_tick < end_tick:
+        opened = (decoder or self.decoder).open(seq, content)
+        if not -TICK_MAX <= opened.first_tick <= TICK_MAX:
+            raise DamagedBlock(f"block {seq} begins at the impossible tick {opened.first_tick}")
+        if end_tick is not None and opened.first_tick < end_tick:
             raise DamagedBlock(
-                f"block {seq} begins at tick {decoded.records.first_tick}, but the one before ended at {end_tick}"
+                f"block {seq} begins at tick {opened.first_tick}, but the one before ended at {end_tick}"
             )
-        return decoded
+        return opened
+
+    def decode(
+        self, seq: int, content: bytes, ledger: Ledger, decoder: StreamDecoder | None = None
+    ) -> DecodedBlock:
+        """Raises DamagedBlock or UnknownBlock. Another decoder leaves this stream's alone."""
+        decoder = decoder or self.decoder
+        return decoder.read(self.open(seq, content, ledger, decoder))
 
     def decode_group(
         self, contents: Mapping[int, bytes], first_seq: int, last_seq: int, ledger: Ledger
@@ -114,7 +122,7 @@ class ActiveStream:
             if seq not in contents:
                 raise DamagedBlock(f"block {seq} was not sent again")
             decoded.append(self.decode(seq, contents[seq], ledger, decoder))
-        self._decoder = decoder
+        self.decoder = decoder
         return decoded
 
     def note(self, decoded: DecodedBlock, ledger: Ledger) -> None:
@@ -130,9 +138,9 @@ class ActiveStream:
 
     @property
     def decoder_digest(self) -> int:
-        return self._decoder.group_digest
+        return self.decoder.group_digest
 
     def group_digest(self, progress: Progress) -> int | None:
         """Digest of the group up to what is wanted; None where it is not whole here."""
         whole = progress.group_seq is not None and self.next_seq == progress.wanted.seq
-        return self._decoder.group_digest if whole else None
+        return self.decoder.group_digest if whole else None

@@ -35,6 +35,7 @@ from collector.items import (
     Stored,
 )
 from collector.progress import Place, Repair
+from collector.taken import Read, Waiting, read_together, surveyed
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -90,11 +91,12 @@ class Blocks:
     def save(self, outbox: Outbox) -> None:
         """Position and rule state, as they are now."""
         self._pager.passed(outbox)
-        self._ledger.changes.outboxes[outbox.id] = outbox.saved()
+        self._ledger.changes.outboxes[outbox.id] = outbox
 
     # Batches and gaps
 
-    def batch(self, outbox: Outbox, item: BatchItem) -> Outcome:
+    def batch(self, outbox: Outbox, item: BatchItem) -> Outcome | Waiting:
+        """What came of it, or, where it is the next one and its header can be read, what waits to be decoded."""
         for asked in outbox.asked_again:
             if asked.covers(item.stream_no, item.seq):
                 asked.copies[item.seq] = item.content
@@ -116,32 +118,34 @@ class Blocks:
             return self._quarantine(outbox, item, "builds on a block that was quarantined")
         digest = stream.group_digest(outbox.progress)
         try:
-            decoded = stream.decode(item.seq, item.content, self._ledger, end_tick=outbox.progress.end_tick)
+            opened = stream.open(item.seq, item.content, self._ledger, end_tick=outbox.progress.end_tick)
         except UnknownBlock as error:
             return self._unknown(outbox, item, error)
         except DamagedBlock as error:
-            if stream.unread is not None and not is_keyframe(item.content):
-                return self._unknown(outbox, item, stream.unread)
-            return self._damaged(outbox, stream, item, str(error))
+            return self._unreadable(outbox, stream, item, error)
+        waiting = Waiting(outbox, stream, item, digest, opened)
+        self.values += waiting.values
+        return waiting
+
+    def read(self, begun: Sequence[Outcome | Waiting]) -> list[Outcome]:
+        """What came of each, now that those of them that waited are decoded."""
+        waiting = [one for one in begun if isinstance(one, Waiting)]
+        blocks = iter(read_together(waiting))
+        return [self._read(one, next(blocks)) if isinstance(one, Waiting) else one for one in begun]
+
+    def _read(self, waiting: Waiting, block: Read | DamagedBlock) -> Outcome:
+        outbox, stream, item = waiting.outbox, waiting.stream, waiting.item
+        if isinstance(block, DamagedBlock):
+            return self._unreadable(outbox, stream, item, block)
         outbox.repair = None
-        return self._store(outbox, stream, item, decoded, digest)
+        return self._store(outbox, stream, item, block, waiting.digest)
 
     def _store(
-        self,
-        outbox: Outbox,
-        stream: ActiveStream,
-        item: BatchItem,
-        decoded: DecodedBlock,
-        digest: int | None,
+        self, outbox: Outbox, stream: ActiveStream, item: BatchItem, block: Read, digest: int | None
     ) -> Outcome:
         """A batch that fits: its rows, its faults, its position. `digest`: what the group before it came to here."""
-        records, keyframe, before, changes = (
-            decoded.records,
-            decoded.keyframe,
-            outbox.progress,
-            self._ledger.changes,
-        )
-        self.values += records.counts.size
+        decoded, before, changes = block.decoded, outbox.progress, self._ledger.changes
+        records, keyframe = decoded.records, decoded.keyframe
         stream.note(decoded, self._ledger)
         resend = None
         first_record = before.record_count
@@ -163,12 +167,11 @@ class Blocks:
                     keyframe.first_record
                 )  # what is stored may be more records, or fewer, than there were
             outbox.place_in_time(stream, item.seq, keyframe, self._ledger)
-        changes = self._ledger.changes
         skip = self._skip(outbox, records)
         changes.batches.append(rows.batch(outbox.id, item, decoded, skip))
         if skip < len(records):
             continues = before.end_tick == records.first_tick or skip > 0
-            fresh = records.slice(skip, len(records))
+            fresh = block.surveyed if not skip else surveyed(stream, records.slice(skip, len(records)))
             self._findings.take(outbox, stream, fresh, late=item.late, continues=continues)
         outbox.progress = before.after_block(
             keyframe=keyframe is not None,
@@ -248,6 +251,13 @@ class Blocks:
 
     # What came out wrong
 
+    def _unreadable(
+        self, outbox: Outbox, stream: ActiveStream, item: BatchItem, error: DamagedBlock
+    ) -> Outcome:
+        if stream.unread is not None and not is_keyframe(item.content):
+            return self._unknown(outbox, item, stream.unread)
+        return self._damaged(outbox, stream, item, str(error))
+
     def _unknown(self, outbox: Outbox, item: BatchItem, error: UnknownBlock) -> Outcome:
         kind, missing = error.missing
         if kind != "prior" or not isinstance(missing, bytes):
@@ -281,7 +291,8 @@ class Blocks:
                 outbox.progress, record_count=count, end_tick=earlier[-1].records.end_tick
             )
         self._replace_blocks(outbox, stream, earlier, copies)
-        return self._store(outbox, stream, item, decoded, None)
+        self.values += decoded.records.counts.size
+        return self._store(outbox, stream, item, Read(decoded, surveyed(stream, decoded.records)), None)
 
     def _quarantine(self, outbox: Outbox, item: BatchItem, why: str) -> Outcome:
         progress = outbox.progress.after_quarantine()

@@ -33,6 +33,22 @@ class SavedOutbox:
     diagnosis: DiagnosisState = field(default_factory=DiagnosisState)
     full_rate_until: int | None = None  # tick of the wanted stream
 
+    def saved(self) -> SavedOutbox:
+        return self
+
+
+class Saving(Protocol):
+    """An outbox that a transaction changes. What is written of it is how it stands at the end."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def revision(self) -> int:
+        """Before the transaction."""
+        ...
+
+    def saved(self) -> SavedOutbox: ...
+
 
 @dataclass(slots=True)
 class Changes:
@@ -42,7 +58,7 @@ class Changes:
     vehicle_states: dict[str, Row] = field(default_factory=dict)
     heartbeats: dict[str, Row] = field(default_factory=dict)
     health: dict[str, Row] = field(default_factory=dict)  # of vehicles that were written to, after these
-    outboxes: dict[int, SavedOutbox] = field(default_factory=dict)  # with the revision before
+    outboxes: dict[int, Saving] = field(default_factory=dict)
     replaced: dict[int, Row] = field(default_factory=dict)
     streams: dict[tuple[int, int], Row] = field(default_factory=dict)
     stream_labels: dict[tuple[int, int], Row] = field(default_factory=dict)

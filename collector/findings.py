@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collector.outbox import Outbox
     from collector.pager import Pager
     from collector.rules import FaultSpan
+    from collector.taken import Surveyed
 
 
 class Findings:
@@ -54,12 +55,13 @@ class Findings:
         self._catalogue = analyses.catalogue
 
     def take(
-        self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool, continues: bool
+        self, outbox: Outbox, stream: ActiveStream, surveyed: Surveyed, *, late: bool, continues: bool
     ) -> None:
         """Records that are new. `continues`: see `first_of_steps`."""
-        spans = self._faults(outbox, stream, records, late=late)
+        records = surveyed.records
+        spans = self._faults(outbox, stream, surveyed, late=late)
         of_rules = [span for span in spans if not is_condition(span.code)]
-        self._rows.take(outbox, stream, records, of_rules, late=late, continues=continues)
+        self._rows.take(outbox, stream, surveyed, of_rules, late=late, continues=continues)
         episodes = self._anomalies(outbox, stream, records, late=late)
         self._diagnoses(outbox, stream, records, spans, episodes, late=late)
         self._battery(outbox, stream, records, late=late)
@@ -95,10 +97,10 @@ class Findings:
         self._rows.write_replaced(outbox, stream)
 
     def _faults(
-        self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool
+        self, outbox: Outbox, stream: ActiveStream, surveyed: Surveyed, *, late: bool
     ) -> list[FaultSpan]:
         """What rules and conditions of signatures come to; faults are those of rules alone."""
-        faults, spans = self._ledger.changes.faults, self._spans(outbox, stream, records)
+        faults, spans = self._ledger.changes.faults, self._spans(outbox, stream, surveyed)
         of_rules = [span for span in spans if not is_condition(span.code)]
         for span in of_rules:
             row = rows.fault(
@@ -111,26 +113,30 @@ class Findings:
                 certain=outbox.is_certain(span.stream_no, self._ledger),
             )
             key = outbox.id, span.stream_no, span.first_tick, span.code
-            if row["evidence"] == rows.AS_BEFORE and key in faults:
-                row["evidence"] = faults[key]["evidence"]
+            if key in faults:  # as if that had been written before
+                before = faults[key]
+                row["late"] = before["late"]
+                if row["evidence"] == rows.AS_BEFORE:
+                    row["evidence"] = before["evidence"]
             faults[key] = row
-        self._pager.found(outbox, of_rules, (stream.stream_no, records.first_tick), late=late)
+        self._pager.found(outbox, of_rules, (stream.stream_no, surveyed.records.first_tick), late=late)
         return spans
 
-    def _spans(self, outbox: Outbox, stream: ActiveStream, records: Records) -> list[FaultSpan]:
+    def _spans(self, outbox: Outbox, stream: ActiveStream, surveyed: Surveyed) -> list[FaultSpan]:
         """Records before these are read from the store where they are not here: for windows, and where a fault opens."""
+        records, screened = surveyed.records, surveyed.screened
         bound, place = stream.bound, (stream.stream_no, records.first_tick)
         lacks = outbox.rule_state.end == place and outbox.rule_state.lacks_tail(bound)
         if lacks and outbox.rule_state.needs_tail(bound):
             outbox.recall(stream, self._ledger)
             lacks = False
         before = outbox.rule_state
-        spans, outbox.rule_state = evaluate(bound, before, stream.stream_no, records, stream.exact)
+        spans, outbox.rule_state = evaluate(bound, before, stream.stream_no, records, stream.exact, screened)
         if lacks and any(span.evidence for span in spans):
             outbox.rule_state = before
             outbox.recall(stream, self._ledger)
             spans, outbox.rule_state = evaluate(
-                bound, outbox.rule_state, stream.stream_no, records, stream.exact
+                bound, outbox.rule_state, stream.stream_no, records, stream.exact, screened
             )
         return spans
 

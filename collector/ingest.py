@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 import zlib
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, assert_never
 
 from collector import health, rows, times
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from collector.changes import Ledger
+    from collector.taken import Waiting
 
 
 OUTBOXES_MAX = 512  # in memory, 1 MB each at 30 signals; to build one again decodes 30 s of records
@@ -109,10 +110,8 @@ class Ingest:
         if rules is not self._settled_rules:
             group.end_faults_of_other_rules()
         outcomes: list[Outcome] = []
-        for item in items:
-            outcomes.append(group.item(item))
-            if group.values >= VALUES_MAX:
-                break
+        while len(outcomes) < len(items) and group.values < VALUES_MAX:
+            outcomes += group.round(items, len(outcomes))
         return outcomes
 
     def committed(self, outbox_ids: set[int]) -> None:
@@ -143,7 +142,18 @@ class _Group:
         """Decoded so far."""
         return self._blocks.values
 
-    def item(self, item: Item) -> Outcome:
+    def round(self, items: Sequence[Item], start: int) -> list[Outcome]:
+        """The outcomes of items from `start` on: the first of some vehicles, at least one."""
+        begun: list[Outcome | Waiting] = []
+        vehicles: set[str] = set()
+        for item in islice(items, start, None):
+            if item.key.vehicle in vehicles or (begun and self.values >= VALUES_MAX):
+                break
+            vehicles.add(item.key.vehicle)
+            begun.append(self._item(item))
+        return self._blocks.read(begun)
+
+    def _item(self, item: Item) -> Outcome | Waiting:
         outbox = self._outbox(item.key)
         match item:
             case Greeting():

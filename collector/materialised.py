@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collector.minutes import Summary
     from collector.outbox import Outbox
     from collector.rules import FaultSpan
+    from collector.taken import Surveyed
 
 
 class Materialised:
@@ -38,13 +39,14 @@ class Materialised:
         self,
         outbox: Outbox,
         stream: ActiveStream,
-        records: Records,
+        surveyed: Surveyed,
         spans: Sequence[FaultSpan],
         *,
         late: bool,
         continues: bool,
     ) -> None:
         """Records that are new, and the faults that opened, changed or ended in them."""
+        records = surveyed.records
         until = self._full_rate_until(outbox, stream, records, spans, late=late)
         indices = self._indices(stream, records, continues=continues)
         full = range(min(len(records), until - records.first_tick)) if until is not None else range(0)
@@ -58,7 +60,7 @@ class Materialised:
         if not minutes.is_new and minutes.tick == minute_of(records.first_tick, stream.schema):
             self._forget(outbox, stream, minute_of(records.first_tick, stream.schema))
             minutes.is_new = True
-        for summaries, is_new in minutes.take(records):
+        for summaries, is_new in minutes.take(records, surveyed.survey):
             self._write(outbox, stream, summaries, is_new=is_new)
 
     def replace(self, outbox: Outbox, stream: ActiveStream, records: Records, was: range) -> None:

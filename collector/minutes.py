@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.records import Availability
-from codec.schema import Kind, physical
+from codec.guards import COUNTS_HIGH, COUNTS_LOW
+from codec.schema import physical
+from collector.survey import survey_of
+from collector.survey.survey import others
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from codec.records import Records
     from codec.schema import Schema
+    from collector.survey import Survey
 
 MINUTE_S = 60
 
@@ -56,13 +57,11 @@ class Minutes:
         self.stream_no = stream_no
         self.tick: int | None = None  # of the minute being filled
         self.is_new = from_start  # nothing of it was written
-        self._scaled = np.array([signal.kind is Kind.SCALED for signal in schema.signals], np.bool_)
-        self._others = np.flatnonzero(~self._scaled).tolist()
-        self._low = self._high = self._sum = np.empty(0)
-        self._count = np.empty(0, np.int64)
+        self._others = others(schema)
+        self._begin(None)
 
-    def take(self, records: Records) -> Iterator[tuple[list[Summary], bool]]:
-        """(summaries, is_new) of each minute that has ended."""
+    def take(self, records: Records, survey: Survey | None = None) -> Iterator[tuple[list[Summary], bool]]:
+        """(summaries, is_new) of each minute that has ended. `survey`: of the records, where there is one."""
         at, size = 0, MINUTE_S * self.schema.rate_hz
         while at < len(records):
             minute = minute_of(records.first_tick + at, self.schema)
@@ -72,7 +71,9 @@ class Minutes:
                     self.is_new = True
                 self._begin(minute)
             stop = min(len(records), minute + size - records.first_tick)
-            self._add(records.counts[at:stop], records.states[at:stop])
+            if survey is None or stop - at < len(records):
+                survey = survey_of(self.schema, records.slice(at, stop))
+            self._add(survey)
             at = stop
 
     def so_far(self) -> list[Summary]:
@@ -82,45 +83,30 @@ class Minutes:
         found = []
         for column in np.flatnonzero(self._count).tolist():
             signal, count = self.schema.signals[column], int(self._count[column])
-            ends = self._low[column], self._high[column]
             mean = float(self._sum[column]) / count
-            if self._scaled[column]:
-                ends = physical(signal, np.array(ends).astype(np.int64)).tolist()
+            if column in self._others:
+                at = self._others.index(column)
+                ends = [float(self._least[at]), float(self._most[at])]
+            else:
+                ends = physical(signal, np.array([self._low[column], self._high[column]])).tolist()
                 mean = mean * signal.factor + signal.offset
-            low, high = sorted(map(float, ends))
+            low, high = sorted(ends)
             if np.isfinite((low, high, mean)).all():
                 found.append(Summary(self.tick, signal.name, low, high, mean, count))
         return found
 
-    def _begin(self, minute: int) -> None:
-        signals = len(self.schema.signals)
+    def _begin(self, minute: int | None) -> None:
+        signals, others_ = len(self.schema.signals), len(self._others)
         self.tick = minute
-        self._low, self._high = np.full(signals, np.inf), np.full(signals, -np.inf)
+        self._low, self._high = np.full(signals, COUNTS_HIGH), np.full(signals, COUNTS_LOW)
+        self._least, self._most = np.full(others_, np.inf), np.full(others_, -np.inf)
         self._sum, self._count = np.zeros(signals), np.zeros(signals, np.int64)
 
-    def _add(self, counts: NDArray[np.int64], states: NDArray[np.uint8]) -> None:
-        if not states.any():  # Availability.AVAILABLE is 0
-            low, high = counts.min(axis=0), counts.max(axis=0)
-            number = np.full(counts.shape[1], len(counts), np.int64)
-        else:
-            known = states == Availability.AVAILABLE
-            ends = np.iinfo(np.int64)
-            low = np.where(known, counts, ends.max).min(axis=0)
-            high = np.where(known, counts, ends.min).max(axis=0)
-            number = known.sum(axis=0)
-        some = self._scaled & (number > 0)
-        np.minimum(self._low, low, out=self._low, where=some)
-        np.maximum(self._high, high, out=self._high, where=some)
-        # What is not available has counts of 0.
-        np.add(self._sum, counts.sum(axis=0, dtype=np.float64), out=self._sum, where=some)
-        np.add(self._count, number, out=self._count, where=some)
-        for column in self._others:
-            values = physical(
-                self.schema.signals[column], counts[states[:, column] == Availability.AVAILABLE, column]
-            )
-            values = values[np.isfinite(values)]
-            if len(values):
-                self._low[column] = min(self._low[column], values.min())
-                self._high[column] = max(self._high[column], values.max())
-                self._sum[column] += values.sum()
-                self._count[column] += len(values)
+    def _add(self, survey: Survey) -> None:
+        np.minimum(self._low, survey.lows, out=self._low)
+        np.maximum(self._high, survey.highs, out=self._high)
+        self._sum += survey.sums
+        self._count += survey.numbers
+        if self._others:
+            np.minimum(self._least, survey.least, out=self._least)
+            np.maximum(self._most, survey.most, out=self._most)

@@ -56,7 +56,7 @@ class Pager:
         number = f"{outbox.revision}.{len(changes.notices)}"
         notices, after = paging.shown(outbox.paging, seen, outbox.position, number)
         if notices:  # the next ones are of another revision
-            changes.outboxes[outbox.id] = outbox.saved()
+            changes.outboxes[outbox.id] = outbox
         self._take(outbox, (notices, after))
 
     def withdraw(self, outbox: Outbox, *, everything: bool = False) -> None:

@@ -56,12 +56,13 @@ class Progress:
 
     def after_block(self, *, keyframe: bool, first_record: int, record_count: int, end_tick: int) -> Progress:
         """`first_record`: records of the stream before the block."""
-        return replace(
-            self._through(self.wanted.seq),
-            record_count=first_record + record_count,
-            end_tick=end_tick,
-            group_seq=self.wanted.seq if keyframe else self.group_seq,
-            open_gap_seq=None,
+        stored = self.wanted
+        return Progress(
+            Position(stored.stream_no, stored.seq + 1),
+            stored,
+            first_record + record_count,
+            end_tick,
+            stored.seq if keyframe else self.group_seq,
         )
 
     def after_gap(self, last_seq: int, end_record: int) -> Progress:

@@ -1,6 +1,6 @@
 """Rules: what counts as a fault, evaluated over whole blocks of records. Needs no store."""
 
-from collector.rules.bind import BoundRules, bind
+from collector.rules.bind import BoundRules, Screened, bind
 from collector.rules.evaluate import (
     Episode,
     Evidence,
@@ -24,6 +24,7 @@ __all__ = [
     "RuleError",
     "RuleState",
     "Rules",
+    "Screened",
     "bind",
     "evaluate",
     "evaluate_all",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 import numpy as np
 
@@ -67,6 +67,16 @@ class Watch:
     always: tuple[int, ...]  # rules of which extremes do not tell
 
 
+class Screened(NamedTuple):
+    """What is known of a block's counts before any rule is asked."""
+
+    lows: NDArray[
+        np.int64
+    ]  # [m], of all signals: the least of the available ones; greater than any where there is none
+    highs: NDArray[np.int64]
+    quiet: bool  # these rule out that any rule holds anywhere
+
+
 @dataclass(frozen=True, slots=True)
 class BoundRules:
     """All rules on one schema. Rules none of whose signals it has are left out."""
@@ -92,6 +102,14 @@ class BoundRules:
         return frozenset(
             bound.rule.code for bound in self.rules if not bound.reckons and bound.droppable <= known
         )
+
+    def screen(self, lows: NDArray[np.int64], highs: NDArray[np.int64]) -> list[Screened]:
+        """Blocks by their extremes, int64[b, m] each."""
+        watch = self.watch
+        columns = self.columns[watch.columns]
+        possible = (highs[:, columns] >= watch.lows) & (lows[:, columns] <= watch.highs)
+        quiet = np.logical_not(possible.any(axis=1)) & (not watch.always)
+        return list(map(Screened, lows, highs, quiet.tolist()))
 
     def rule(self, code: str) -> Rule:
         return self.rules[self.numbers[code]].rule

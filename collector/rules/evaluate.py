@@ -22,7 +22,15 @@ import numpy as np
 
 from codec.records import Availability, Records, concatenate
 from codec.schema import physical
-from collector.rules.bind import EVIDENCE_AFTER_S, EVIDENCE_BEFORE_S, EVIDENCE_HZ, BoundRule, BoundRules, bind
+from collector.rules.bind import (
+    EVIDENCE_AFTER_S,
+    EVIDENCE_BEFORE_S,
+    EVIDENCE_HZ,
+    BoundRule,
+    BoundRules,
+    Screened,
+    bind,
+)
 from collector.rules.expression import Value
 from collector.rules.truth import Block, Tail
 
@@ -168,9 +176,14 @@ class RuleState:
 
 
 def evaluate(
-    bound: BoundRules, state: RuleState, stream_no: int, records: Records, exact: frozenset[str]
+    bound: BoundRules,
+    state: RuleState,
+    stream_no: int,
+    records: Records,
+    exact: frozenset[str],
+    screened: Screened | None = None,
 ) -> tuple[list[FaultSpan], RuleState]:
-    """Advance the rules by one run of records.
+    """Advance the rules by one run of records. `screened`: these records, where somebody did that.
 
     `exact` are the codes of the rules that this block was encoded under (see `BoundRules.exact_under`). Returns the faults
     that this run opened, changed or closed, as they stand after it, and the new state.
@@ -182,8 +195,8 @@ def evaluate(
         return [], RuleState(end, state.episodes, state.opened)
     continues = state.end == (stream_no, records.first_tick)
     tail = _fitting(state.tail, bound) if continues else None
-    block = Block(bound, stream_no, records, tail, begins=not continues)
-    running = block.candidates()
+    block = Block(bound, stream_no, records, tail, screened, begins=not continues)
+    running = set() if screened and screened.quiet else block.candidates()
     if not running and not state.episodes:
         return [], RuleState(end, state.episodes, state.opened, block.tail())
     running.update(bound.numbers[code] for code in state.episodes if code in bound.numbers)

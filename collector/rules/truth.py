@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from codec.records import Records
-    from collector.rules.bind import BoundRules
+    from collector.rules.bind import BoundRules, Screened
     from collector.rules.expression import Expression, Leaf, Term
 
     Truth = tuple[NDArray[np.bool_], NDArray[np.bool_]]  # bool[n] where it holds, bool[n] where it does not
@@ -103,7 +103,14 @@ class Block:
     """One run of records. `tail` ends where it begins, or is None; `begins`: there is no record right before it."""
 
     def __init__(
-        self, bound: BoundRules, stream_no: int, records: Records, tail: Tail | None, *, begins: bool
+        self,
+        bound: BoundRules,
+        stream_no: int,
+        records: Records,
+        tail: Tail | None,
+        screened: Screened | None = None,
+        *,
+        begins: bool,
     ) -> None:
         self.bound = bound
         self.stream_no = stream_no
@@ -112,18 +119,22 @@ class Block:
         self.count = len(records)
         self.counts = records.counts[:, bound.columns]
         self.states = records.states[:, bound.columns]
-        lowest = highest = self.counts
-        if self.states.any():
-            missing = self.states != Availability.AVAILABLE
-            lowest, highest = np.where(missing, COUNTS_HIGH, lowest), np.where(missing, COUNTS_LOW, highest)
-        self.lows: NDArray[np.int64] = np.minimum.reduce(lowest, axis=0)
-        self.highs: NDArray[np.int64] = np.maximum.reduce(highest, axis=0)
+        self.lows, self.highs = (
+            (screened.lows[bound.columns], screened.highs[bound.columns]) if screened else self._extremes()
+        )
         self.follows = tail is not None
         self._before = tail or Tail(bound.columns_key, self.first_tick, 0, (), begins)
         self._wide: tuple[NDArray[np.int64], NDArray[np.uint8]] | None = None
         self._wide_extremes: Extremes | None = None
         self._leaves: dict[Leaf, Truth] = {}
         self._terms: dict[tuple[Term, bool], Column] = {}
+
+    def _extremes(self) -> Extremes:
+        lowest = highest = self.counts
+        if self.states.any():
+            missing = self.states != Availability.AVAILABLE
+            lowest, highest = np.where(missing, COUNTS_HIGH, lowest), np.where(missing, COUNTS_LOW, highest)
+        return np.minimum.reduce(lowest, axis=0), np.maximum.reduce(highest, axis=0)
 
     @property
     def wide_first_tick(self) -> int:

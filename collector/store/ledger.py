@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from codec.schema import HASH_BYTES, Schema
 from codec.stream import Clock, StreamFacts
 from collector.battery import BatteryState
-from collector.changes import Changes, Row, SavedOutbox
+from collector.changes import Changes, Row, SavedOutbox, Saving
 from collector.diagnosis import DiagnosisState
 from collector.items import Description, OutboxKey, Position
 from collector.labels import Label
@@ -371,7 +371,7 @@ class Transaction:
         for statement in wanted if isinstance(wanted, tuple) else (wanted,):
             rowwise.execute(self._connection, statement, rows)
 
-    def _claim(self, changed: Mapping[int, SavedOutbox]) -> None:
+    def _claim(self, changed: Mapping[int, Saving]) -> None:
         """Before blocks are written that another process may have written too: a key twice would look like a bug."""
         new = sorted(changed.keys() - self._claimed)
         for at in range(0, len(new), CLAIMED_MAX):
@@ -402,7 +402,7 @@ class Transaction:
                 "received_at": now,
             }
             # In one order everywhere, or two writers wait for each other.
-            for one in sorted(changes.outboxes.values(), key=lambda one: one.id)
+            for one in (changes.outboxes[key].saved() for key in sorted(changes.outboxes))
         ]
         if rows and rowwise.execute(self._connection, statements.SET_OUTBOX, rows) != len(rows):
             raise StoreBusy(_WRITTEN)
