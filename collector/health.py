@@ -26,6 +26,8 @@ def summary(health: Mapping[str, Any]) -> str:
         told.append("backlog")
     if 0 < health.get("disk_free_bytes", 0) < DISK_BYTES_MIN:
         told.append("disk nearly full")
+    if count := health.get("outboxes_set_aside", 0):
+        told.append(f"{count} damaged outbox{'es' if count > 1 else ''} set aside")
     if health.get("temperature_c", 0.0) > HOT_C:
         told.append("computer hot")
     return "; ".join(told)[:SUMMARY_CHARACTERS_MAX]

@@ -240,17 +240,19 @@ class _Group:
         self._ledger.changes.vehicle_states.pop(item.key.vehicle, None)  # an earlier farewell is over
         self._note_health(item.key, "greeting")
         outbox.forget_repairs()
+        stored = outbox.progress.stored
         outbox.priors_gone = set()
         if outbox.is_now(item.model):
             self._withdraw(outbox)
         for old, successor in pairwise((*item.replaces, item.key.outbox_id)):
             if old != item.key.outbox_id:
                 self._replace(OutboxKey(item.key.vehicle, old), successor)
+        if item.forked_from and stored is None:
+            self._leave(OutboxKey(item.key.vehicle, item.forked_from))
         for key in self._ledger.with_provisional(item.key.vehicle):
             if key != item.key:  # the vehicle shows under this name what is now
                 self._pager.withdraw(self._outbox(key), everything=True)
         content = self._keep_guards()
-        stored = outbox.progress.stored
         block = self._ledger.block(outbox.id, stored.stream_no, stored.seq) if stored else None
         described = outbox.description(stored.stream_no, self._ledger) if stored else None
         stream_id = described.facts.stream_id if described else b""
@@ -275,9 +277,14 @@ class _Group:
         saved = self._outbox(old)
         stream_no, seq = saved.progress.wanted.stream_no, saved.progress.wanted.seq
         self._ledger.changes.replaced[saved.id] = {"of_id": saved.id, "replaced_by": successor}
-        self._pager.lost(saved)
+        self._pager.lost(saved, "outbox lost")
         row = rows.gap(saved.id, stream_no, seq, None, None, None, pb.GAP_REASON_OUTBOX_LOST, self._now)
         self._ledger.changes.gaps[saved.id, stream_no, seq] = row
+
+    def _leave(self, old: OutboxKey) -> None:
+        """A fork began: perhaps nobody has its former name any more. If a twin has, and a fault still holds there, it goes on."""
+        if old in self._ledger.with_open_faults():
+            self._pager.lost(self._outbox(old), "outbox forked")
 
     def _description(self, outbox: Outbox, item: Description) -> Outcome:
         stream_no = item.facts.stream_no

@@ -42,6 +42,7 @@ class Greeting:
     agent_version: str = ""
     state: str = "online"  # what the vehicle is shown as; empty: as before
     schema_hash: bytes = b""  # of what it writes now; empty: nothing
+    forked_from: bytes = b""  # what it was called before; empty: nothing else
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,11 +64,11 @@ class Pager:
         current = {} if everything else {rule.code: rule.hash for rule in outbox.own.rules.rules}
         self._take(outbox, paging.withdrawn(outbox.paging, current))
 
-    def lost(self, outbox: Outbox) -> None:
-        """Another outbox took its place. Its rules know what was open, in case it is here after all."""
+    def lost(self, outbox: Outbox, why: str) -> None:
+        """Another outbox took its place, or left it. Its rules know what was open, in case it is here after all."""
         for code, episode in outbox.rule_state.episodes.items():
             if (episode.stream_no, episode.first_tick, code) in outbox.paging.open:
-                self.ended(outbox, code, episode, "outbox lost")
+                self.ended(outbox, code, episode, why)
 
     def ended(self, outbox: Outbox, code: str, episode: Episode, why: str) -> None:
         """An open fault ended otherwise than by its rule."""

@@ -61,6 +61,7 @@ def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
         raise Malformed(f"replaces has {len(hello.replaces)} bytes; at most {REPLACED_MAX} ids of {ID_BYTES}")
     replaces = [hello.replaces[at : at + ID_BYTES] for at in range(0, len(hello.replaces), ID_BYTES)]
     _check_bytes("schema_hash", hello.schema_hash, (0, HASH_BYTES))
+    _check_bytes("forked_from", hello.forked_from, (0, ID_BYTES))
     return Greeting(
         OutboxKey(vehicle, hello.outbox_id),
         tuple(replaces),
@@ -68,6 +69,7 @@ def greeting(hello: pb.Hello, identity: str | None) -> Greeting:
         hello.firmware_version[:TEXT_MAX],
         hello.agent_version[:TEXT_MAX],
         schema_hash=hello.schema_hash,
+        forked_from=hello.forked_from,
     )
 
 

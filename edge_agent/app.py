@@ -219,6 +219,7 @@ class Agent:
             agent_version(),
             self._plan.schema.hash,
             begun.prior_hash,
+            begun.forked_from,
         )
         self._uplink.begin(identity, begun.wanted, begun.written, begun.spent)
         self._notifier.send(READY=1)
@@ -307,6 +308,7 @@ class Agent:
             outbox_oldest_s=oldest_s,
             disk_free_bytes=machine.disk_free_bytes,
             temperature_c=machine.temperature_c,
+            outboxes_set_aside=machine.outboxes_set_aside,
             buses=[pb.BusHealth(**bus) for bus in self._bus_figures()],
         )
         snapshot = snapped.snapshot
@@ -351,6 +353,7 @@ class Agent:
                 "batches": batches,
                 "oldest_s": oldest_s,
                 "trouble": self._trouble,
+                "set_aside": machine.outboxes_set_aside,
             },
             "records": {
                 "count": capture.record_count if capture else 0,

@@ -46,6 +46,7 @@ class Begun:
 
     outbox_id: bytes
     replaces: bytes
+    forked_from: bytes
     guards_hash: bytes
     prior_hash: bytes
     wanted: int
@@ -304,6 +305,7 @@ def _begun(capture: Capture) -> Begun:
     return Begun(
         outbox.outbox_id,
         outbox.replaces,
+        outbox.forked_from,
         outbox.guards_hash,
         capture.prior_hash,
         outbox.wanted,

@@ -25,6 +25,7 @@ class Identity:
     agent_version: str
     schema_hash: bytes = b""
     prior_hash: bytes = b""  # in force, or the last one offered; empty: the built-in one
+    forked_from: bytes = b""
 
 
 # Events

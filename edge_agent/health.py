@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from edge_agent.outbox_file import count_set_aside
+
 
 @dataclass(frozen=True, slots=True)
 class MachineHealth:
@@ -17,12 +19,14 @@ class MachineHealth:
     rss_bytes: int
     disk_free_bytes: int
     temperature_c: float
+    outboxes_set_aside: int  # damaged ones, kept beside the outbox
 
 
 class HealthProbe:
     """Asks the machine."""
 
     def __init__(self, outbox_path: str) -> None:
+        self._outbox_path = outbox_path
         self._folder = Path(outbox_path).parent
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first answer counts from here
@@ -33,7 +37,11 @@ class HealthProbe:
         except OSError:
             free = 0
         return MachineHealth(
-            self._process.cpu_percent(), self._process.memory_info().rss, free, _temperature_c()
+            self._process.cpu_percent(),
+            self._process.memory_info().rss,
+            free,
+            _temperature_c(),
+            count_set_aside(self._outbox_path),
         )
 
 

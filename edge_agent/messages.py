@@ -30,6 +30,7 @@ def hello(identity: Identity, extent: Extent) -> pb.Up:
         agent_version=identity.agent_version,
         schema_hash=identity.schema_hash,
         prior_hash=identity.prior_hash,
+        forked_from=identity.forked_from,
     )
     return pb.Up(hello=message)
 

@@ -139,6 +139,7 @@ class Outbox:
                 self._db.execute(SQL["side_log_schema"])
         self.outbox_id = self._bytes_fact("outbox_id")
         self.replaces = self._bytes_fact("replaces")
+        self.forked_from = self._bytes_fact("forked_from")
         self.guards_hash = self._bytes_fact("guards_hash")
         self._prior = self._bytes_fact("prior")  # the schema that it is for, and its name
         self._remember()
@@ -422,9 +423,10 @@ class Outbox:
             for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
                 self._db.execute(SQL[name], (by,))
             outbox_id = self._new_id(OUTBOX_ID_BYTES)
+            self._set_fact("forked_from", self.outbox_id)
             for key, value in (("outbox_id", outbox_id), ("replaces", b""), ("wanted", 0)):
                 self._set_fact(key, value)
-        self.outbox_id, self.replaces, self.wanted = outbox_id, b"", 0
+        self.outbox_id, self.forked_from, self.replaces, self.wanted = outbox_id, self.outbox_id, b"", 0
         self._kept = (0, self._kept[1])
         with contextlib.suppress(OutboxBusy):  # it is done; what opens the file next remembers it
             self._remember()

@@ -52,6 +52,16 @@ def set_aside(path: str) -> str:
     return name
 
 
+def count_set_aside(path: str) -> int:
+    """Damaged files that are kept beside the outbox, for as long as nobody takes them away."""
+    file = Path(path)
+    try:
+        names = [other.name.removeprefix(f"{file.name}.damaged-") for other in file.parent.iterdir()]
+    except OSError:
+        return 0
+    return sum(name.isdecimal() for name in names)
+
+
 def remembered_ids(lock: int) -> bytes:
     """Of the outboxes that were here, oldest first; the last one is the one that is, or was."""
     ids = os.pread(lock, (REPLACED_MAX + 1) * OUTBOX_ID_BYTES, 0)

@@ -94,6 +94,7 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
             f"{depth}; {_size(outbox['bytes'])} of {_size(outbox['quota_bytes'])} in {outbox['path']}",
         ),
         *([("", f"TROUBLE: {outbox['trouble']}")] if outbox["trouble"] else []),
+        *([("", _set_aside(outbox))] if outbox["set_aside"] else []),
         (
             "records",
             f"{records['count']:,} of {records['signals']} signals at {records['rate_hz']} Hz in this run",
@@ -104,6 +105,12 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
         rows += [("bus", _bus(bus)), *(("", line) for line in _bus_troubles(bus))]
     rows.append(("process", f"{state['cpu_percent']:.1f} % of a core, {_size(state['rss_bytes'])} of memory"))
     return "\n".join(f"{name:<17}{text}" for name, text in rows)
+
+
+def _set_aside(outbox: dict[str, Any]) -> str:
+    count = outbox["set_aside"]
+    files = "1 damaged file is" if count == 1 else f"{count} damaged files are"
+    return f"{files} set aside: {outbox['path']}.damaged-*; what was not sent of it is in there alone"
 
 
 def _spent(link: dict[str, Any]) -> str:

@@ -225,6 +225,7 @@ class Hello(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     SCHEMA_HASH_FIELD_NUMBER: _builtins.int
     PRIOR_HASH_FIELD_NUMBER: _builtins.int
+    FORKED_FROM_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     outbox_id: _builtins.bytes
     """16 random bytes, drawn when the outbox file is made"""
@@ -241,6 +242,8 @@ class Hello(_message.Message):
     """of the stream that this run writes"""
     prior_hash: _builtins.bytes
     """what its keyframes start from, or the last one offered; empty: built in"""
+    forked_from: _builtins.bytes
+    """id of the outbox that it was before it became a fork; empty: it is none"""
     @_builtins.property
     def first_kept(self) -> Global___Position:
         """oldest batch still in the outbox; absent: empty outbox"""
@@ -269,10 +272,11 @@ class Hello(_message.Message):
         agent_version: _builtins.str = ...,
         schema_hash: _builtins.bytes = ...,
         prior_hash: _builtins.bytes = ...,
+        forked_from: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "first_kept", b"first_kept", "last", b"last"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "agent_version", b"agent_version", "firmware_version", b"firmware_version", "first_kept", b"first_kept", "guards_hash", b"guards_hash", "last", b"last", "model", b"model", "outbox_id", b"outbox_id", "prior_hash", b"prior_hash", "protocol", b"protocol", "replaces", b"replaces", "schema_hash", b"schema_hash", "vehicle", b"vehicle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acked", b"acked", "agent_version", b"agent_version", "firmware_version", b"firmware_version", "first_kept", b"first_kept", "forked_from", b"forked_from", "guards_hash", b"guards_hash", "last", b"last", "model", b"model", "outbox_id", b"outbox_id", "prior_hash", b"prior_hash", "protocol", b"protocol", "replaces", b"replaces", "schema_hash", b"schema_hash", "vehicle", b"vehicle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,6 +480,7 @@ class Health(_message.Message):
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
     BUSES_FIELD_NUMBER: _builtins.int
     TEMPERATURE_C_FIELD_NUMBER: _builtins.int
+    OUTBOXES_SET_ASIDE_FIELD_NUMBER: _builtins.int
     cpu_percent: _builtins.float
     rss_bytes: _builtins.int
     outbox_bytes: _builtins.int
@@ -485,6 +490,8 @@ class Health(_message.Message):
     disk_free_bytes: _builtins.int
     temperature_c: _builtins.float
     """0: not known"""
+    outboxes_set_aside: _builtins.int
+    """damaged outbox files that are kept on the vehicle"""
     @_builtins.property
     def buses(self) -> _containers.RepeatedCompositeFieldContainer[Global___BusHealth]: ...
     def __init__(
@@ -498,10 +505,11 @@ class Health(_message.Message):
         disk_free_bytes: _builtins.int = ...,
         buses: _abc.Iterable[Global___BusHealth] | None = ...,
         temperature_c: _builtins.float = ...,
+        outboxes_set_aside: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buses", b"buses", "cpu_percent", b"cpu_percent", "disk_free_bytes", b"disk_free_bytes", "outbox_batches", b"outbox_batches", "outbox_bytes", b"outbox_bytes", "outbox_oldest_s", b"outbox_oldest_s", "rss_bytes", b"rss_bytes", "temperature_c", b"temperature_c"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buses", b"buses", "cpu_percent", b"cpu_percent", "disk_free_bytes", b"disk_free_bytes", "outbox_batches", b"outbox_batches", "outbox_bytes", b"outbox_bytes", "outbox_oldest_s", b"outbox_oldest_s", "outboxes_set_aside", b"outboxes_set_aside", "rss_bytes", b"rss_bytes", "temperature_c", b"temperature_c"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

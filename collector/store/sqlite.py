@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from collector.store.address import Address
 
 MALFORMED = b"malformed database schema"  # SQLite quotes it, and Python cannot read what is no text any more
+OTHER_NAMES = (
+    "no such column",
+    "no such table",
+    "has no column named",
+)  # the schema was checked at the start
 LOCK_WAIT_S = 0.25  # short: a stop must not wait for somebody else's lock; whoever needs longer tries again
 
 
@@ -73,11 +78,13 @@ def set_version(connection: Connection, number: int) -> None:
 def explained(path: Path, error: BaseException) -> StoreError | None:
     """What a driver's error means; None where it tells of a bug of ours, not of the file."""
     message = str(error)
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError) and any(words in message for words in OTHER_NAMES):
+        message += " (SQLite takes damaged names for names)"
+    elif isinstance(error, sqlite3.OperationalError):
         if "locked" in message:
             return StoreBusy(f"{path}: {message}; another process holds a transaction")
         return StoreUnavailable(f"{path}: {message}{_remedy(message)}")
-    if isinstance(error, UnicodeDecodeError) and error.object.startswith(MALFORMED):
+    elif isinstance(error, UnicodeDecodeError) and error.object.startswith(MALFORMED):
         message = error.object.decode(errors="backslashreplace")
     elif type(error) is not sqlite3.DatabaseError:  # IntegrityError and the like are derived from it
         return None

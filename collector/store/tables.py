@@ -179,7 +179,7 @@ faults = Table(
     Column("started_at", WallTime, nullable=False),
     Column("detected_at", WallTime, nullable=False),
     Column("ended_at", WallTime),  # none: still open
-    Column("end_reason", Text),  # cleared, or: rule changed, outbox lost
+    Column("end_reason", Text),  # cleared, or: rule changed, outbox lost, outbox forked
     Column("peak", Float),
     Column("evidence", JsonText, nullable=False),  # the condition, values at and around the opening
     Column(

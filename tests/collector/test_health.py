@@ -22,6 +22,8 @@ from collector.health import SUMMARY_CHARACTERS_MAX, summary
         ({"outbox_oldest_s": 601.0, "temperature_c": 95.0}, "backlog; computer hot"),
         ({"disk_free_bytes": 1000}, "disk nearly full"),
         ({"disk_free_bytes": 0}, ""),  # not known
+        ({"outboxes_set_aside": 1}, "1 damaged outbox set aside"),
+        ({"outboxes_set_aside": 2, "temperature_c": 95.0}, "2 damaged outboxes set aside; computer hot"),
     ],
 )
 def test_it_says_only_what_stays(health, words):

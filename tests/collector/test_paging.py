@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.items import Farewell, Greeting
+from collector.items import Farewell, Greeting, OutboxKey
 from collector.rules import load_rules
 from collector.store import open_store
 from tests.collector.vehicle import NOW_NS, SCHEMA, START_TICK, Bench, Vehicle
@@ -222,6 +222,34 @@ def test_the_open_faults_of_an_outbox_that_is_replaced_end_with_it(bench, connec
     assert told(bench) == [OPENED, CLOSED]
     (fault,) = open_store(bench.path).faults()
     assert (fault["end_reason"], fault["last_tick"]) == ("outbox lost", START_TICK + 19)
+
+
+def test_the_open_faults_of_an_outbox_end_when_a_fork_leaves_it(bench, connected):
+    """A restored image: nobody has the former name any more, and nobody would ever end them."""
+    fork = Vehicle(outbox=2)
+    bench.take(connected.drive(temp=46.0))
+    bench.take(Greeting(fork.key, forked_from=connected.key.outbox_id))
+    assert told(bench) == [OPENED, CLOSED]
+    (fault,) = open_store(bench.path).faults()
+    assert (fault["end_reason"], fault["last_tick"]) == ("outbox forked", START_TICK + 19)
+
+
+def test_a_twin_that_keeps_the_former_name_goes_on_with_its_fault_and_is_left_alone_from_then_on(
+    bench, connected
+):
+    fork = Vehicle(outbox=2)
+    greeting = Greeting(fork.key, forked_from=connected.key.outbox_id)
+    bench.take(connected.drive(temp=46.0), greeting, fork.schema, fork.run(), fork.drive(temp=20.0))
+    bench.take(connected.drive(temp=47.0), greeting)
+    assert told(bench) == [OPENED, CLOSED, OPENED]
+    bench.take(connected.drive(temp=20.0))
+    assert told(bench) == [OPENED, CLOSED, OPENED, CLOSED]
+
+
+def test_a_fork_of_an_outbox_that_nobody_knows_changes_nothing(bench, connected):
+    bench.take(Greeting(Vehicle(outbox=2).key, forked_from=bytes(16)))
+    with bench.ledger.transaction() as transaction:
+        assert transaction.find_outbox(OutboxKey(connected.key.vehicle, bytes(16))) is None
 
 
 def test_a_fault_of_an_outbox_that_was_lost_and_is_here_after_all_is_told_anew(bench, connected):

@@ -106,9 +106,10 @@ def test_health_is_what_json_can_have():
 @pytest.mark.parametrize("spoken", range(5))
 def test_agents_two_versions_old_are_taken_and_no_others(spoken, monkeypatch):
     monkeypatch.setattr(wire, "PROTOCOL", 3)
-    hello = pb.Hello(protocol=spoken, vehicle="asset:one", outbox_id=bytes(16))
+    hello = pb.Hello(protocol=spoken, vehicle="asset:one", outbox_id=bytes(16), forked_from=b"f" * 16)
     if 1 <= spoken <= 3:
         assert wire.greeting(hello, None).key.vehicle == "asset:one"
+        assert wire.greeting(hello, None).forked_from == b"f" * 16
     else:
         with pytest.raises(wire.Malformed, match="speaks 1 to 3"):
             wire.greeting(hello, None)

@@ -144,6 +144,7 @@ class Link:
             "0",
             SCHEMA.hash,
             agent.capture.prior_hash,
+            outbox.forked_from,
         )
         self._agent(events.Opened(identity, self.reader.extent(agent.wanted), agent.wanted))
         self._agent(events.Stored(written.end, written.stream_no, written.newest_tick))

@@ -416,6 +416,8 @@ def test_a_fork_keeps_what_is_not_acknowledged_under_a_name_of_its_own(path):
         ]
         with OutboxReader(str(path)) as reader:
             assert reader.stream(0)[0].facts.stream_id == named
+    with contextlib.closing(Outbox(str(path))) as again:
+        assert (again.forked_from, again.replaces) == (before, b"")
 
 
 def test_a_fork_of_streams_that_are_done_starts_their_numbers_again(path):

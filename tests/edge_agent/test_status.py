@@ -15,7 +15,8 @@ STATE = {
     "written_ns": NOW - 3 * NS, "pid": 7, "vehicle": "asset:a", "model": "Model 3", "collector": "c:1",
     "link": {"state": "online", "since_ns": NOW - 600 * NS, "trouble": "", "acked_at_ns": NOW - 9 * NS, "draining": False,
              "month": "2026-11", "month_bytes": 3_000_000, "month_bytes_max": 0, "stretch": 1},
-    "outbox": {"path": "o.db", "bytes": 1_500_000, "quota_bytes": 268_000_000, "batches": 4, "oldest_s": 7300.0, "trouble": ""},
+    "outbox": {"path": "o.db", "bytes": 1_500_000, "quota_bytes": 268_000_000, "batches": 4, "oldest_s": 7300.0, "trouble": "",
+               "set_aside": 0},
     "records": {"count": 1000, "signals": 20, "rate_hz": 50, "encoded": 1000, "bytes": 500},
     "buses": [BUS],
     "cpu_percent": 1.25, "rss_bytes": 60_000_000,
@@ -49,10 +50,15 @@ def test_an_agent_that_does_not_run_is_told_in_capitals():
 def test_trouble_is_shown():
     bus = {**BUS, "state": "bus_off", "frames_dropped": 5, "frames_overrun": 6, "frames_unknown": 7}
     bus |= {"times_down": 3, "times_bus_off": 1, "trouble": "check the wiring"}
-    troubled = {**STATE, "outbox": {**STATE["outbox"], "trouble": "disk full"}, "buses": [bus]}
+    troubled = {
+        **STATE,
+        "outbox": {**STATE["outbox"], "trouble": "disk full", "set_aside": 2},
+        "buses": [bus],
+    }
     text = rendered(troubled, running=True)
     for part in (
         "TROUBLE: disk full",
+        "2 damaged files are set aside: o.db.damaged-*",
         "can0: bus off, 12,345 frames, 7 unknown, 2 error frames, 3 times down, 1 times bus off\n",
         "check the wiring",
         "6 frames lost",

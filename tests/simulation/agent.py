@@ -191,8 +191,9 @@ class Agent:
     def _begin(self) -> None:
         outbox = self.capture.outbox
         identity = events.Identity(
-            outbox.outbox_id, outbox.replaces, outbox.guards_hash, self.vehicle.identity, "model", "1", "0"
-        )
+            outbox.outbox_id, outbox.replaces, outbox.guards_hash, self.vehicle.identity, "model", "1", "0",
+            forked_from=outbox.forked_from,
+        )  # fmt: skip
         self.uplink.begin(identity, outbox.wanted, self.capture.written())
 
     # Commands
@@ -251,8 +252,9 @@ class Agent:
                 capture.mend(command.position)
                 self.uplink.put(events.Mended())
             case events.BecomeFork():
+                left = capture.outbox.outbox_id
                 capture.fork(self.vehicle.clock())
-                self.vehicle.truth.forked = True
+                self.vehicle.truth.forks[capture.outbox.outbox_id] = left
                 self.note(f"is outbox {capture.outbox.outbox_id.hex()[:6]} now")
                 self._begin()
             case commands.ReplaceFile():

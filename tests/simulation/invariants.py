@@ -48,6 +48,8 @@ _STREAM_ID = "SELECT stream_id FROM streams WHERE outbox = ? AND stream_no = ?"
 _CONTENTS = "SELECT crc FROM batches WHERE outbox = ? ORDER BY stream_no, seq"
 _BATCHES = """SELECT stream_no, seq, first_tick, record_count, content, skip FROM batches
 WHERE outbox = ? AND (stream_no, seq) > (?, ?) ORDER BY stream_no, seq"""
+_OPEN = """SELECT code, faults.stream_no, first_tick FROM faults JOIN outboxes ON outboxes.id = outbox
+WHERE outboxes.vin = ? AND outbox_id = ? AND ended_at IS NULL"""
 _MARKS = "SELECT stream_no, seq, keyframe, doubtful FROM batches WHERE outbox = ? ORDER BY stream_no, seq"
 _ENDS = "SELECT stream_no - 1, prev_last_seq FROM streams WHERE outbox = ? AND prev_digest != 0"
 _TILES = """SELECT seq, seq, record_count, NULL FROM batches WHERE outbox = ?1 AND stream_no = ?2
@@ -130,6 +132,7 @@ class Checker:
         if key is None or key.vehicle not in self._world.truths or kind not in ("ack", "welcome"):
             return
         if kind == "welcome" and not message.welcome.HasField("stored"):
+            self._check_left(key)
             return
         place = message.ack if kind == "ack" else message.welcome.stored
         acked, name = (place.stream_no, place.seq), (key.vehicle, key.outbox_id)
@@ -137,6 +140,15 @@ class Checker:
         if acked > stored:
             self._world.violation(f"{key.vehicle}: {kind} of {acked}, stored is {stored}")
         self._acked[name] = max(self._acked.get(name, (-1, -1)), acked)
+
+    def _check_left(self, key: OutboxKey) -> None:
+        """A fork was greeted: what was open under its former name has ended, unless a twin may go on with it."""
+        left = self._world.truths[key.vehicle].forks.get(key.outbox_id)
+        twins = sum(vehicle.identity == key.vehicle for vehicle in self._world.vehicles)
+        if left is None or twins > 1 or self._db is None:
+            return
+        if open_faults := self._db.execute(_OPEN, (key.vehicle, left)).fetchall():
+            self._world.violation(f"{key.vehicle}: its former outbox has open faults: {open_faults}")
 
     def reported(self, key: OutboxKey | None, event: str, fields: dict[str, object]) -> None:
         who = key.vehicle if key else "somebody"
@@ -438,7 +450,7 @@ class Checker:
             accounted = stream.run.stored[part].astype(int) + stream.run.missed[part]
             if self._copies(vin, stream_id) > 1:
                 accounted = accounted.clip(max=1)  # several outboxes may say that they miss the same
-            if truth.forked:  # nobody has it any more under the name that the backup knows
+            if truth.forks:  # nobody has it any more under the name that the backup knows
                 accounted = np.maximum(accounted, stream.run.had[part])
             if (accounted == 1).all():
                 continue

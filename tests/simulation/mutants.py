@@ -68,7 +68,7 @@ MUTANTS = (
     Mutant("a gap counts the block after it, too", "edge_agent.outbox", "end_tick, record_count = after[0], after[2] - after[1]", "end_tick, record_count = after[0], after[2]"),
     Mutant("quota evicts, and the next block builds on what is gone", "edge_agent.capture",
            "if self.outbox.commit(self._unwritten, limit_bytes=self._limit_bytes()):", "if self.outbox.commit(self._unwritten, limit_bytes=self._limit_bytes()) and False:"),
-    Mutant("a fork keeps its outbox_id", "edge_agent.outbox", "outbox_id = self._new_id(OUTBOX_ID_BYTES)\n            for", "outbox_id = self.outbox_id\n            for"),
+    Mutant("a fork keeps its outbox_id", "edge_agent.outbox", "outbox_id = self._new_id(OUTBOX_ID_BYTES)\n            self._set_fact", "outbox_id = self.outbox_id\n            self._set_fact"),
     Mutant("a finished block leaves its journal", "edge_agent.outbox", 'SQL["journal"], (end.stream_no, end.end_tick)', 'SQL["journal"], (end.stream_no, 0)'),
     Mutant("what was sent counts as acknowledged", "edge_agent.session", "return [SetWanted(wanted), *self._go_on()]", "return [SetWanted(self._cursor), *self._go_on()]"),
     Mutant("state outlives a transaction that failed", "collector.writer", "        ingest.forget()\n        raise", "        raise"),
@@ -83,6 +83,8 @@ MUTANTS = (
     Mutant("a provisional fault and its fault have pages of their own", "collector.paging",
            "_paged(covering, shown, shown.page)", "_paged(covering, None, _page(paging.outbox, covering.first, code))"),
     Mutant("the group's digest is not checked", "collector.blocks", "if not expected or digest is None or digest == expected:", "if True:"),
+    Mutant("what is asked for again is not marked meanwhile", "collector.blocks", "        self._doubt(outbox, first, wanted.seq - 1)\n", ""),
+    Mutant("a fork leaves open faults under its former name", "collector.ingest", "if item.forked_from and stored is None:", "if False:"),
 )  # fmt: skip
 
 

@@ -66,7 +66,9 @@ class Truth:
     streams: dict[bytes, StreamTruth] = field(default_factory=dict)
     clock_offsets: set[int] = field(default_factory=set)  # those a synchronised clock ever showed, in ns
     spoiled: set[bytes] = field(default_factory=set)  # streams of which a block was changed on its way
-    forked: bool = False  # an outbox left what was acknowledged with its former name
+    forks: dict[bytes, bytes] = field(
+        default_factory=dict
+    )  # outbox_id: its former name, which has what was acknowledged
 
 
 class Recorder:

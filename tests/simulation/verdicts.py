@@ -58,7 +58,7 @@ def check_faults(world: World, db: sqlite3.Connection | None, view: _View) -> No
         (view.id,),
     ).fetchall()
     # An outbox that was lost ended what was open in it.
-    ends = [(None, None) if row[7] == "outbox lost" else row[4:6] for row in rows]
+    ends = [(None, None) if row[7] in ("outbox lost", "outbox forked") else row[4:6] for row in rows]
     stored = {row[:3]: (row[3], *end, bool(row[6])) for row, end in zip(rows, ends, strict=True)}
     if stored != expected:
         differing = sorted(stored.items() ^ expected.items(), key=str)

@@ -4,9 +4,11 @@ import sqlite3
 
 import pytest
 
+from collector.items import OutboxKey
 from collector.store.address import Address
 from collector.store.engine import explained, open_engine
 from collector.store.errors import StoreBusy, StoreError, StoreUnavailable
+from collector.store.ledger import StoreLedger
 from collector.store.tables import SCHEMA_VERSION
 
 
@@ -48,6 +50,25 @@ def test_a_schema_that_is_no_text_any_more_is_damage(address, write):
     address.path.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
     with pytest.raises(StoreError, match=r"s.db: malformed database schema \(\\x.*set the file aside"):
         open_engine(address, write=write)
+
+
+def test_a_column_whose_name_is_damaged_is_damage_and_does_not_pass_by_itself(address):
+    open_engine(address, write=True).dispose()
+    with sqlite3.connect(address.path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = address.path.read_bytes()
+    at = content.index(b"rule_state")
+    address.path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    ledger = StoreLedger(address)
+    with (
+        pytest.raises(
+            StoreError, match=r"s.db: no such column: outboxes.rule_state .*set the file aside"
+        ) as caught,
+        ledger.transaction() as transaction,
+    ):
+        transaction.open_outbox(OutboxKey("asset:a", bytes(16)), "2026-01-01 00:00:00")
+    assert not isinstance(caught.value, StoreUnavailable)
 
 
 @pytest.mark.parametrize("write", [True, False])
