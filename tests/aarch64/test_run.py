@@ -14,7 +14,7 @@ RUN = Path(__file__).resolve().parent / "run"
 FOLDER = os.environ.get("DEADRECKON_AARCH64", "")
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not FOLDER, reason="DEADRECKON_AARCH64 names no folder to build in: make aarch64 does")
 def test_aarch64_writes_and_reads_the_vectors_to_the_bit():
     ran = subprocess.run([RUN, FOLDER], capture_output=True, text=True, check=False)
