@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from codec.stream import Clock
+from codec.stream import Clock, is_keyframe
 from collector import config
-from collector.detectors import settings
+from collector.detectors.settings import WINDOW_S_MAX
 from collector.items import Farewell, Forked, Position, Repeated, Stored
 from collector.rules import parser
 from collector.store import address_of, expiry, open_store
 from collector.store.keeping import Keep, tidy
-from tests.collector.vehicle import NOW_NS, Vehicle, gaps, stored, within_bounds
+from tests.collector.vehicle import NOW_NS, START_TICK, Bench, Vehicle, gaps, stored, within_bounds
 
 DRIVEN = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -89,7 +92,7 @@ def test_what_ingest_goes_on_from_stays_and_it_goes_on(bench, drive, connected):
 
 
 def test_it_stays_for_longer_than_anything_looks_back():
-    windows = (settings.WINDOW_S_MAX, parser.WINDOW_S_MAX, config.AROUND_FAULTS_S_MAX)
+    windows = (WINDOW_S_MAX, parser.WINDOW_S_MAX, config.AROUND_FAULTS_S_MAX)
     assert 2 * max(windows) <= expiry.STAYS_S
 
 
@@ -159,3 +162,59 @@ def test_a_clock_far_ahead_holds_nothing_up(bench, vehicle):
         boot(bench, vehicle, clock)
     assert expire(bench, 60 * DAY) == 4
     assert [no for no, _ in stored(bench, vehicle)] == [2, 2]
+
+
+STAYS_S = 600
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("drive"), st.integers(1, 5)),  # a group of so many blocks
+        st.tuples(st.just("run"), st.none()),
+        st.tuples(st.just("restart"), st.none()),
+        st.tuples(st.just("expire"), st.integers(0, 9000)),  # everything before so many seconds of the drive
+    ),
+    min_size=5,
+    max_size=25,
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+def test_whenever_blocks_go_what_is_left_is_the_end_of_it_and_it_goes_on(tmp_path_factory, steps):
+    bench, vehicle = Bench(tmp_path_factory.mktemp("expiry") / "s.db"), Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(BLOCK))
+    before = due = START_TICK  # what was asked to go, and what of it had to
+    for step, how in steps:
+        match step:
+            case "drive":
+                group = [vehicle.drive(BLOCK, keyframe=at == 0) for at in range(how)]
+                assert bench.take(*group) == Stored(Position(vehicle.stream_no, group[-1].seq))
+            case "run":
+                bench.take(vehicle.run(), vehicle.drive(BLOCK))
+            case "restart":
+                bench.restart()
+            case _:
+                with mock.patch.object(expiry, "STAYS_S", STAYS_S):
+                    expire(bench, 30 * DAY + timedelta(seconds=how))
+                before = max(before, START_TICK + how * 10)
+                due = max(due, min(START_TICK + how * 10, vehicle.tick - STAYS_S * 10))
+                is_the_end_of_it(bench, vehicle, before, due)
+    bench.ledger.close()
+
+
+def is_the_end_of_it(bench, vehicle, before, due):
+    """What is left is the end of what was driven, from a keyframe on: nothing that is younger than `before` has gone, and no group
+    that ended before `due` is left.
+    """
+    left, store = stored(bench, vehicle), open_store(bench.path)
+    gone = len(vehicle.blocks) - len(left)
+    assert within_bounds(vehicle.sampled[gone:], left)
+    assert [(one.facts.stream_no, one.seq) for one in store.runs("asset:one")] == [
+        (stream_no, block.seq) for stream_no, block in vehicle.blocks[gone:]
+    ]
+    assert store.unreadable == 0
+    assert sum(one.expired for one in store.streams()) == gone * BLOCK
+    begins = [is_keyframe(block.content) for _, block in vehicle.blocks]
+    assert begins[gone]
+    assert all(records.end_tick <= before for _, records in vehicle.sampled[:gone])
+    over = [at for at, (_, records) in enumerate(vehicle.sampled) if begins[at] and records.first_tick <= due]
+    assert gone >= over[-1]
