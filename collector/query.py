@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> None:
             columns, rows = HEALTH_COLUMNS, iter(vehicle_health_of(store, vin))
         case _:
             assert_never(options.what)
+    if (options.start or options.end) and options.what in TIMELESS:
+        raise QueryError(f"--from and --to say nothing about {options.what}")
     if options.what in TIMES_OF:
         start, end = _range(options)
         rows = (row for row in rows if _overlaps(row, *TIMES_OF[options.what], start, end))
@@ -79,6 +81,8 @@ TIMES_OF = {
     "gaps": ("noted_at", "noted_at"),
     "health": ("at", "at"),
 }
+
+TIMELESS = frozenset({"vehicles", "streams"})
 
 
 class _Seen:

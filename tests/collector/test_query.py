@@ -122,6 +122,7 @@ def test_faults_of_a_range_and_which_range_there_is(bench, ask, capsys):
         (["signal", "Tmp"], "has no signal Tmp"),
         (["signal", "Temp", "--from", "yesterday"], "is no time"),
         (["signal", "Temp", "--rate", "0"], "must be more than 0"),
+        (["streams", "--from", "-1h"], "--from and --to say nothing about streams"),
     ],
 )
 def test_a_question_without_an_answer_says_what_can_be_asked(ask, arguments, says):
