@@ -74,12 +74,12 @@ soak: $(READY)
 
 # With compiled kernels: what starts a thousand times should start fast.
 torture: $(READY)
-	$(BIN)/python -m codec compile codec decoder collector.detectors collector.survey
+	$(BIN)/python -m codec compile codec decoder collector.battery collector.detectors collector.survey
 	$(BIN)/python -m tests.torture $(ARGS)
 
 # Beside the sources, for this kind of machine or another; whatever does not fit the sources is not used.
 kernels: $(READY)
-	$(BIN)/python -m codec compile codec decoder collector.detectors collector.survey $(ARGS)
+	$(BIN)/python -m codec compile codec decoder collector.battery collector.detectors collector.survey $(ARGS)
 
 wheel: kernels
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -19,7 +19,7 @@ from benchmarks.screen import write_json
 from codec.records import concatenate
 from codec.stream import StreamEncoder, StreamFacts
 from codec.stream_decoder import StreamDecoder
-from collector.battery import BatteryState, Estimate, Roles, advance, bind
+from collector.battery import BatteryState, Estimate, Roles, advance, bind, portion_of
 from replay_logs.models import MODELS
 from replay_logs.pack import Pack
 from replay_logs.scenarios import DRIVES
@@ -74,7 +74,9 @@ def estimates(schema: Schema, runs: Iterable[Records]) -> list[Estimate]:
     battery, state = bind(Roles(), schema), BatteryState()
     found: list[Estimate] = []
     for run in runs:
-        some, state = advance(battery, state, 0, run, lambda tick: tick * schema.period_ns)
+        some, state = advance(
+            battery, state, 0, portion_of(battery, run), lambda tick: tick * schema.period_ns
+        )
         found += some
     return found
 

@@ -1,4 +1,4 @@
-"""Many vehicles over real gRPC, in a process of their own: each sends its next block when one of two on their way is acknowledged."""
+"""Many vehicles over real gRPC, in a process of their own: each sends its next block when one on its way is acknowledged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import zstandard
 from protos import telemetry_pb2 as pb
 from protos import telemetry_pb2_grpc
 
-IN_FLIGHT = 2  # blocks of a vehicle that are not acknowledged
 CHANNEL_CALLS = 100  # an HTTP/2 connection carries so many; a vehicle has one of its own in life
 
 
@@ -27,13 +26,20 @@ class Workload:
     blocks: tuple[bytes, ...]
     records: int  # in a block
 
+    def window_bytes(self, in_flight: int) -> int:
+        """That has so many blocks acknowledged by halves, one by one where they are two."""
+        half = max(1, in_flight // 2)
+        return 2 * min(
+            sum(map(len, self.blocks[at : at + half])) for at in range(len(self.blocks) - half + 1)
+        )
 
-def drive(port: int, work: Workload, vehicles: int) -> None:
-    """Until it is killed, or everything was sent."""
-    asyncio.run(_all(port, work, vehicles))
+
+def drive(port: int, work: Workload, vehicles: int, in_flight: int) -> None:
+    """Until it is killed, or everything was sent. `in_flight`: blocks of a vehicle that are not acknowledged."""
+    asyncio.run(_all(port, work, vehicles, in_flight))
 
 
-async def _all(port: int, work: Workload, vehicles: int) -> None:
+async def _all(port: int, work: Workload, vehicles: int, in_flight: int) -> None:
     schema = zstandard.ZstdCompressor().compress(work.schema)
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
     channels = [
@@ -41,13 +47,18 @@ async def _all(port: int, work: Workload, vehicles: int) -> None:
         for _ in range(-(-vehicles // CHANNEL_CALLS))
     ]
     await asyncio.gather(
-        *(_vehicle(channels[number // CHANNEL_CALLS], number, work, schema) for number in range(vehicles))
+        *(
+            _vehicle(channels[number // CHANNEL_CALLS], number, work, schema, in_flight)
+            for number in range(vehicles)
+        )
     )
     for channel in channels:
         await channel.close()
 
 
-async def _vehicle(channel: grpc.aio.Channel, number: int, work: Workload, schema: bytes) -> None:
+async def _vehicle(
+    channel: grpc.aio.Channel, number: int, work: Workload, schema: bytes, in_flight: int
+) -> None:
     name = f"asset:car{number}"
     call = telemetry_pb2_grpc.TelemetryStub(channel).Connect()
     await call.write(
@@ -67,7 +78,7 @@ async def _vehicle(channel: grpc.aio.Channel, number: int, work: Workload, schem
     await call.write(pb.Up(stream=stream))
     acked, sent = -1, 0
     while acked + 1 < len(work.blocks):
-        while sent < len(work.blocks) and sent - acked <= IN_FLIGHT:
+        while sent < len(work.blocks) and sent - acked <= in_flight:
             await call.write(pb.Up(batch=pb.Batch(alias=0, seq=sent, block=work.blocks[sent])))
             sent += 1
         message = await call.read()

@@ -4,8 +4,10 @@ Rules
 - Blocks of 1 s of our city drive (50 records of all its signals), a keyframe every 30 s; every vehicle sends the same ones. They are
   reconstructed, checked by all shipped rules and by the detectors that run by default, stored, and acknowledged.
 - The collector is what `collector serve` is, in this process; the vehicles are another process, on the same machine, which they share.
-- Every block is acknowledged by itself, and two of a vehicle are on their way: p99 is from the receipt of a message to the moment at
-  which its conversation hears that it is durable.
+- Every block is acknowledged by itself, and two of a vehicle are on their way (`--in-flight` says otherwise): p99 is from the receipt
+  of a message to the moment at which its conversation hears that it is durable.
+- The limit that gRPC sets, on this machine and in this process, is measured the same way, with a writer that knows nothing and says
+  of every block at once that it is durable.
 - SQLite with synchronous=FULL, PostgreSQL with fsync and synchronous_commit, both on a disk.
 - Apart from gRPC, on one core: decoding and rules; rows by COPY; bytes a vehicle and day.
 """
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +32,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks import postgresql
+from benchmarks.echo import Echo
 from benchmarks.fleet import Workload, drive
 from benchmarks.sampled import DRIVES, sample_drive
 from benchmarks.screen import console, write_json
 from benchmarks.stored import copied_rows_per_s, decoded_records_per_s, sizes
+from codec.records import Records
 from codec.stream import StreamEncoder, StreamFacts
 from collector.config import SHIPPED_RULES
 from collector.gateway import Gateway, start_server
@@ -44,17 +49,19 @@ from collector.store.ledger import StoreLedger
 from collector.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.sampled import SampledDrive
     from collector.items import Item, Outcome
     from collector.rules import Rules
     from collector.writer import Delivery, Recipient
 
+    Deliver = Callable[[Delivery], None]
+
 BLOCK_S, KEYFRAME_S = 1, 30
 RATES_HZ = (50.0, 1.0, 0.0)
 WARM_S = 3.0
-WINDOW_BYTES = 2  # each block is half of it, and so acknowledged
+LAPS, LAP_TICKS = 4, 1 << 20  # the drive, over and over, each time a gap later: so that there is enough of it
 LOG, DBC = DRIVES / "drives" / "city.log.gz", DRIVES / "car.dbc"
 STREAM_ID = bytes(range(16))
 
@@ -66,10 +73,19 @@ class IngestRow:
     store: str
     materialised: str
     vehicles: int
+    in_flight: int  # blocks of a vehicle
     batches_per_s: float
     records_per_s: float
     p99_ms: float
     batches_per_cpu_s: float  # of the collector's processor time, PostgreSQL's not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    work: Workload
+    vehicles: int
+    in_flight: int
+    seconds: float
 
 
 def workload(driven: SampledDrive, rules: Rules) -> Workload:
@@ -77,7 +93,14 @@ def workload(driven: SampledDrive, rules: Rules) -> Workload:
     facts = StreamFacts(STREAM_ID, 0, driven.runs[0].first_tick, guards_hash=guards.hash)
     encoder = StreamEncoder(driven.schema, facts, guards=guards)
     count = BLOCK_S * driven.schema.rate_hz
-    parts = [run.slice(at, at + count) for run in driven.runs for at in range(0, len(run) - count + 1, count)]
+    parts = [
+        Records(
+            run.first_tick + at + lap * LAP_TICKS, run.counts[at : at + count], run.states[at : at + count]
+        )
+        for lap in range(LAPS)
+        for run in driven.runs
+        for at in range(0, len(run) - count + 1, count)
+    ]
     blocks = [encoder.encode(part, keyframe=at % KEYFRAME_S == 0).content for at, part in enumerate(parts)]
     return Workload(
         driven.schema.to_bytes(),
@@ -90,17 +113,17 @@ def workload(driven: SampledDrive, rules: Rules) -> Workload:
     )
 
 
-class Stopwatch(Writer):
-    """Notes when each block was received, and when its conversation hears that it is durable."""
+class Stopwatch:
+    """In front of a writer: notes when each block was received, and when its conversation hears that it is durable."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, writer: Writer | Echo) -> None:
+        self._writer = writer
         self.done: list[tuple[float, float]] = []  # (when, how long it took)
 
     def submit(self, recipient: Recipient, item: Item) -> None:
         if isinstance(item, BatchItem):
             recipient = _Timed(self, recipient, time.monotonic())
-        super().submit(recipient, item)
+        self._writer.submit(recipient, item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +140,34 @@ class _Timed:
 
 
 async def measure(
-    name: str, where: Path | str, rules: Rules, work: Workload, vehicles: int, rate_hz: float, seconds: float
+    load: Load, name: str, rate_hz: float, make: Callable[[Deliver], Writer | Echo]
 ) -> IngestRow:
+    """`make` makes the writer, which materialises at that rate."""
     loop = asyncio.get_running_loop()
-    gateway = Gateway(window_bytes=WINDOW_BYTES)
+    gateway = Gateway(window_bytes=load.work.window_bytes(load.in_flight))
 
     def deliver(delivery: Delivery) -> None:
         loop.call_soon_threadsafe(gateway.deliver, delivery)
 
-    ingest = Ingest(rules, materialise=Materialise(rate_hz))
-    writer = Stopwatch(StoreLedger(where), ingest, deliver, time.time_ns)
-    gateway.writer = writer
+    writer = make(deliver)
+    watch = Stopwatch(writer)
+    gateway.writer = watch  # type: ignore[assignment]
     server, port = await start_server(gateway, "127.0.0.1:0")
     writer.start()
     fleet = multiprocessing.get_context("spawn").Process(
-        target=drive, args=(port, work, vehicles), daemon=True
+        target=drive, args=(port, load.work, load.vehicles, load.in_flight), daemon=True
     )
     fleet.start()
     try:
-        while len(writer.done) < 4 * vehicles:
+        while len(watch.done) < 4 * load.vehicles:
             await asyncio.sleep(0.1)
             if not fleet.is_alive():
                 raise RuntimeError("the vehicles' process ended early")
         await asyncio.sleep(WARM_S)
         begun_s, begun_cpu_s = time.monotonic(), time.process_time()
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(load.seconds)
         ended_s, cpu_s = time.monotonic(), time.process_time() - begun_cpu_s
-        took = [took_s for at_s, took_s in writer.done if begun_s <= at_s < ended_s]
+        took = [took_s for at_s, took_s in watch.done if begun_s <= at_s < ended_s]
         if not fleet.is_alive():
             raise RuntimeError(
                 "the vehicles had sent everything; measure for a shorter time, or more vehicles"
@@ -156,8 +180,13 @@ async def measure(
         await asyncio.to_thread(writer.stop, 60)
     per_s = len(took) / (ended_s - begun_s)
     rows = f"{rate_hz:g} Hz" if rate_hz else "off"
+    work, vehicles, in_flight = load.work, load.vehicles, load.in_flight
     p99_ms = 1e3 * float(np.percentile(took, 99))
-    return IngestRow(name, rows, vehicles, per_s, per_s * work.records, p99_ms, len(took) / cpu_s)
+    return IngestRow(name, rows, vehicles, in_flight, per_s, per_s * work.records, p99_ms, len(took) / cpu_s)
+
+
+def _writer(where: Path | str, ingest: Ingest, deliver: Deliver) -> Writer:
+    return Writer(StoreLedger(where), ingest, deliver, time.time_ns)
 
 
 def print_ingest(rows: Sequence[IngestRow], apart: Mapping[str, Any]) -> None:
@@ -187,6 +216,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.ingest", description=__doc__.partition("\n")[0])
     parser.add_argument("--vehicles", type=int, default=200, metavar="N")
     parser.add_argument(
+        "--in-flight",
+        type=int,
+        default=2,
+        metavar="N",
+        help="blocks of a vehicle that are not acknowledged, which is done by halves; default %(default)s: each by itself",
+    )
+    parser.add_argument(
         "--store", choices=("sqlite", "postgresql"), help="default: both, where PostgreSQL is installed"
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each row; default %(default)g")
@@ -203,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     rules, driven = load_rules(SHIPPED_RULES), sample_drive(LOG, [DBC])
     work = workload(driven, rules)
-    rows: list[IngestRow] = []
+    load = Load(work, options.vehicles, options.in_flight, options.seconds)
+    rows = [asyncio.run(measure(load, "none", 0.0, Echo))]
     found: dict[str, Any] = {"decode_and_rules_records_per_s": decoded_records_per_s(work, rules)}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for name in stores:
@@ -211,11 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 for rate_hz in RATES_HZ:
                     where = server.database() if server else Path(folder) / f"{rate_hz:g}.db"
-                    rows.append(
-                        asyncio.run(
-                            measure(name, where, rules, work, options.vehicles, rate_hz, options.seconds)
-                        )
-                    )
+                    ingest = Ingest(rules, materialise=Materialise(rate_hz))
+                    make = partial(_writer, where, ingest)
+                    rows.append(asyncio.run(measure(load, name, rate_hz, make)))
                     print(rows[-1], file=sys.stderr)
                 if server:
                     found["copied_rows_per_s"] = copied_rows_per_s(server.database(), driven)

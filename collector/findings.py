@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from codec.stream import DecodedBlock
     from collector.active import ActiveStream
     from collector.analyses import Analyses
+    from collector.battery import Portion
     from collector.changes import Ledger
     from collector.detectors.detection import Detectors
     from collector.detectors.episodes import Episode
+    from collector.detectors.window import Firsts
     from collector.materialise import Materialise
     from collector.outbox import Outbox
     from collector.pager import Pager
@@ -62,9 +64,12 @@ class Findings:
         spans = self._faults(outbox, stream, surveyed, late=late)
         of_rules = [span for span in spans if not is_condition(span.code)]
         self._rows.take(outbox, stream, surveyed, of_rules, late=late, continues=continues)
-        episodes = self._anomalies(outbox, stream, records, late=late)
+        episodes: list[Episode] = []
+        if surveyed.firsts is not None:
+            episodes = self._anomalies(outbox, stream, surveyed.firsts, late=late)
         self._diagnoses(outbox, stream, records, spans, episodes, late=late)
-        self._battery(outbox, stream, records, late=late)
+        if surveyed.portion is not None:
+            self._battery(outbox, stream, surveyed.portion, late=late)
 
     def left(self, outbox: Outbox) -> bool:
         """The vehicle has left, or the wanted stream is over: nobody knows when there will be more. Whether that wrote rows."""
@@ -141,17 +146,16 @@ class Findings:
         return spans
 
     def _anomalies(
-        self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool
+        self, outbox: Outbox, stream: ActiveStream, firsts: Firsts, *, late: bool
     ) -> list[Episode]:
-        if not self._detectors.names:
-            return []
         ended: list[Episode] = []
         detection = outbox.detection
         if detection is None or detection.stream_no != stream.stream_no:
-            detection, ended = self._recalled(outbox, stream, records.first_tick)
+            detection, ended = self._recalled(outbox, stream, firsts.tick)
             outbox.detection = detection
-        episodes = [*ended, *detection.take(records)]
-        self._note(outbox, episodes, late=late)
+        episodes = [*ended, *detection.take_firsts(firsts)]
+        if episodes:
+            self._note(outbox, episodes, late=late)
         return episodes
 
     def _recalled(
@@ -224,12 +228,12 @@ class Findings:
             place = (outbox.id, finding.stream_no, finding.tick, finding.code)
             self._ledger.changes.diagnoses[place] = row
 
-    def _battery(self, outbox: Outbox, stream: ActiveStream, records: Records, *, late: bool) -> None:
+    def _battery(self, outbox: Outbox, stream: ActiveStream, portion: Portion, *, late: bool) -> None:
         def wall_ns(tick: int) -> int:
             return tick * stream.schema.period_ns + stream.offset_ns
 
         estimates, outbox.battery = battery.advance(
-            stream.reading.battery, outbox.battery, stream.stream_no, records, wall_ns
+            stream.reading.battery, outbox.battery, stream.stream_no, portion, wall_ns
         )
         self._ledger.changes.battery += [
             estimate_row(outbox.id, outbox.key.vehicle, one, late, wall_ns, certain=stream.synchronised)

@@ -121,6 +121,7 @@ class _Call:
         self._outgoing: asyncio.Queue[pb.Down | None] = asyncio.Queue()
         self._room = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0  # when it rings
         self._running: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._key: OutboxKey | None = None
@@ -196,20 +197,21 @@ class _Call:
                     self._log.warning(event, **fields)
                 case End():
                     self._outgoing.put_nowait(None)
-        if self._outgoing.qsize() > OUTGOING_MAX:
+        if actions and self._outgoing.qsize() > OUTGOING_MAX:
             self._log.warning("agent does not read; ending its call")
             if self._running is not None:
                 self._running.cancel()
         self._set_timer()
 
     def _set_timer(self) -> None:
+        """One that rings too early does no harm; every message puts off what is due, and each new timer would cost as much as it."""
         due_ns = self.conversation.due_ns
+        if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-        if due_ns is not None:
-            delay_s = max(0, due_ns - time.monotonic_ns()) / NS
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._wake)
+        delay_s = max(0, due_ns - time.monotonic_ns()) / NS
+        self._timer, self._timer_ns = asyncio.get_running_loop().call_later(delay_s, self._wake), due_ns
 
     def _wake(self) -> None:
         self._timer = None

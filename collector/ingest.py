@@ -83,7 +83,7 @@ class Ingest:
         self.analyses = analyses or Analyses()
         self.materialise = materialise or Materialise()
         self.guards = rules.guards()
-        self.readings = Readings(rules, self.analyses)
+        self.readings = Readings(rules, self.analyses, self.detectors)
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
         self.outboxes: dict[OutboxKey, Outbox] = {}  # the one that was used last is the last
@@ -104,7 +104,7 @@ class Ingest:
         rules = self._wanted_rules
         if rules is not self._settled_rules:
             self.rules, self.guards = rules, rules.guards()
-            self.readings = Readings(rules, self.analyses)
+            self.readings = Readings(rules, self.analyses, self.detectors)
             self.outboxes.clear()
         group = _Group(self, ledger, now_ns)
         if rules is not self._settled_rules:

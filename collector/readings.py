@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from collector.analyses import Analyses
     from collector.battery.roles import Battery
+    from collector.detectors.detection import Detectors
+    from collector.detectors.window import Measured
     from collector.rules import BoundRules, Rule, Rules
 
 READINGS_MAX = 256  # of either kind; what is beyond is made again
@@ -44,14 +46,16 @@ class Reading:
     exact: frozenset[str]  # codes of the rules whose verdicts are exact under guards that nobody knows
     battery: Battery
     sources: Mapping[str, list[int]]  # see `watch.columns`
+    measured: Measured | None  # what the detectors score; None: none is in force
 
 
 class Readings:
     """Of one set of rules, as the whole fleet has it."""
 
-    def __init__(self, rules: Rules, analyses: Analyses) -> None:
+    def __init__(self, rules: Rules, analyses: Analyses, detectors: Detectors) -> None:
         self._rules = rules
         self._analyses = analyses
+        self._detectors = detectors
         self._own = lru_cache(READINGS_MAX)(self._read_rules)
         self._of = lru_cache(READINGS_MAX)(self._read)
 
@@ -77,4 +81,5 @@ class Readings:
             bound.exact_under(None),
             battery.bind(self._analyses.roles, schema),
             watch.columns(own.watched, self._analyses.catalogue, schema),
+            self._detectors.measured(schema) if self._detectors.names else None,
         )

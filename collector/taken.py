@@ -10,20 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from codec.errors import DamagedBlock
 from codec.stream_decoder import decode_opened
-from collector.survey import Survey, Surveys, survey_of
+from collector.battery import portions
+from collector.survey import Survey, Surveys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from codec.records import Records
     from codec.stream import DecodedBlock
     from codec.stream_decoder import Opened
     from collector.active import ActiveStream
+    from collector.battery import Portion
+    from collector.detectors.window import Firsts
     from collector.items import BatchItem
     from collector.outbox import Outbox
+    from collector.readings import Reading
     from collector.rules import Screened
+
+    _Known = tuple[Survey, Screened, Portion | None, Firsts | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +53,13 @@ class Waiting:
 
 
 class Surveyed(NamedTuple):
-    """Records of one stream, and what is known of all of them."""
+    """Records of one stream, and what is known of them before anything of the stream is."""
 
     records: Records
     survey: Survey
     screened: Screened
+    portion: Portion | None  # None: there is no battery to watch
+    firsts: Firsts | None  # None: no detector is in force
 
 
 class Read(NamedTuple):
@@ -60,13 +72,18 @@ class Read(NamedTuple):
 def read_together(waiting: Sequence[Waiting]) -> list[Read | DamagedBlock]:
     """Blocks of as many streams."""
     decoded, together = decode_opened([(one.stream.decoder, one.opened) for one in waiting])
-    known: dict[int, tuple[Survey, Screened]] = {}
+    known: dict[int, _Known] = {}
     for group in together:
-        readings = [waiting[at].stream.reading for at in group.at]
-        surveys = Surveys(readings[0].schema, group.counts, group.states)
-        screened = {one: one.bound.screen(surveys.lows, surveys.highs) for one in set(readings)}
-        for row, (at, reading) in enumerate(zip(group.at, readings, strict=True)):
-            known[at] = surveys.of(row), screened[reading][row]
+        by_reading: dict[Reading, list[int]] = {}
+        for row, at in enumerate(group.at):
+            by_reading.setdefault(waiting[at].stream.reading, []).append(row)
+        for reading, rows in by_reading.items():
+            counts, states = group.counts, group.states
+            if len(rows) < len(group.at):
+                counts, states = counts[rows], states[rows]
+            first_ticks = [waiting[group.at[row]].opened.first_tick for row in rows]
+            places = [group.at[row] for row in rows]
+            known |= dict(zip(places, _known(reading, first_ticks, counts, states), strict=True))
     return [
         block if isinstance(block, DamagedBlock) else Read(block, Surveyed(block.records, *known[at]))
         for at, block in enumerate(decoded)
@@ -75,6 +92,23 @@ def read_together(waiting: Sequence[Waiting]) -> list[Read | DamagedBlock]:
 
 def surveyed(stream: ActiveStream, records: Records) -> Surveyed:
     """Records by themselves."""
-    survey = survey_of(stream.schema, records)
-    (screened,) = stream.bound.screen(survey.lows.reshape(1, -1), survey.highs.reshape(1, -1))
-    return Surveyed(records, survey, screened)
+    counts, states = np.ascontiguousarray(records.counts.T), np.ascontiguousarray(records.states.T)
+    (known,) = _known(stream.reading, [records.first_tick], counts[np.newaxis], states[np.newaxis])
+    return Surveyed(records, *known)
+
+
+def _known(
+    reading: Reading, first_ticks: Sequence[int], counts: NDArray[np.int64], states: NDArray[np.uint8]
+) -> Iterator[_Known]:
+    """Of b blocks: counts int64[b, m, n], states uint8[b, m, n]."""
+    surveys = Surveys(reading.schema, counts, states)
+    screened = reading.bound.screen(surveys.lows, surveys.highs)
+    nothing = [None] * len(first_ticks)
+    electrical, measured = reading.battery.electrical, reading.measured
+    return zip(
+        map(surveys.of, range(len(first_ticks))),
+        screened,
+        portions(reading.battery, first_ticks, counts, states) if electrical else nothing,
+        measured.firsts(first_ticks, counts, states) if measured else nothing,
+        strict=True,
+    )

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from codec.records import Availability
 from codec.schema import Kind, physical
 from collector.toml_file import Table, document_of, text_of
 
@@ -26,15 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from codec.records import Records
     from codec.schema import Schema, Signal
 
 FLOAT_STEP = 0.001
 LEAST_V = (
     200.0  # of a car's pack: errors of a current that is power over voltage are told too large, not too small
 )
-_AVAILABLE = int(Availability.AVAILABLE)
-assert _AVAILABLE == 0, "states are joined by or"
 _COUNTS_MAX = 1 << 40  # of a step of what is no scaled integer: beyond, it is no measurement
 
 
@@ -96,12 +92,8 @@ class Measure:
     bound: float  # of the reconstruction: the threshold, and nothing of the sensor
     scaled: bool = True  # counts are the stream's own
 
-    def counts(self, records: Records) -> NDArray[np.int64]:
-        """int64[n]; what is not available has any."""
-        return self.whole(records.counts[:, self.column])
-
     def whole(self, raw: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Counts of the stream as counts of this measure."""
+        """Counts of the stream as counts of this measure; what is not available has any."""
         if self.scaled:
             return raw
         steps = physical(self.signal, raw) * (_si(self.signal) / FLOAT_STEP)
@@ -128,12 +120,6 @@ class Battery:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sampled", tuple(self.measures.get(role) for role in SAMPLED))
 
-    def unknown(self, records: Records) -> NDArray[np.bool_]:
-        """bool[n]: where voltage, or what tells the current, is not available."""
-        columns = (records.states[:, self.measures[role].column] for role in ("voltage", self.driver))
-        found: NDArray[np.bool_] = np.not_equal(np.bitwise_or(*columns), _AVAILABLE)
-        return found
-
     @property
     def driver(self) -> str:
         """What tells the current: itself, or power."""
@@ -143,15 +129,18 @@ class Battery:
     def electrical(self) -> bool:
         return "voltage" in self.measures and self.driver in self.measures
 
-    def current_counts(self, records: Records, voltage: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64[n] of the current, in counts of `current_factor`; any where voltage or power is not available."""
+    def current_counts(self, raw: NDArray[np.int64], voltage: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of the driver's counts and the voltage's, the current's, in counts of `current_factor`.
+
+        Any where voltage or power is not available.
+        """
         measure = self.measures[self.driver]
-        counts = measure.counts(records)
+        counts = measure.whole(raw)
         if self.driver == "current":
             return counts
         volts = voltage * self.measures["voltage"].factor + self.measures["voltage"].offset
         watts = counts * measure.factor + measure.offset
-        amperes = np.divide(watts, volts, out=np.zeros(len(counts)), where=volts > 1.0)
+        amperes = np.divide(watts, volts, out=np.zeros(counts.shape), where=volts > 1.0)
         return _whole(amperes / FLOAT_STEP)
 
     @property

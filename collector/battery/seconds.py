@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from collector.battery.portion import DIFFERENCE_MAX
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from codec.records import Records
+    from collector.battery.portion import Begun, Point, Portion
     from collector.battery.roles import Battery
 
-DIFFERENCE_MAX = 1 << 25  # counts; products of two, added up over 1000 ticks, fit int64
-_LEAST, _MOST = np.int64(-DIFFERENCE_MAX), np.int64(DIFFERENCE_MAX)
 _NOTHING = (0, 0, 0, 0, 0, 0)
 
 
@@ -46,11 +42,9 @@ class Filling:
     """The second that is being filled. `sums`: charge, ticks unknown, ripple; `last`: the two records before `next_tick`."""
 
     next_tick: int
-    begun: tuple[int, int, int, tuple[int | None, ...]] | None = (
-        None  # its first tick; None: its start is missing
-    )
+    begun: Begun | None = None  # None: its start is missing
     sums: tuple[int, ...] = _NOTHING
-    last: tuple[tuple[int, int, bool], ...] = ()
+    last: tuple[Point, ...] = ()
 
     def to_json(self) -> list[Any]:
         return [self.next_tick, self.begun, self.sums, self.last]
@@ -62,87 +56,40 @@ class Filling:
         return cls(next_tick, first, tuple(sums), tuple((v, i, bool(known)) for v, i, known in last))
 
 
-def cut(battery: Battery, filling: Filling | None, records: Records) -> tuple[list[Second], Filling]:
-    """The seconds that end in these records, and what is begun. `filling`: None in a new stream."""
-    if filling is None or filling.next_tick != records.first_tick:
-        filling = Filling(records.first_tick)
-    voltage = battery.measures["voltage"].counts(records)
-    current = battery.current_counts(records, voltage)
-    bad = battery.unknown(records)
-    sums = _Sums(voltage, current, bad if bad.any() else None, filling.last)
-    rate, count, first_tick = battery.rate_hz, len(records), records.first_tick
+def cut(battery: Battery, filling: Filling | None, portion: Portion) -> tuple[list[Second], Filling]:
+    """The seconds that end in a block, and what is begun. `filling`: None in a new stream."""
+    if filling is None or filling.next_tick != portion.first_tick:
+        filling = Filling(portion.first_tick)
+    rate = battery.rate_hz
+    _add_edge(portion, filling.last)
+    parts = iter(portion.sums)
+    begun, added = filling.begun, tuple(map(add, filling.sums, next(parts)))
     seconds: list[Second] = []
-    begun, added = filling.begun, filling.sums
-    start = 0
-    while start < count:
-        if (first_tick + start) % rate == 0:
-            place = (first_tick + start, int(voltage[start]), int(current[start]))
-            begun, added = (*place, _others(battery, records, start)), _NOTHING
-        end = min(start + rate - (first_tick + start) % rate, count)
-        added = tuple(map(add, added, sums.of(start, end)))
-        if begun is not None and (first_tick + end) % rate == 0:
-            tick, volts, amperes, others = begun
-            seconds.append(Second(tick, added[1] == 0, volts, amperes, added[0], added[2:], others))  # type: ignore[arg-type]
-            begun = None
-        start = end
-    return seconds, Filling(records.end_tick, begun, added, sums.last)
+    for begins, sums in zip(portion.begun, parts, strict=False):
+        if begun is not None:
+            seconds.append(_ended(begun, added))
+        begun, added = begins, tuple(sums)
+    if begun is not None and portion.end_tick % rate == 0:
+        seconds.append(_ended(begun, added))
+        begun = None
+    return seconds, Filling(portion.end_tick, begun, added, (*filling.last, *portion.tail)[-2:])
 
 
-class _Sums:
-    """Voltage and current of one run, in counts. `bad`: where one is unknown; None: nowhere. `before`: see `Filling.last`."""
-
-    def __init__(
-        self,
-        voltage: NDArray[np.int64],
-        current: NDArray[np.int64],
-        bad: NDArray[np.bool_] | None,
-        before: tuple[tuple[int, int, bool], ...],
-    ) -> None:
-        self._current, self._bad = current, bad
-        count = len(voltage)
-        tail = range(max(0, count - 2), count)
-        ended = [(int(voltage[at]), int(current[at]), bad is None or not bad[at]) for at in tail]
-        self.last = (*before, *ended)[-2:]
-        if before:
-            voltage = np.concatenate(([one[0] for one in before], voltage))
-            current = np.concatenate(([one[1] for one in before], current))
-        self._skipped = 2 - len(before)  # records without two before them
-        self._u, self._w = _curvature(voltage), _curvature(current)
-        self._broken: NDArray[np.bool_] | None = None
-        if bad is not None or not all(one[2] for one in before):
-            earlier = np.array([not one[2] for one in before], np.bool_)
-            missing = np.concatenate((earlier, np.zeros(count, np.bool_) if bad is None else bad))
-            broken = missing[2:] | missing[1:-1] | missing[:-2]
-            self._u[broken] = self._w[broken] = 0
-            self._broken = broken
-
-    def of(self, start: int, end: int) -> tuple[int, ...]:
-        """Charge, ticks unknown, and ripple of the records start..end."""
-        some = slice(max(start - self._skipped, 0), max(end - self._skipped, 0))
-        u, w = self._u[some], self._w[some]
-        counted = len(u) if self._broken is None else len(u) - int(np.count_nonzero(self._broken[some]))
-        current, unknown = self._current[start:end], 0
-        if self._bad is not None:
-            current, unknown = current[~self._bad[start:end]], int(np.count_nonzero(self._bad[start:end]))
-        return int(current.sum()), unknown, counted, int(u @ u), int(u @ w), int(w @ w)
+def _ended(begun: Begun, sums: tuple[int, ...]) -> Second:
+    tick, voltage, current, others = begun
+    charge, unknown, *ripple = sums
+    return Second(tick, unknown == 0, voltage, current, charge, tuple(ripple), others)  # type: ignore[arg-type]
 
 
-def _curvature(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Second differences, as far as their products fit."""
-    curved: NDArray[np.int64] = values[2:] - 2 * values[1:-1] + values[:-2]
-    np.minimum(curved, _MOST, out=curved)
-    np.maximum(curved, _LEAST, out=curved)
-    return curved
-
-
-def _others(battery: Battery, records: Records, index: int) -> tuple[int | None, ...]:
-    """Of SAMPLED, at one record."""
-    counts, states = records.counts[index].tolist(), records.states[index].tolist()
-    return tuple(
-        None
-        if measure is None or states[measure.column]
-        else counts[measure.column]
-        if measure.scaled
-        else int(measure.whole(np.array([counts[measure.column]]))[0])
-        for measure in battery.sampled
-    )
+def _add_edge(portion: Portion, before: tuple[Point, ...]) -> None:
+    """To the sums of a block, what its first records come to after those before them."""
+    points = (*before, *portion.head)
+    for at in range(max(2, len(before)), len(points)):
+        (v0, i0, known0), (v1, i1, known1), (v2, i2, known2) = points[at - 2 : at + 1]
+        index = at - len(before)
+        if index >= 2 or not (known0 and known1 and known2):
+            continue
+        u = min(max(v2 - 2 * v1 + v0, -DIFFERENCE_MAX), DIFFERENCE_MAX)
+        w = min(max(i2 - 2 * i1 + i0, -DIFFERENCE_MAX), DIFFERENCE_MAX)
+        sums = portion.sums[sum(begun[0] <= portion.first_tick + index for begun in portion.begun)]
+        sums[2:] = sums[2] + 1, sums[3] + u * u, sums[4] + u * w, sums[5] + w * w

@@ -22,7 +22,7 @@ from collector.battery.trend import MINUTES_MIN, Trend, noted, slope
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from codec.records import Records
+    from collector.battery.portion import Portion
     from collector.battery.roles import Battery
 
 KINDS = ("resistance", "capacity", "ripple", "imbalance", "imbalance_trend")
@@ -122,20 +122,17 @@ _write = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def advance(
-    battery: Battery, state: BatteryState, stream_no: int, records: Records, wall_ns: Callable[[int], int]
+    battery: Battery, state: BatteryState, stream_no: int, portion: Portion, wall_ns: Callable[[int], int]
 ) -> tuple[list[Estimate], BatteryState]:
     """Go on by one run of records. `wall_ns`: wall time of a tick of this stream, for the trend alone."""
-    if not battery.electrical or not len(records):
-        return [], state
     if state.stream_no != stream_no:
         state = BatteryState(stream_no, trend=state.trend)
-    seconds, filling = cut(battery, state.filling, records)
+    seconds, filling = cut(battery, state.filling, portion)
     estimates: list[Estimate] = []
-    state = replace(state, filling=filling)
     for second in seconds:
         some, state = _second(battery, state, second, wall_ns)
         estimates += some
-    return estimates, state
+    return estimates, replace(state, filling=filling)
 
 
 def _second(
@@ -159,8 +156,7 @@ def _second(
             estimates.append(_resistance(battery, state.stream_no, steps, second.tick, best))
         if ends:
             steps = Steps(second.tick)
-    after = replace(state, second=second, steps=steps, counting=counting, minute=minute, trend=trend)
-    return estimates, after
+    return estimates, BatteryState(state.stream_no, state.filling, second, steps, counting, minute, trend)
 
 
 def _minute(
@@ -177,6 +173,7 @@ def _minute(
     if not second.known:
         return estimates, minute, trend
     spread = _spread_uv(battery, second)
+    (n, uu, uw, ww), (dn, duu, duw, dww) = minute.ripple, second.ripple
     return (
         estimates,
         Minute(
@@ -184,7 +181,7 @@ def _minute(
             minute.seconds + 1,
             minute.voltage + second.voltage,
             minute.current + abs(second.current),
-            tuple(one + more for one, more in zip(minute.ripple, second.ripple, strict=True)),  # type: ignore[arg-type]
+            (n + dn, uu + duu, uw + duw, ww + dww),
             minute.spread if spread is None else (minute.spread[0] + 1, minute.spread[1] + spread),
         ),
         trend,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from codec.records import Records
     from codec.schema import Schema
     from collector.detectors.forest import Forest
-    from collector.detectors.window import Seconds
+    from collector.detectors.window import Firsts, Measured, Seconds
 
 ZSCORE, ROBUST = "zscore", "robust"
 
@@ -51,6 +51,10 @@ class Detectors:
         on = {ZSCORE: self.settings.zscore, ROBUST: self.settings.robust}
         return frozenset([name for name in on if on[name]] + [FOREST + forest.id for forest in self.forests])
 
+    def measured(self, schema: Schema) -> Measured:
+        """What they score of a schema."""
+        return measured(schema, self.settings.ignore, robust=self.settings.robust)
+
 
 class Detection:
     """Of one stream."""
@@ -60,7 +64,7 @@ class Detection:
     ) -> None:
         settings = self._settings = detectors.settings
         self.stream_no = stream_no
-        self._measured = measured(schema, settings.ignore, robust=settings.robust)
+        self._measured = detectors.measured(schema)
         self.window = Window(self._measured, settings.window_s)
         self._limits = np.array(
             [settings.limits.get(name, settings.limit) for name in self._measured.names], np.float64
@@ -79,7 +83,11 @@ class Detection:
 
     def take(self, records: Records) -> list[Episode]:
         """The episodes that these records opened, changed or ended. Ticks grow from call to call."""
-        taken = self._measured.seconds(records, self.window.last_second)
+        return self.take_firsts(self._measured.firsts_of(records)) if len(records) else []
+
+    def take_firsts(self, firsts: Firsts) -> list[Episode]:
+        """The same, of what `Measured.firsts` has of the records."""
+        taken = firsts.after(self.window.last_second)
         if not taken.ticks:
             return []
         settings = self._settings

@@ -27,6 +27,8 @@ from collector.detectors import kernels
 from collector.detectors.kernels import Held, Measures, Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from codec.records import Records
@@ -44,6 +46,22 @@ class Seconds(NamedTuple):
     values: NDArray[np.float64]  # [k, m], counts or physical; NaN where there is none
 
 
+class Firsts(NamedTuple):
+    """What may be scored of some records: the first one, and the first of each second that begins after it."""
+
+    second: int  # of the first record
+    tick: int
+    ticks: list[int]  # of the others
+    values: NDArray[np.float64]  # [1 + k, m]; what is beyond the ticks means nothing
+
+    def after(self, last_second: int) -> Seconds:
+        """The first records of seconds after this one."""
+        skip = 0 if self.second > last_second else 1
+        ticks = self.ticks if skip else [self.tick, *self.ticks]
+        seconds = np.arange(self.second + skip, self.second + 1 + len(self.ticks))
+        return Seconds(seconds, ticks, self.values[skip : skip + len(ticks)])
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """The measurements of a schema: m of its columns."""
@@ -57,27 +75,47 @@ class Measured:
     floats: tuple[int, ...]  # of these columns, those that hold floats
     circles: tuple[tuple[int, float], ...]  # those on a circle, and its length
 
-    def seconds(self, records: Records, last_second: int) -> Seconds:
-        """The first records of seconds after `last_second`."""
-        rate, first_tick = self.schema.rate_hz, records.first_tick
-        second = first_tick // rate
-        at = [0] if len(records) and second > last_second else []
-        next_at = (second + 1) * rate - first_tick
-        if next_at < len(records):
-            at.extend(range(next_at, len(records), rate))
-        if not at:
-            return Seconds(np.empty(0, np.int64), [], np.empty((0, len(self.columns))))
-        ticks = [first_tick + index for index in at]
-        counts = records.counts[at].take(self.columns, axis=1)
-        values = counts.astype(np.float64)
+    def firsts(
+        self, first_ticks: Sequence[int], counts: NDArray[np.int64], states: NDArray[np.uint8]
+    ) -> list[Firsts]:
+        """Of b blocks of n records, n > 0: counts int64[b, m, n], states uint8[b, m, n]."""
+        blocks, _, records = counts.shape
+        rate = self.schema.rate_hz
+        seconds = [first_tick // rate for first_tick in first_ticks]
+        begins = [(second + 1) * rate - tick for second, tick in zip(seconds, first_ticks, strict=True)]
+        at = np.zeros((blocks, 1 + -(-records // rate)), np.int64)
+        at[:, 1:] = np.array(begins)[:, np.newaxis] + np.arange(0, records, rate)
+        inside = (
+            np.arange(blocks)[:, np.newaxis, np.newaxis],
+            self.columns,
+            np.minimum(at, records - 1)[..., np.newaxis],
+        )
+        raw = counts[inside]
+        values = raw.astype(np.float64)
         for column in self.floats:
-            values[:, column] = physical(self.schema.signals[self.columns[column]], counts[:, column])
-        values[records.states[at].take(self.columns, axis=1) != Availability.AVAILABLE] = np.nan
+            signal = self.schema.signals[self.columns[column]]
+            values[..., column] = physical(signal, raw[..., column])
+        values[states[inside] != Availability.AVAILABLE] = np.nan
         for column, turn in self.circles:
-            values[:, column] %= turn
+            values[..., column] %= turn
         if self.floats:
             values[~np.isfinite(values)] = np.nan
-        return Seconds(np.array([tick // rate for tick in ticks], np.int64), ticks, values)
+        return [
+            Firsts(second, first_tick, list(range(first_tick + begin, first_tick + records, rate)), found)
+            for second, first_tick, begin, found in zip(seconds, first_ticks, begins, values, strict=True)
+        ]
+
+    def firsts_of(self, records: Records) -> Firsts:
+        (found,) = self.firsts(
+            [records.first_tick], records.counts.T[np.newaxis], records.states.T[np.newaxis]
+        )
+        return found
+
+    def seconds(self, records: Records, last_second: int) -> Seconds:
+        """The first records of seconds after `last_second`."""
+        if not len(records):
+            return Seconds(np.empty(0, np.int64), [], np.empty((0, len(self.columns))))
+        return self.firsts_of(records).after(last_second)
 
     def physical(self, column: int, value: float) -> float:
         """As people write it: -139.2, not -139.20000000000002."""

@@ -1,5 +1,6 @@
 from codec.schema import Schema, Signal
 from collector.analyses import Analyses
+from collector.detectors.detection import Detectors
 from collector.readings import Readings
 from collector.rules import load_rules
 
@@ -25,14 +26,14 @@ SCHEMA = Schema(50, (Signal("Temp"),)).to_bytes()
 
 
 def test_vehicles_of_a_model_and_of_the_same_tags_share_what_is_made_of_rules_and_schemas():
-    readings = Readings(RULES, Analyses())
+    readings = Readings(RULES, Analyses(), Detectors())
     one, other = (readings.own_rules(vehicle, "T") for vehicle in ("asset:a", "asset:b"))
     assert one is other
     assert readings.of(one, SCHEMA) is readings.of(other, bytes(bytearray(SCHEMA)))
 
 
 def test_models_and_tags_have_their_own():
-    readings = Readings(RULES, Analyses())
+    readings = Readings(RULES, Analyses(), Detectors())
     plain, model, test = (
         readings.own_rules(*of) for of in (("asset:a", ""), ("asset:a", "T"), ("asset:test1", "T"))
     )

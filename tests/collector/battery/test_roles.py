@@ -78,7 +78,8 @@ def test_current_is_power_over_voltage_where_there_is_no_current():
     )
     battery = bind(Roles(), schema)
     block = Records(0, np.array([[400, 1000], [0, 10]], np.int64), np.zeros((2, 2), np.uint8))
-    current = battery.current_counts(block, battery.measures["voltage"].counts(block))
+    voltage = battery.measures["voltage"].whole(block.counts[:, 0])
+    current = battery.current_counts(block.counts[:, 1], voltage)
     assert (current * battery.current_factor).tolist() == [250.0, 0.0]
     assert battery.current_bound(100.0) == pytest.approx(5.0)  # 1 kW at 200 V
 
@@ -87,6 +88,6 @@ def test_floats_become_whole_steps():
     schema = Schema(10, (Signal("PackVoltage", unit="V", kind=Kind.FLOAT32, threshold=0.5),))
     measure = bind(Roles(), schema).measures["voltage"]
     bits = np.array([400.1234, np.nan, 1e30], np.float32).view(np.uint32).astype(np.int64)
-    counts = measure.counts(Records(0, bits.reshape(3, 1), np.zeros((3, 1), np.uint8)))
+    counts = measure.whole(bits)
     assert counts.tolist()[:2] == [400123, 0]
     assert measure.bound == 0.5

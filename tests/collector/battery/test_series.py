@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import Schema, Signal
-from collector.battery import BatteryState, Roles, advance, bind
+from collector.battery import BatteryState, Roles, advance, bind, portion_of, portions
 
 RATE = 10
 NS = 1_000_000_000
@@ -57,7 +57,7 @@ def wall_ns(tick: int) -> int:
 def taken(runs, *, restart=False, stream_no=0):
     state, found = BatteryState(), []
     for run in runs:
-        some, state = advance(BATTERY, state, stream_no, run, wall_ns)
+        some, state = advance(BATTERY, state, stream_no, portion_of(BATTERY, run), wall_ns)
         found += some
         if restart:
             state = BatteryState.from_json(json.loads(json.dumps(state.to_json())))
@@ -116,7 +116,7 @@ def test_charge_that_is_set_is_not_measured():
 def test_a_new_stream_begins_again_but_for_the_trend():
     _, state = taken([drive(300)])
     assert state.trend is not None
-    _, after = advance(BATTERY, state, 1, drive(1), wall_ns)
+    _, after = advance(BATTERY, state, 1, portion_of(BATTERY, drive(1)), wall_ns)
     assert (after.stream_no, after.trend, after.counting) == (1, state.trend, after.counting)
     assert after.minute is not None
     assert after.minute.seconds == 1
@@ -128,7 +128,7 @@ def test_thresholds_widen_the_uncertainty():
         for s, t in zip(SCHEMA.signals, (0.5, 1.0, 0.5, 5.0, 1.0, 0.0), strict=True)
     )
     battery = bind(Roles(), Schema(RATE, signals))
-    loose, _ = advance(battery, BatteryState(), 0, drive(600), wall_ns)
+    loose, _ = advance(battery, BatteryState(), 0, portion_of(battery, drive(600)), wall_ns)
     tight, _ = taken([drive(600)])
     for kind in ("resistance", "imbalance"):
         assert of(kind, loose)[0].uncertainty > of(kind, tight)[0].uncertainty
@@ -146,10 +146,15 @@ def test_ripple_is_what_current_does_not_explain():
     assert of("ripple", loud)[0].value == pytest.approx(2.0, rel=0.1)
 
 
-def test_a_vehicle_without_a_battery_costs_nothing():
-    battery = bind(Roles(), Schema(RATE, (Signal("Speed"),)))
-    block = Records(START, np.zeros((10, 1), np.int64), np.zeros((10, 1), np.uint8))
-    assert advance(battery, BatteryState(), 0, block, wall_ns) == ([], BatteryState())
+def test_portions_of_many_blocks_are_those_of_each():
+    whole = drive(60, 5)
+    states = whole.states.copy()
+    states[77:80, 0] = states[301, 1] = Availability.STALE
+    whole = Records(START + 3, np.where(states, 0, whole.counts), states)
+    parts = [whole.slice(start, start + 25) for start in range(0, len(whole) - 25, 7)]
+    counts, states = (np.stack(some) for some in ([p.counts.T for p in parts], [p.states.T for p in parts]))
+    found = portions(BATTERY, [part.first_tick for part in parts], counts, states)
+    assert found == [portion_of(BATTERY, part) for part in parts]
 
 
 @settings(max_examples=25)
