@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from collector.taken import Waiting
 
 
-OUTBOXES_MAX = 512  # in memory, 1 MB each at 30 signals; to build one again decodes 30 s of records
+# Of all outboxes in memory, 5 kB each: half a gigabyte, or 2,700 vehicles of 37 signals. To build one again decodes two minutes.
+SIGNALS_MAX = 100_000
 VALUES_MAX = 2_000_000  # decoded in one transaction: a hundred blocks of 10 s, or five of the largest
 
 
@@ -75,7 +76,7 @@ class Ingest:
         analyses: Analyses | None = None,
         *,
         materialise: Materialise | None = None,
-        outboxes_max: int = OUTBOXES_MAX,
+        signals_max: int = SIGNALS_MAX,
         settled: bool = True,
     ) -> None:
         self.rules = rules
@@ -87,7 +88,7 @@ class Ingest:
         self._wanted_rules = rules  # others set it; `rules` are those of the transaction under way
         self._settled_rules = rules if settled else None  # a transaction that began with them was committed
         self.outboxes: dict[OutboxKey, Outbox] = {}  # the one that was used last is the last
-        self._outboxes_max = outboxes_max
+        self._signals_max = signals_max
 
     def set_rules(self, rules: Rules) -> None:
         """In force from the next transaction on. May be called from any thread."""
@@ -99,8 +100,7 @@ class Ingest:
         Fewer outcomes than items where these decode to more than VALUES_MAX: the rest belongs in another transaction.
         """
         # Only between transactions: what one of them changed is not in the store before its end.
-        for key in list(self.outboxes)[: max(0, len(self.outboxes) - self._outboxes_max)]:
-            del self.outboxes[key]
+        self._make_room()
         rules = self._wanted_rules
         if rules is not self._settled_rules:
             self.rules, self.guards = rules, rules.guards()
@@ -113,6 +113,14 @@ class Ingest:
         while len(outcomes) < len(items) and group.values < VALUES_MAX:
             outcomes += group.round(items, len(outcomes))
         return outcomes
+
+    def _make_room(self) -> None:
+        """Those that were not used for the longest time leave memory."""
+        signals = sum(outbox.signals for outbox in self.outboxes.values())
+        for key in list(self.outboxes) if signals > self._signals_max else ():
+            if signals <= self._signals_max:
+                break
+            signals -= self.outboxes.pop(key).signals
 
     def committed(self, outbox_ids: set[int]) -> None:
         """After a transaction that wrote the positions of these outboxes."""

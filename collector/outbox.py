@@ -69,6 +69,11 @@ class Outbox:
         outbox.learn(ledger)
         return outbox
 
+    @property
+    def signals(self) -> int:
+        """Of what is in memory of its streams: what it costs goes by them."""
+        return 1 if self.stream is None else len(self.stream.schema.signals)
+
     def saved(self) -> SavedOutbox:
         return SavedOutbox(
             self.id,

@@ -92,14 +92,19 @@ def _begun(
     at = starts[:, np.newaxis] + np.arange(0, records, battery.rate_hz)
     inside = np.minimum(at, records - 1)
     rows = np.arange(blocks)[:, np.newaxis]
-    others = []
+    others: list[list[list[int | None]]] = []
     for measure in battery.sampled:
-        if measure is None:
-            others.append([[None] * at.shape[1]] * blocks)
-            continue
-        values = measure.whole(counts[rows, measure.column, inside]).astype(object)
-        values[states[rows, measure.column, inside] != 0] = None
-        others.append(values.tolist())
+        sampled: list[list[int | None]] = [[None] * at.shape[1]] * blocks
+        if measure is not None:
+            place = rows, measure.column, inside
+            values, missing = measure.whole(counts[place]).tolist(), states[place] != 0
+            if missing.any():
+                pairs = zip(values, missing.tolist(), strict=True)
+                values = [
+                    [None if gone else value for value, gone in zip(*pair, strict=True)] for pair in pairs
+                ]
+            sampled = values
+        others.append(sampled)
     volts, amperes = voltage[rows, inside].tolist(), current[rows, inside].tolist()
     return [
         [

@@ -145,7 +145,7 @@ def test_blocks_and_restarts_change_nothing_on_a_real_drive(tmp_path, monkeypatc
     monkeypatch.setattr(importer, "BLOCK_S", 7)
     monkeypatch.setattr(importer, "GROUP_BATCHES", 1)
     # Nothing stays in memory from one transaction to the next.
-    monkeypatch.setattr(importer, "Ingest", lambda *given, **named: Ingest(*given, **named, outboxes_max=0))
+    monkeypatch.setattr(importer, "Ingest", lambda *given, **named: Ingest(*given, **named, signals_max=0))
     importer.import_log(log, [dbc], vin, tmp_path / "b.db", lossless=True)
     first, second = found(tmp_path / "a.db"), found(tmp_path / "b.db")
     assert {row.get("kind", row.get("signature")) for row in first} == {

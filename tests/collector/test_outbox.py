@@ -22,7 +22,7 @@ from collector.items import (
     Stored,
 )
 from collector.store import open_store
-from tests.collector.vehicle import RULES, Bench, Vehicle, within_bounds
+from tests.collector.vehicle import RULES, SCHEMA, Bench, Vehicle, within_bounds
 
 
 def test_a_stream_number_under_another_id_is_a_fork(bench, connected):
@@ -60,14 +60,15 @@ def test_another_block_in_a_place_that_is_taken_is_a_fork(bench, connected):
 
 def test_outboxes_that_are_out_of_memory_go_on_from_the_store(tmp_path):
     bench = Bench(tmp_path / "store.db")
-    bench.ingest = Ingest(RULES, outboxes_max=2)
+    bench.ingest = Ingest(RULES, signals_max=2 * len(SCHEMA.signals))
     vehicles = [Vehicle(f"asset:{number}", number) for number in range(5)]
     for vehicle in vehicles:
         bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
     for seq in range(3):
         for vehicle in vehicles:
             assert bench.take(vehicle.drive(step=0.3)) == Stored(Position(0, seq))
-            assert len(bench.ingest.outboxes) <= 3  # and the one that was loaded last
+            held = sum(outbox.signals for outbox in bench.ingest.outboxes.values())
+            assert held <= 3 * len(SCHEMA.signals)  # with the one that was loaded last
     for vehicle in vehicles:
         runs = [
             (run.facts.stream_no, run.records) for run in open_store(bench.path).runs(vehicle.key.vehicle)
