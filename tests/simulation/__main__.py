@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 from tests.simulation import mutants
-
-MEMORY = Path("/dev/shm")
+from tests.simulation.processes import simulated
 
 
 def main() -> int:
@@ -31,16 +29,21 @@ def main() -> int:
     parser.add_argument(
         "--mutants", action="store_true", help="plant every bug, one after the other, and find it"
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes that simulate (default: one for each core)",
+    )
     arguments = parser.parse_args()
-    if arguments.mutant:
-        mutants.plant(arguments.mutant)
     if arguments.mutants:
         return find_mutants(arguments.seeds)
     skipped = {int(seed) for seed in arguments.skip.split(",") if seed}
     seeds = [
         seed for seed in range(arguments.first, arguments.first + arguments.seeds) if seed not in skipped
     ]
-    return simulate_all(seeds, arguments.histories, stop=arguments.until_violation)
+    jobs = max(1, min(arguments.jobs, len(seeds)))
+    return simulate_all(seeds, arguments.histories, jobs, arguments.mutant, stop=arguments.until_violation)
 
 
 def find_mutants(seeds: int) -> int:
@@ -68,22 +71,17 @@ def _run(*arguments: str) -> str:
     return subprocess.run(command, cwd=mutants.ROOT, capture_output=True, text=True, check=False).stdout
 
 
-def simulate_all(seeds: list[int], histories: int, *, stop: bool) -> int:
-    """Prints as it goes. Whether any failed."""
-    from tests.simulation.world import new_store, simulate
-
+def simulate_all(seeds: list[int], histories: int, jobs: int, mutant: str, *, stop: bool) -> int:
+    """Prints as it goes, in the order of the seeds. Whether any failed."""
     counts: Counter[str] = Counter()
     failed = done = 0
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None, prefix="simulation-") as folder:
-        template = Path(folder) / "template.db"
-        new_store(template)
-        for done, seed in enumerate(seeds, 1):
-            outcome = simulate(seed, Path(folder) / "world", template)
+    with simulated(seeds, jobs, mutant) as outcomes:
+        for done, outcome in enumerate(outcomes, 1):
             counts += outcome.counts
             if outcome.violation:
                 failed += 1
-                print(f"seed {seed}: {outcome.violation}", flush=True)
+                print(f"seed {outcome.seed}: {outcome.violation}", flush=True)
                 if failed <= histories:
                     print("\n".join(outcome.history), flush=True)
                 if stop:

@@ -33,7 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly or not any(item.name == FRESH for item in session.items):
         return
-    command = ["nice", sys.executable, "-m", "tests.simulation", "--seeds", str(SEEDS), "--first", str(FIRST)]
+    command = [
+        *("nice", sys.executable, "-m", "tests.simulation", "--jobs", "1"),
+        *("--seeds", str(SEEDS), "--first", str(FIRST)),
+    ]
     said = tempfile.TemporaryFile()  # noqa: SIM115  # closed in pytest_sessionfinish
     process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
     _running.append((process, said))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.processes import simulated
 from tests.simulation.world import new_store, simulate
 
 SEEDS = range(2)
@@ -27,6 +28,12 @@ def test_a_seed_replays_exactly(tmp_path, template):
     one, other = (simulate(7, tmp_path / name, template) for name in ("one", "other"))
     assert one.history == other.history
     assert len(one.history) > 3
+
+
+def test_seeds_side_by_side_come_out_as_alone(tmp_path, template):
+    with simulated([3, 4], 2, "") as outcomes:
+        histories = [outcome.history for outcome in outcomes]
+    assert histories == [simulate(seed, tmp_path / "world", template).history for seed in (3, 4)]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
