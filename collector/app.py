@@ -144,6 +144,8 @@ def _keep(address: Address, keep: Keep, ended: threading.Event) -> None:
         except StoreError as error:
             pause_s = KEEP_RETRY_S
             log.warning("what is too old could not be deleted; trying again", trouble=str(error))
+        except Exception:
+            log.exception("a bug kept what is too old from being deleted; trying again")
         else:
             if gone:
                 log.info("deleted what is too old", **gone)

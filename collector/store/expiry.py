@@ -2,8 +2,8 @@
 
 Rules
 - Whole keyframe groups go, in the order of their outbox, the oldest first: what is left always begins with a keyframe.
-- Age is by the time of the record. A stream whose clock was never set, or is ahead of today's, has none: it goes with what came after
-  it in its outbox, never by itself.
+- Age is by the time of the record. A stream whose clock was never set, or is ahead of today's, or whose schema is damaged, has none: it
+  goes with what came after it in its outbox, never by itself.
 - What ingest goes on from stays: of the stream that was stored last its last two hours, which is more than any rule, detector or minute looks
   back, and the last group with it, if the vehicle has been silent for years.
 - Expired is not lost: the stream's row says up to which tick, and how many records, and no gap is made of it. A gap goes with the
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, func, select, update
 
+from codec.errors import CodecError
 from codec.schema import Schema
 from collector.store.tables import batches, blobs, gaps, outboxes, streams
 from collector.times import to_text
@@ -42,12 +43,17 @@ class _Stream:
 
     outbox: int
     stream_no: int
-    period_ns: int
+    period_ns: int  # 0: its schema is damaged
     offset_ns: int
     synchronised: bool
     first_tick: int
     end_tick: int
     last: bool
+
+    def has_time(self, latest_ns: int) -> bool:
+        """Whether its label tells how old it is."""
+        began_ns = self.first_tick * self.period_ns + self.offset_ns
+        return self.synchronised and self.period_ns > 0 and began_ns <= latest_ns
 
     @property
     def here(self) -> ColumnElement[bool]:
@@ -64,7 +70,7 @@ def expire(writing: Engine, reading: Engine, before: datetime, now: datetime) ->
     for outbox in found:
         untimed: list[_Stream] = []
         for stream in _streams(reading, outbox, periods):
-            if not stream.synchronised or _wall_ns(stream, stream.first_tick) > ahead_ns + CLOCK_AHEAD_NS:
+            if not stream.has_time(ahead_ns + CLOCK_AHEAD_NS):
                 untimed.append(stream)
                 continue
             end_tick = (before_ns - stream.offset_ns) // stream.period_ns
@@ -77,10 +83,6 @@ def expire(writing: Engine, reading: Engine, before: datetime, now: datetime) ->
                 break
         _settle(writing, reading, outbox, to_text(before_ns))
     return gone
-
-
-def _wall_ns(stream: _Stream, tick: int) -> int:
-    return tick * stream.period_ns + stream.offset_ns
 
 
 def _streams(reading: Engine, outbox: int, periods: dict[bytes, int]) -> Iterator[_Stream]:
@@ -126,16 +128,23 @@ def _streams(reading: Engine, outbox: int, periods: dict[bytes, int]) -> Iterato
 
 
 def _period_ns(connection: Connection, schema_hash: bytes, known: dict[bytes, int]) -> int:
+    """Of the ticks of a schema; 0 where it is damaged."""
     if schema_hash not in known:
         wanted = select(blobs.c.content).where(
             blobs.c.kind == pb.BLOB_KIND_SCHEMA, blobs.c.hash == schema_hash
         )
-        known[schema_hash] = Schema.from_bytes(connection.execute(wanted).scalar_one()).period_ns
+        content = connection.execute(wanted).scalar_one_or_none()
+        try:
+            known[schema_hash] = Schema.from_bytes(content or b"").period_ns
+        except CodecError:
+            known[schema_hash] = 0
     return known[schema_hash]
 
 
 def _delete(writing: Engine, reading: Engine, stream: _Stream, end_tick: int) -> int:
     """The groups that end at a tick or before it."""
+    if stream.last and not stream.period_ns:
+        return 0
     if stream.last:
         stays = STAYS_S * NS // stream.period_ns
         end_tick = min(end_tick, stream.end_tick - stays)

@@ -19,7 +19,7 @@ from collector.__main__ import main
 from collector.rules import load_rules
 from collector.store import open_store
 from tests.collector.agent import LONG_S, SCHEMA_BLOB, connect, described, hello, sent
-from tests.collector.vehicle import Vehicle, within_bounds
+from tests.collector.vehicle import Bench, Vehicle, within_bounds
 
 END_S = 5
 START_S = 60
@@ -136,6 +136,17 @@ async def test_it_ends_in_time_though_its_store_is_locked(served, vehicle):
         assert await asyncio.to_thread(served.signal, signal.SIGINT) == 0
         assert time.monotonic() - began < END_S
     holder.close()
+
+
+def test_it_deletes_what_is_too_old_while_it_serves(served, vehicle):
+    served.signal(signal.SIGTERM)
+    before = Bench(served.store)
+    before.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(1200))
+    before.ledger.close()
+    served.start()
+    said = served.wait_for("deleted what is too old")
+    assert said["telemetry_logs"] == 120  # of 2023
+    assert sum(len(run.records) for run in open_store(served.store).runs("asset:one")) == 1200
 
 
 async def test_what_was_acked_survives_being_killed_at_any_point(served):

@@ -9,7 +9,9 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from codec.schema import Schema
 from codec.stream import Clock, is_keyframe
 from collector import config
 from collector.detectors.settings import WINDOW_S_MAX
@@ -17,7 +19,8 @@ from collector.items import Farewell, Forked, Position, Repeated, Stored
 from collector.rules import parser
 from collector.store import address_of, expiry, open_store
 from collector.store.keeping import Keep, tidy
-from tests.collector.vehicle import NOW_NS, START_TICK, Bench, Vehicle, gaps, stored, within_bounds
+from collector.store.tables import blobs
+from tests.collector.vehicle import NOW_NS, SCHEMA, START_TICK, Bench, Vehicle, gaps, stored, within_bounds
 
 DRIVEN = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -138,6 +141,19 @@ def test_a_gap_goes_with_the_blocks_before_it(bench, vehicle):
     expire(bench, noted + 31 * DAY)
     assert gaps(bench) == []
     assert isinstance(bench.take(vehicle.drive()), Stored)
+
+
+def test_a_schema_that_is_damaged_holds_up_its_own_outbox_alone(bench, vehicle):
+    other = Vehicle("asset:two", outbox=2)
+    other.signals = Schema(10, (replace(SCHEMA.signals[0], threshold=0.0), *SCHEMA.signals[1:]))
+    for one in (vehicle, other):
+        bench.take(one.greeting, one.schema, one.run(), one.drive(BLOCK), one.run(), one.drive(BLOCK))
+    with bench.ledger.transaction() as transaction:
+        transaction.execute(
+            update(blobs).where(blobs.c.hash == other.signals.hash).values(content=b"no schema")
+        )
+    assert expire(bench, 60 * DAY) == 1
+    assert [no for no, _ in stored(bench, vehicle)] == [1]
 
 
 def boot(bench, vehicle, clock):
