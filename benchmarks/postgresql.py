@@ -178,6 +178,7 @@ class Server:
             )
             connection.execute("DROP SCHEMA public CASCADE")
             connection.execute("CREATE SCHEMA public")
+            connection.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as in a new database
         self._free.append(url)
 
     def url(self, name: str, port: int | None = None) -> str:
