@@ -21,7 +21,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,8 +239,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     rules, driven = load_rules(SHIPPED_RULES), sample_drive(LOG, [DBC])
     work = workload(driven, rules)
+    one_lap = replace(work, blocks=work.blocks[: len(work.blocks) // LAPS])
     load = Load(work, options.vehicles, options.in_flight, options.seconds)
     rows = [asyncio.run(measure(load, "none", 0.0, Echo))]
+    print(rows[-1], file=sys.stderr)
     found: dict[str, Any] = {"decode_and_rules_records_per_s": decoded_records_per_s(work, rules)}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for name in stores:
@@ -254,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(rows[-1], file=sys.stderr)
                 if server:
                     found["copied_rows_per_s"] = copied_rows_per_s(server.database(), driven)
-                    found["bytes_per_vehicle_day"] = asdict(sizes(server.database(), driven, work))
+                    found["bytes_per_vehicle_day"] = asdict(sizes(server.database(), driven, one_lap))
             finally:
                 if server:
                     server.close()
