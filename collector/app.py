@@ -21,8 +21,8 @@ from codec.kernel import origin
 from codec.records import Records
 from codec.schema import Kind, Schema, Signal
 from codec.stream import StreamEncoder, StreamFacts
-from codec.stream_decoder import StreamDecoder
-from collector import times
+from codec.stream_decoder import StreamDecoder, decode_opened
+from collector import battery, times
 from collector.analyses import load_analyses
 from collector.config import split_address
 from collector.detectors.detection import Detection, Detectors
@@ -34,6 +34,7 @@ from collector.rules_file import RulesFile
 from collector.store.errors import StoreBusy, StoreError
 from collector.store.keeping import Keep, tidy
 from collector.store.ledger import StoreLedger
+from collector.survey import Surveys
 from collector.webhooks.sender import tell
 from collector.webhooks.targets import load_targets
 from collector.writer import Writer
@@ -124,14 +125,19 @@ async def serve(config: Config) -> bool:
 
 
 def warm_up() -> None:
-    """Decode one block, and score it: where kernels are not compiled yet, that takes a while, and the first vehicle need not wait."""
-    schema = Schema(1, (Signal("scaled", threshold=1.0), Signal("float", kind=Kind.FLOAT64)))
-    facts = StreamFacts(bytes(16), 0, 0)
+    """One block, as ingest takes it: where kernels are not compiled yet, that takes a while, and the first vehicle need not wait."""
+    signals = (Signal("PackVoltage", unit="V", threshold=1.0), Signal("PackCurrent", unit="A"))
+    schema = Schema(1, (*signals, Signal("float", kind=Kind.FLOAT64)))
+    facts, shape = StreamFacts(bytes(16), 0, 0), (2, len(signals) + 1)
     block = StreamEncoder(schema, facts).encode(
-        Records(0, np.zeros((2, 2), np.int64), np.zeros((2, 2), np.uint8))
+        Records(0, np.zeros(shape, np.int64), np.zeros(shape, np.uint8))
     )
     decoded = StreamDecoder(schema, facts).decode(block.seq, block.content)
     Detection(Detectors(), schema, 0).take(decoded.records)
+    decoder = StreamDecoder(schema, facts)
+    _, (together,) = decode_opened([(decoder, decoder.open(block.seq, block.content))])
+    Surveys(schema, together.counts, together.states)
+    battery.portions(battery.bind(battery.Roles(), schema), [0], together.counts, together.states)
 
 
 def _keep(address: Address, keep: Keep, ended: threading.Event) -> None:

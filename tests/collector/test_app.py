@@ -15,9 +15,15 @@ import time
 import grpc
 import pytest
 
+from codec import kernel
+from codec.columns import decode_columns, decode_together
 from collector.__main__ import main
+from collector.app import warm_up
+from collector.battery.kernels import add_up
+from collector.detectors.kernels import score
 from collector.rules import load_rules
 from collector.store import open_store
+from collector.survey.kernels import survey
 from tests.collector.agent import LONG_S, SCHEMA_BLOB, connect, described, hello, sent
 from tests.collector.vehicle import Bench, Vehicle, within_bounds
 
@@ -196,6 +202,14 @@ async def send_all(link, vehicle, begun, batches, acked) -> int:
         if message.HasField("ack"):
             acked = max(acked, message.ack.seq)
     return acked
+
+
+def test_every_kernel_that_a_block_meets_is_ready_before_the_first_one():
+    met = (decode_columns, decode_together, survey, add_up, score)
+    with kernel.kernels_from({}):  # each decides anew where it comes from
+        assert all(one.run == one._first for one in met)
+        warm_up()
+        assert all(one.run != one._first for one in met)
 
 
 @pytest.mark.parametrize(
