@@ -75,6 +75,7 @@ class BulkDecoder:
         others = self._by_cantools(frames, matched) if self._others else []
         room = most + sum(len(signals) for _, signals, _ in others)
         frame, signal, value = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.float64)
+        words = frames.words()  # a copy, where frames are views of others
         first = count = 0
         for end, signals, values in [*others, (len(frames), [], [])]:
             count = kernels.decode_frames(
@@ -82,7 +83,7 @@ class BulkDecoder:
                 end,
                 paths,
                 frames.lengths,
-                frames.words(),
+                words,
                 t.nodes,
                 t.rows,
                 t.scales,
