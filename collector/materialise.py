@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -23,7 +25,8 @@ Value = float | int | str | None
 ROWS_CHARACTERS_MAX = (
     4 << 20
 )  # of one block's rows: half a minute of the widest vehicle, or of everyday ones at 50 Hz
-TEXTS_MAX = 1 << 17  # of all signals of a schema, kept to be written again: 15 MB at most
+TEXTS_BYTES_MAX = 64 << 20  # kept to be written again, of all schemas together
+TEXT_BYTES = 120  # of one, beside itself: its count, and its place in a dict
 _FLOAT_DIGITS = 7  # significant ones of a float signal
 
 
@@ -40,15 +43,39 @@ class Materialise:
         return round(NS / self.rate_hz) if self.rate_hz else 0
 
 
+class Room:
+    """For texts that are kept, of all schemas that are read in one place. Once it is full, all are made again."""
+
+    def __init__(self, bytes_max: int = TEXTS_BYTES_MAX) -> None:
+        self._bytes_max = self._left = bytes_max
+        self._readables: WeakSet[Readable] = WeakSet()
+
+    def enter(self, readable: Readable) -> None:
+        self._readables.add(readable)
+
+    def take(self, text: str) -> None:
+        """Before a text is kept."""
+        self._left -= sys.getsizeof(text) + TEXT_BYTES
+        if self._left < 0:
+            for readable in self._readables:
+                readable.forget_texts()
+            self._left = self._bytes_max
+
+
 class Readable:
     """Values of one schema as people write them: rounded to the signal's own resolution, words for value tables."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, room: Room | None = None) -> None:
         self.schema = schema
         self._names = schema.names
         self._written = [_Written(signal) for signal in schema.signals]
-        room = TEXTS_MAX // len(schema.signals)
+        room = room or Room()
         self._texts = [_Texts(name, one, room) for name, one in zip(self._names, self._written, strict=True)]
+        room.enter(self)
+
+    def forget_texts(self) -> None:
+        for texts in self._texts:
+            texts.clear()
 
     def values(self, records: Records, index: int) -> dict[str, Value]:
         """{signal: number, word, or None where it is not available} of one record."""
@@ -112,14 +139,14 @@ def first_of_steps(
 class _Texts(dict[int, str]):
     """One signal's members of JSON objects by its counts, as far as they were written before: vehicles are alike, and values few."""
 
-    def __init__(self, name: str, written: _Written, room: int) -> None:
+    def __init__(self, name: str, written: _Written, room: Room) -> None:
         self._name, self._written, self._room = name, written, room
         self.missing = to_json({name: None})[1:-1]
 
     def __missing__(self, count: int) -> str:
-        if len(self) >= self._room:
-            self.clear()
-        text = self[count] = to_json({self._name: self._written.value(count)})[1:-1]
+        text = to_json({self._name: self._written.value(count)})[1:-1]
+        self._room.take(text)
+        self[count] = text
         return text
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from codec.schema import Schema
 from collector import battery
 from collector.diagnosis import watch
-from collector.materialise import Readable
+from collector.materialise import Readable, Room
 from collector.rules import bind
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Readings:
         self._rules = rules
         self._analyses = analyses
         self._detectors = detectors
+        self._room = Room()
         self._own = lru_cache(READINGS_MAX)(self._read_rules)
         self._of = lru_cache(READINGS_MAX)(self._read)
 
@@ -76,7 +77,7 @@ class Readings:
         bound = bind(own.watched, schema)
         return Reading(
             schema,
-            Readable(schema),
+            Readable(schema, self._room),
             bound,
             bound.exact_under(None),
             battery.bind(self._analyses.roles, schema),

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import NS, Kind, Schema, Signal
-from collector import materialise
-from collector.materialise import Readable, first_of_steps, to_json
+from collector.materialise import TEXT_BYTES, Readable, Room, first_of_steps, to_json
 from tests.codec.strategies import records_of, schemas
 
 SCHEMA = Schema(
@@ -93,14 +92,16 @@ def test_text_is_the_json_of_the_values_whatever_was_written_before(schema, seed
         assert readable.text(records, index) == to_json(readable.values(records, index))
 
 
-def test_texts_that_are_kept_are_bounded(monkeypatch):
-    monkeypatch.setattr(materialise, "TEXTS_MAX", 8)
-    readable = Readable(SCHEMA)
-    texts = [readable.text(one(volt=volt), 0) for volt in range(100)]
-    assert texts[99].startswith('{"Volt":1.75,')
-    assert max(map(len, readable._texts)) <= 2
+def test_texts_that_are_kept_are_bounded_over_all_schemas():
+    room = Room(bytes_max=4000)
+    readables = [Readable(SCHEMA, room) for _ in range(3)]
+    for volt in range(100):
+        texts = [readable.text(one(volt=volt), 0) for readable in readables]
+        kept = [text for readable in readables for texts_ in readable._texts for text in texts_.values()]
+        assert sum(map(len, kept)) + TEXT_BYTES * len(kept) <= 4000
+    assert texts == ['{"Volt":1.75,"Gear":"P","Whole":0,"Float":0.0}'] * 3
 
 
-def test_schemas_with_no_room_for_texts_are_written_too(monkeypatch):
-    monkeypatch.setattr(materialise, "TEXTS_MAX", 1)
-    assert Readable(SCHEMA).text(one(volt=7), 0) == '{"Volt":-2.85,"Gear":"P","Whole":0,"Float":0.0}'
+def test_schemas_with_no_room_for_texts_are_written_too():
+    text = Readable(SCHEMA, Room(bytes_max=1)).text(one(volt=7), 0)
+    assert text == '{"Volt":-2.85,"Gear":"P","Whole":0,"Float":0.0}'
