@@ -134,6 +134,7 @@ class Blocks:
         return [self._read(one, next(blocks)) if isinstance(one, Waiting) else one for one in begun]
 
     def _read(self, waiting: Waiting, block: Read | DamagedBlock) -> Outcome:
+        self._ledger.mark()
         outbox, stream, item = waiting.outbox, waiting.stream, waiting.item
         if isinstance(block, DamagedBlock):
             return self._unreadable(outbox, stream, item, block)

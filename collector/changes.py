@@ -163,3 +163,7 @@ class Ledger(Protocol):
     def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
         """Ticks of the stored batches from first_seq on, by seq. What was made of them is written, too."""
         ...
+
+    def mark(self) -> None:
+        """What was found so far, and where it became approximate, is written: what is found from here on is not marked."""
+        ...

@@ -162,6 +162,7 @@ class _Group:
         return self._blocks.read(begun)
 
     def _item(self, item: Item) -> Outcome | Waiting:
+        self._ledger.mark()
         outbox = self._outbox(item.key)
         match item:
             case Greeting():
@@ -244,7 +245,10 @@ class _Group:
     # Conversations and streams
 
     def _greeting(self, outbox: Outbox, item: Greeting) -> Outcome:
-        self._ledger.changes.vehicles[item.key.vehicle] = rows.vehicle(item, self._now)
+        vehicles, row = self._ledger.changes.vehicles, rows.vehicle(item, self._now)
+        # As if what was said before had been written before: what is empty leaves it.
+        before = vehicles.get(item.key.vehicle, row)
+        vehicles[item.key.vehicle] = {name: value or before[name] for name, value in row.items()}
         self._ledger.changes.vehicle_states.pop(item.key.vehicle, None)  # an earlier farewell is over
         self._note_health(item.key, "greeting")
         outbox.forget_repairs()
@@ -252,6 +256,9 @@ class _Group:
         outbox.priors_gone = set()
         if outbox.is_now(item.model):
             self._withdraw(outbox)
+            for other in list(self._ingest.outboxes.values()):
+                if other.key.vehicle == item.key.vehicle and other.is_now(item.model):
+                    self._withdraw(other)
         for old, successor in pairwise((*item.replaces, item.key.outbox_id)):
             if old != item.key.outbox_id:
                 self._replace(OutboxKey(item.key.vehicle, old), successor)

@@ -147,7 +147,7 @@ class Transaction:
             row.revision,
             progress,
             RuleState.from_text(row.rule_state),
-            row.model,
+            self.changes.vehicles.get(key.vehicle, {}).get("model") or row.model,
             BatteryState.from_text(row.battery_state),
             DiagnosisState.from_text(row.diagnosis_state),
             row.full_rate_until,
@@ -337,6 +337,10 @@ class Transaction:
         # What was made of them is written first, so that what replaces it comes after it.
         self._write("batches", "batches_replaced", "faults", "anomalies", *statements.SECONDS)
         return found.ticks(self._connection, outbox, stream_no, first_seq)
+
+    def mark(self) -> None:
+        if self.changes.faults_approximate:
+            self._write(*statements.MARKED, "faults_approximate")
 
     def execute(self, statement: Any, values: Row | None = None) -> None:
         self._connection.execute(statement, values)

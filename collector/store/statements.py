@@ -54,7 +54,14 @@ if TYPE_CHECKING:
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 OF_FAULTS = ("faults", "faults_ended", "faults_paged", "provisional", "provisional_gone")
-
+MARKED = (
+    "faults",
+    "faults_ended",
+    "anomalies",
+    "diagnoses",
+    "diagnoses_ended",
+    "battery",
+)  # by `faults_approximate`
 SECONDS = ("telemetry_gone", "telemetry", "telemetry_before", "rollups_gone", "rollups")
 
 LOADED = frozenset(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from codec.schema import Kind, Schema, Signal
-from collector import ingest
+from collector import ingest, rows, times
+from collector.detectors.episodes import Episode
 from collector.items import BatchItem, Damaged, Hole, Repeated, Stored
 from collector.store.address import address_of
 from collector.store.engine import open_engine
@@ -153,3 +154,41 @@ def test_signals_of_every_kind_are_taken_together(tmp_path):
         bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
     outcomes = commit(bench.ledger, bench.ingest, [vehicle.drive() for vehicle in vehicles], NOW_NS)
     assert all(isinstance(one, Stored) for one in outcomes)
+
+
+def test_what_a_vehicle_says_of_itself_does_not_depend_on_what_it_is_taken_with(tmp_path):
+    """Its model is read by all of its outboxes, and one that says none leaves it."""
+    first, second = Vehicle(outbox=1), Vehicle(outbox=2)
+    silent = [replace(vehicle.greeting, model="") for vehicle in (second, first)]
+    items = [first.greeting, silent[0], first.schema, first.run(), first.drive(), *silent]
+    benches = [Bench(tmp_path / name) for name in ("one.db", "other.db")]
+    assert taken(benches[0], [[item] for item in items]) == taken(benches[1], [items])
+    assert content(benches[0])["vehicles"] == content(benches[1])["vehicles"]
+    assert [row["model"] for row in content(benches[1])["vehicles"]] == ["Model T"]
+    assert [outbox.model for outbox in benches[1].ingest.outboxes.values()] == ["Model T"] * 2
+
+
+def test_a_model_that_is_new_is_so_for_the_outboxes_of_the_vehicle_that_are_in_memory(tmp_path):
+    bench = Bench(tmp_path / "store.db")
+    first, second = Vehicle(outbox=1), Vehicle(outbox=2)
+    bench.take(first.greeting, second.greeting, replace(second.greeting, model="Model A"))
+    assert [outbox.model for outbox in bench.ingest.outboxes.values()] == ["Model A"] * 2
+
+
+def test_only_what_was_found_before_becomes_approximate(tmp_path):
+    """A block in two versions makes its group doubtful; an anomaly that spans it only later is as it was found."""
+    bench = Bench(tmp_path / "store.db")
+    with bench.ledger.transaction() as transaction:
+        outbox = transaction.open_outbox(Vehicle().key, times.to_text(NOW_NS))
+        stretch = {"of_outbox": outbox.id, "of_stream_no": 0, "of_first_tick": 10, "of_end_tick": 20}
+        for first_tick, last_tick in ((0, 15), (1, 5), (1, 15)):
+            episode = Episode("zscore", "Temp", 0, first_tick, last_tick, 1.0, 3.0)
+            place = outbox.id, 0, first_tick, "zscore", "Temp"
+            row = rows.anomaly(outbox.id, "asset:one", episode, 60, False, lambda *_: NOW_NS, certain=True)
+            transaction.changes.anomalies[place] = row
+            if last_tick == 5:
+                transaction.changes.faults_approximate.append(stretch)
+                transaction.mark()
+        transaction.finish(times.to_text(NOW_NS))
+    found = [(row["first_tick"], row["last_tick"], row["approximate"]) for row in content(bench)["anomalies"]]
+    assert found == [(0, 15, True), (1, 15, False)]
