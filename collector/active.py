@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from codec.records import Records
-    from codec.stream import DecodedBlock
+    from codec.stream import DecodedBlock, Keyframe
     from codec.stream_decoder import Opened
     from collector.changes import Ledger
     from collector.items import Description
@@ -111,6 +111,13 @@ class ActiveStream:
         """Raises DamagedBlock or UnknownBlock. Another decoder leaves this stream's alone."""
         decoder = decoder or self.decoder
         return decoder.read(self.open(seq, content, ledger, decoder))
+
+    def keyframe(self, seq: int, content: bytes, ledger: Ledger) -> Keyframe | None:
+        """What a block says of itself; None where it is no keyframe, or cannot be read."""
+        try:
+            return self.open(seq, content, ledger, self.fresh_decoder()).keyframe
+        except CodecError:
+            return None
 
     def decode_group(
         self, contents: Mapping[int, bytes], first_seq: int, last_seq: int, ledger: Ledger

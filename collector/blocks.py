@@ -372,5 +372,8 @@ class Blocks:
                 continue
             row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])
             changes.batches_replaced.append(row)
+            if block.keyframe is not None:
+                wrong = stream.keyframe(block.seq, stored.get(block.seq, b""), self._ledger)
+                outbox.correct_time(stream, wrong, block.keyframe, self._ledger)
             self._findings.replace(outbox, stream, block, ticks.get(block.seq, range(0)))
         self._findings.replaced(outbox, stream)

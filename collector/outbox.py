@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from collector import rows
 from collector.active import ActiveStream
 from collector.changes import SavedOutbox
-from collector.labels import relabelled
+from collector.labels import corrected, relabelled
 from collector.paging import Paging
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from codec.stream import Keyframe
     from collector.changes import Ledger
     from collector.detectors.detection import Detection
     from collector.items import Description, OutboxKey
+    from collector.labels import Label
     from collector.minutes import Minutes
     from collector.paging import Place
     from collector.progress import Repair
@@ -174,12 +177,25 @@ class Outbox:
         offset_ns = keyframe.clock_offset_ns if keyframe.clock_synchronised else None
         if stream.synchronised or (offset_ns is None and seq > 0):
             return
-        for label in relabelled(ledger.labels(self.id, stream.stream_no), stream.stream_no, offset_ns):
+        known = ledger.labels(self.id, stream.stream_no)
+        self._label(stream, relabelled(known, stream.stream_no, offset_ns), ledger)
+
+    def correct_time(
+        self, stream: ActiveStream, wrong: Keyframe | None, right: Keyframe, ledger: Ledger
+    ) -> None:
+        """A keyframe was stored wrong (None: it cannot be read now): put right what its time was taken for."""
+        if wrong is not None and wrong.clock_synchronised and stream.synchronised:
+            known = ledger.labels(self.id, stream.stream_no)
+            self._label(stream, corrected(known, stream.stream_no, wrong.clock_offset_ns, right), ledger)
+
+    def _label(self, stream: ActiveStream, changed: Sequence[Label], ledger: Ledger) -> None:
+        for label in changed:
             ledger.changes.stream_labels[self.id, label.stream_no] = rows.stream_label(self.id, label)
             if label.end_tick is not None:
                 ledger.changes.times.append(rows.times_of(self.id, label))
-            if label.stream_no == stream.stream_no:
-                stream.offset_ns, stream.synchronised = label.offset_ns, label.synchronised
+            for one in (stream, self.stream):
+                if one is not None and label.stream_no == one.stream_no:
+                    one.offset_ns, one.synchronised = label.offset_ns, label.synchronised
 
     def is_certain(self, stream_no: int, ledger: Ledger) -> bool:
         """Whether the wall times of a stored stream are."""

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.stream import Clock
-from collector.labels import OFFSET_NS_MAX, Label, relabelled
+from codec.stream import Clock, Keyframe
+from collector.labels import OFFSET_NS_MAX, Label, corrected, relabelled
 from collector.store import open_store
 from collector.times import NS, to_text
-from tests.collector.vehicle import SCHEMA, START_TICK
+from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle
 
 PERIOD_NS = SCHEMA.period_ns
 A, B, C = (bytes([name]) * 16 for name in (1, 2, 3))
@@ -58,6 +58,28 @@ def test_a_clock_gone_mad_stays_within_what_a_store_can_hold():
     labels = [label(0, A), label(1, B, end_s=None)]
     for said in (-(1 << 80), 1 << 80):
         assert all(abs(one.offset_ns) <= OFFSET_NS_MAX for one in relabelled(labels, 1, said))
+
+
+def keyframe(offset_ns: int, *, synchronised: bool = True) -> Keyframe:
+    return Keyframe(offset_ns, synchronised, b"", b"", 0, 0)
+
+
+def test_a_time_that_a_wrong_keyframe_gave_is_taken_back_from_the_whole_boot_and_those_before():
+    labels = [label(0, A, end_s=50), label(1, B, known=True), label(2, B, known=True)]
+    right = keyframe(NOON_NS + 10**9)
+    assert offsets(corrected(labels, 2, NOON_NS, right)) == {
+        2: (NOON_NS + 10**9, True),
+        1: (NOON_NS + 10**9, True),
+        0: (NOON_NS + 10**9 - 50 * 10**9, False),
+    }
+    unset = keyframe(7, synchronised=False)
+    assert offsets(corrected(labels, 2, NOON_NS, unset)) == dict.fromkeys((1, 2), (7, False))
+
+
+def test_a_time_that_another_keyframe_gave_stays():
+    labels = [label(0, A, known=True), label(1, A)]
+    assert corrected(labels, 0, NOON_NS + 1, keyframe(5)) == []
+    assert corrected(labels, 1, 5, keyframe(5)) == []
 
 
 @given(
@@ -120,6 +142,22 @@ def test_a_boot_that_learns_its_time_gets_it_for_everything_it_stored(bench, veh
     (hot,) = found
     begin = (START_TICK + 25) * PERIOD_NS + clock.offset_ns
     assert hot == (to_text(begin), to_text(begin), to_text(begin + 29 * PERIOD_NS), False)
+
+
+def test_a_time_that_a_wrong_keyframe_gave_goes_when_its_group_was_sent_again(bench, vehicle):
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
+    other = Vehicle()
+    other.run()
+    other._encoder._clock = Clock(3_600 * NS, synchronised=True)
+    right = vehicle.drive(25, temp=50.0)
+    bench.take(other.drive(25, temp=50.0))
+    bench.take(vehicle.drive(20, keyframe=True))
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(3_600 * NS, True)}
+    bench.take(right)
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, True)}
+    rows, found = read_times(bench)
+    assert [text for _, text, _ in rows] == [to_text(tick * PERIOD_NS) for tick, _, _ in rows]
+    assert found[0][0] == to_text(START_TICK * PERIOD_NS)
 
 
 def test_a_boot_that_never_got_its_time_goes_right_before_the_next(bench, vehicle):
