@@ -111,9 +111,7 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGTERM, task.cancel
     )  # nothing is left running behind
-    for named in (options.log, *options.dbc):
-        if named is not None and not named.is_file():  # before the last demo's store is cleared away
-            raise OwnLogError(f"{named}: there is no such file")
+    _refuse(options)  # before the last demo's store is cleared away
     folder = _cleared(options.folder)
     if options.scenario == "dyno":
         from demo import dyno  # it learns, and what learns is heavy
@@ -142,6 +140,21 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     return 0 if ok else 1
 
 
+def _refuse(options: argparse.Namespace) -> None:
+    """Raises OwnLogError for files that cannot be a drive."""
+    for named in (options.log, *options.dbc):
+        if named is not None and not named.is_file():
+            raise OwnLogError(
+                f"{named}: {'a folder; name a file' if named.is_dir() else 'there is no such file'}"
+            )
+    if options.dbc and options.log is None:
+        raise OwnLogError("--dbc needs the log of a drive: add --log FILE")
+    if options.log is not None and options.scenario == "dyno":
+        raise OwnLogError(
+            "--log is not for --scenario dyno, which makes its units itself: leave one of them out"
+        )
+
+
 def _bill(options: argparse.Namespace, folder: Path) -> Bill:
     if options.log is None:
         wall_s = options.seconds or DRIVE_S
@@ -164,6 +177,9 @@ async def _run(stage: Stage, bill: Bill, view: View) -> Poster:
         view.event(None, f"the collector listens; {who}, and in {head_start_s:.0f} s the drive begins")
         await stage.start(bill.drives, epoch)
         return await play(stage, script(bill.wall_s, bill.drives[0].model), epoch, bill.wall_s, view)
+    except asyncio.CancelledError:
+        view.event(None, "interrupted; ending what was started")
+        raise
     finally:
         await stage.close()
 

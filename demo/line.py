@@ -12,7 +12,7 @@ import numpy as np
 
 from collector.detectors import training
 from collector.detectors.forest import Header
-from demo.settings import ACK_WITHIN_S, toml
+from demo.settings import ACK_WITHIN_S, KEEP_ALL, toml
 from demo.stand_units import SENSORS, SHORT, Fate
 from replay_logs.candump import write_lines
 from replay_logs.convert import convert, dbc_text, log_lines
@@ -118,7 +118,7 @@ def learn(units: Sequence[StandUnit], now: str) -> Forest:
 
 def collector_settings(store: Path, rules: Path, model: Path) -> str:
     return (
-        toml({"": {"listen": "127.0.0.1:0", "store": str(store), "rules": str(rules), "ack_within_s": ACK_WITHIN_S}})
+        toml({"": {"listen": "127.0.0.1:0", "store": str(store), "rules": str(rules), "ack_within_s": ACK_WITHIN_S} | KEEP_ALL})
         .removeprefix('[""]\n')
         + toml({"detectors": {"zscore": False, "models": [str(model)]}})
     )  # fmt: skip

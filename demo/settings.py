@@ -7,12 +7,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from collector.config import KEYS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 LOSS_MAX_S = 1.0  # of record time, at most, lost by a kill
 ACK_WITHIN_S = 2.0  # of wall time; the collector's default is for links that cost money
+# A log may be years old, and what was found in it is compared at the end.
+KEEP_ALL = {key: 0 for key in KEYS if key.startswith("keep_")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,12 @@ def agent_toml(drive: Drive, *, address: str, outbox: Path, epoch: float) -> str
 
 def collector_toml(port: int, store: Path, rules: Path | None) -> str:
     """Configuration of the collector; without rules, those that it ships with."""
-    settings = {"listen": f"127.0.0.1:{port}", "store": str(store), "ack_within_s": ACK_WITHIN_S}
+    settings: dict[str, Any] = {
+        "listen": f"127.0.0.1:{port}",
+        "store": str(store),
+        "ack_within_s": ACK_WITHIN_S,
+        **KEEP_ALL,
+    }
     if rules is not None:
         settings["rules"] = str(rules)
     return "".join(f"{key} = {_inline(value)}\n" for key, value in settings.items())

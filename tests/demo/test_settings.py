@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.config import load_config
+from collector.config import KEYS, load_config
 from demo.settings import ACK_WITHIN_S, LOSS_MAX_S, Drive, agent_toml, collector_toml, toml
 from edge_agent.config_file import parse_config
 
@@ -41,6 +41,9 @@ def test_the_collector_understands_it(tmp_path):
     file.write_text(collector_toml(0, tmp_path / "collector.db", tmp_path / "rules.toml"))
     config = load_config(file, {}, {})
     assert (config.listen, config.ack_within_s) == ("127.0.0.1:0", ACK_WITHIN_S)
+    assert {getattr(config, key) for key in KEYS if key.startswith("keep_")} == {
+        0
+    }  # a drive may be years old
     assert (config.store, config.rules) == (tmp_path / "collector.db", tmp_path / "rules.toml")
 
 
