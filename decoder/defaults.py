@@ -56,14 +56,18 @@ _SOC = re.compile(r"(^|[^a-z])soc|soc($|[^a-z])|state.?of.?charge", re.IGNORECAS
 _HEADING = re.compile(r"heading|course|bearing|compass", re.IGNORECASE)
 _POSITION = re.compile(r"(^|[^a-z])(lat|lon|long)(itude)?($|[^a-z])|latitude|longitude", re.IGNORECASE)
 _COUNTER = re.compile(
-    r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|che?ck_?su?m|chks|crc|rolling|(^|_)(cs|bz|mc|seq)$", re.IGNORECASE
+    r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|che?ck_?su?m|(^|_)csum|m?prun(_|$)|chks|crc|rolling|(^|_)(cs|bz|mc|seq)$",
+    re.IGNORECASE,
 )
 # Of many speeds, powers and charges, those that are no measurement of the vehicle as a whole.
 _SIDE = re.compile(
     r"wheel|wh?l|[fr][lr]|target|tgt|lim|set|max|min|acc|obj|lead|rel|wind|fan|avail|rat|req|rq|pump|motor|corr|err|unknown",
     re.IGNORECASE,
 )
-_NO_UNITS = {"", "-", "--", "unitless", "none", "n/a", "bit", "bits", "#", "count", "counts", "raw", "enum"}
+_NO_UNITS = {
+    "", "-", "--", "unitless", "none", "n/a", "bit", "bits", "#", "count", "counts", "raw", "enum",
+    "status", "state", "flag", "flags", "mask", "bitmask", "modemask", "code", "dtc", "bool", "boolean", "0/1", "on/off",
+}  # fmt: skip
 
 
 def default_choices(buses: Sequence[Bus], frames: Frames | None = None) -> tuple[SignalChoice, ...]:
