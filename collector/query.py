@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collector.reading.vehicle import Vehicle
 
 TABLE_ROWS_MAX = 1000  # more is not read on a screen; CSV and JSON have no limit
+WIDEST_COLUMNS = 1000  # of a table that does not fit a terminal
 PIPE_COLUMNS = 200  # width of a table that goes to no terminal
 TABLE_DIGITS = 6  # significant
 LISTED_MAX = 5  # vehicles in a message
@@ -265,6 +266,7 @@ def print_csv(columns: Sequence[str], rows: Iterable[Row]) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
     """For people: at most TABLE_ROWS_MAX rows, and a line that says so."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     rows = iter(rows)
@@ -272,8 +274,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
     table = Table(header_style="bold", box=None, pad_edge=False)
     hidden = NOT_IN_TABLES if "code" in columns else BESIDES
     shown = [column for column in columns if column not in hidden]
+    of_signals = columns[0] == "timestamp"  # a signal's name stays as it is written
     for column in shown:
-        table.add_column(column.replace("_", " "), no_wrap=column in WHOLE, overflow="fold")
+        heading = column if of_signals else column.replace("_", " ")
+        table.add_column(heading, no_wrap=column in WHOLE, overflow="fold")
     for row in itertools.islice(rows, TABLE_ROWS_MAX):
         table.add_row(
             *(_cell(row[column]) for column in shown), style=_STYLES.get(row.get("severity", ""), "")
@@ -281,6 +285,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
     if not table.row_count:
         console.print("nothing is stored that answers this")
         return
+    # Wider than the terminal rather than without the end of a VIN or whole columns: lines are then continued on the next.
+    least = Measurement.get(console, console.options.update(max_width=WIDEST_COLUMNS), table).minimum
+    if console.width < least:
+        console.width = max(PIPE_COLUMNS, least)
     console.print(table)
     if next(rows, None) is not None:
         console.print(

@@ -233,10 +233,9 @@ def _print_summary(summary: Summary, options: argparse.Namespace) -> None:
         name = f"{entry.frame_id:08X}" if entry.extended else f"{entry.frame_id:03X}"
         low, high = entry.lengths
         length = f"{low}" if low == high else f"{low}-{high}"
-        print(
-            f"{entry.channel:8} {name:>10} {entry.count:8} {entry.rate_hz:8.2f} {entry.period_ms:9.1f} {length:>6}  "
-            f"{entry.message}"
-        )
+        period = f"{entry.period_ms:.1f}" if entry.count > 1 else "-"
+        line = f"{entry.channel:8} {name:>10} {entry.count:8} {entry.rate_hz:8.2f} {period:>9} {length:>6}  {entry.message}"
+        print(line.rstrip())
 
 
 def _decode(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from collector.__main__ import main
 from collector.items import Beat
+from collector.query import print_table
 from tests.collector.vehicle import Vehicle
 
 
@@ -137,3 +138,19 @@ def test_which_vehicle_must_be_said_where_there_are_more(bench, ask):
 def test_a_store_that_is_missing_is_named(tmp_path, capsys):
     assert main(["query", "vehicles", "--store", str(tmp_path / "none.db")]) == 1
     assert "there is no store" in capsys.readouterr().err
+
+
+def test_a_table_has_names_of_signals_as_they_are_written(capsys):
+    print_table(("timestamp", "pack_v"), [{"timestamp": "2026-11-20T12:00:00.000Z", "pack_v": 400.0}])
+    assert capsys.readouterr().out.split()[:2] == ["timestamp", "pack_v"]
+
+
+def test_a_terminal_that_is_too_narrow_costs_no_column_and_no_end_of_a_vin(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    row = {"vin": "5YJSA1E6XSF004523", "detected_at": "2026-11-20T12:00:00.000Z", "description": "Too hot"}
+    print_table(tuple(row), [row])
+    said = capsys.readouterr().out
+    assert "5YJSA1E6XSF004523" in said
+    assert "2026-11-20T12:00:00.000Z" in said
+    assert "description" in said
