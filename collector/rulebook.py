@@ -102,7 +102,8 @@ def run_backtest(options: argparse.Namespace) -> None:
     """Raises RuleError, TargetError, QueryError, StoreError."""
     targets = () if options.webhooks is None else load_targets(options.webhooks, os.environ)
     store = open_store(options.store)
-    vin = store.vehicle(options.vin).vin
+    vehicle = store.vehicle(options.vin)
+    vin = vehicle.vin
     model = next(row["model"] for row in store.vehicles(counted=False) if row["vin"] == vin)
     rules = load_rules(options.file).for_vehicle(vin, model)
     now_ns = time.time_ns()
@@ -112,11 +113,13 @@ def run_backtest(options: argparse.Namespace) -> None:
         )
     except ValueError as error:
         raise QueryError(str(error)) from None
+    spans = store.spans(vin, start_ns, end_ns)
+    if not spans:
+        raise QueryError(f"{vin}: no record of that range is stored; {vehicle.stored()}")
     began_ns = None if start_ns is None else start_ns - round(warm_up_s(rules) * NS)
     raised = backtest(rules, store.runs(vin, began_ns, end_ns), store.guards, start_ns)
     then = _raised_then(store, vin, start_ns, end_ns)
-    spans = store.spans(vin, start_ns, end_ns)
-    last_ns = max((span.end_ns for span in spans), default=0)
+    last_ns = max(span.end_ns for span in spans)
     if end_ns is not None:
         last_ns = min(last_ns, end_ns)
     if options.faults:

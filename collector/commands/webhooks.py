@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    webhooks = commands.add_parser("webhooks", help="who is told of faults", description=__doc__)
+    webhooks = commands.add_parser(
+        "webhooks",
+        help="who is told of faults",
+        description="Reads and tries a file of webhooks, and deals with what they were not told.",
+    )
     actions = webhooks.add_subparsers(required=True, metavar="action")
     check = actions.add_parser("check", help="read a webhooks file", description=run_check.__doc__)
     check.add_argument("file", type=Path)

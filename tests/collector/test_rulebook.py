@@ -93,3 +93,12 @@ def test_a_backtest_says_what_would_have_been_raised_beside_what_was(stored, cap
     assert (fault["ended_at"], fault["raised_then"], fault["approximate"]) == (None, True, True)
     assert main([*asked, "--from", "yesterday-ish"]) == 1
     assert main([*asked[:4], "asset:nobody", *asked[5:]]) == 1
+
+
+def test_a_backtest_over_a_range_without_records_says_what_is_stored(stored, capsys):
+    bench, vin = stored
+    asked = ["rules", "backtest", "demo", "--vin", vin, "--from", "2001-01-01", "--to", "2001-01-02"]
+    assert main([*asked, "--store", str(bench.path)]) == 1
+    assert (
+        f"{vin}: no record of that range is stored; stored are 2023-11-14T22:13:20" in capsys.readouterr().err
+    )
