@@ -12,10 +12,14 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from codec.identity import check_vehicle
 from codec.records import Records, concatenate
 from codec.stream import EncodedBlock, StreamEncoder, StreamFacts, block_records_max
+from collector import times
 from collector.analyses import load_analyses
+from collector.config import Config
 from collector.ingest import Ingest
 from collector.items import (
     BatchItem,
@@ -124,7 +128,24 @@ def import_log(
     finally:
         taker.close()
     warnings = [warning for one in loaded for warning in one.warnings]
-    return Imported(records, batches, new, size, (*recording.left_out, *warnings, *left_out, *plan.warnings))
+    warnings += [
+        *left_out,
+        *plan.warnings,
+        *too_old(int(np.median(recording.frames.timestamps_ns)), time.time_ns()),
+    ]
+    return Imported(records, batches, new, size, (*recording.left_out, *warnings))
+
+
+def too_old(wall_ns: int, now_ns: int) -> tuple[str, ...]:
+    """What a collector does with rows of records from that time, if it is much."""
+    days = Config().keep_rows_days
+    if wall_ns >= now_ns - days * 86_400 * times.NS:
+        return ()
+    said = (
+        f"its records are of {times.to_text(wall_ns)[:10]}: `collector serve` deletes rows older than keep_rows_days ({days} by default; 0 "
+        "keeps them), and reads them from the blocks then"
+    )
+    return (said,)
 
 
 def _plan(

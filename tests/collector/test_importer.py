@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.importer import ImportRefused, import_log
+from collector.importer import ImportRefused, import_log, too_old
 from collector.rules import evaluate_all, load_rules
 from collector.store import open_store
+from collector.times import NS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DBC = """VERSION ""
@@ -50,6 +51,13 @@ def test_a_log_goes_in_as_if_its_vehicle_had_sent_it(log):
     (fault,) = store.faults()
     assert (fault["code"], fault["approximate"], fault["late"]) == ("BATTERY_OVERTEMP", False, True)
     assert fault["detected_at"] == "2023-11-14T22:14:11.000Z"
+
+
+def test_that_rows_of_an_old_log_will_not_be_kept_is_said(log):
+    (said,) = [one for one in take(log).warnings if "keep_rows_days" in one]
+    assert "its records are of 2023-11-14: `collector serve` deletes rows" in said
+    now_ns = 1_700_000_000 * NS
+    assert too_old(now_ns - 364 * 86_400 * NS, now_ns) == ()
 
 
 def test_the_same_log_is_taken_once(log):
