@@ -114,16 +114,16 @@ def physical(signal: Signal, counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
     Infinite where float64 ends.
     """
-    match signal.kind:
-        case Kind.SCALED | Kind.WIDE_SIGNED:
-            raw = counts.astype(np.float64)
-        case Kind.FLOAT32:
-            raw = counts.astype(np.uint32).view(np.float32).astype(np.float64)
-        case Kind.FLOAT64:
-            raw = np.ascontiguousarray(counts).view(np.float64)
-        case Kind.WIDE_UNSIGNED:
-            raw = np.ascontiguousarray(counts).view(np.uint64).astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN becomes a quiet one
+        match signal.kind:
+            case Kind.SCALED | Kind.WIDE_SIGNED:
+                raw = counts.astype(np.float64)
+            case Kind.FLOAT32:
+                raw = counts.astype(np.uint32).view(np.float32).astype(np.float64)
+            case Kind.FLOAT64:
+                raw = np.ascontiguousarray(counts).view(np.float64)
+            case Kind.WIDE_UNSIGNED:
+                raw = np.ascontiguousarray(counts).view(np.uint64).astype(np.float64)
         return raw * signal.factor + signal.offset
 
 

@@ -105,7 +105,8 @@ class Minutes:
     def _add(self, survey: Survey) -> None:
         np.minimum(self._low, survey.lows, out=self._low)
         np.maximum(self._high, survey.highs, out=self._high)
-        self._sum += survey.sums
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._sum += survey.sums
         self._count += survey.numbers
         if self._others:
             np.minimum(self._least, survey.least, out=self._least)

@@ -63,7 +63,8 @@ class Surveys:
             values = physical(schema.signals[column], counts[:, column])
             known = (states[:, column] == Availability.AVAILABLE) & np.isfinite(values)
             self._numbers[:, column] = known.sum(axis=1)
-            self._sums[:, column] = np.where(known, values, 0.0).sum(axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # what has no sum has no mean
+                self._sums[:, column] = np.where(known, values, 0.0).sum(axis=1)
             self._least[:, at] = np.where(known, values, np.inf).min(axis=1, initial=np.inf)
             self._most[:, at] = np.where(known, values, -np.inf).max(axis=1, initial=-np.inf)
 

@@ -102,6 +102,11 @@ def test_physical_values_of_every_kind():
     assert values[0].tolist() == [653 * 0.1 - 40, 3.0, -2.5, float(2**64 - 1), -1.0]
 
 
+def test_a_signalling_nan_is_one_without_a_warning():
+    counts = np.array([0x7F800001, 0xFF800001], np.int64)
+    assert np.isnan(physical(Signal("S", kind=Kind.FLOAT32), counts)).all()
+
+
 def test_what_is_not_available_is_nan():
     schema = Schema(50, (Signal("a"),))
     states = np.array([[Availability.AVAILABLE], [Availability.STALE]], np.uint8)

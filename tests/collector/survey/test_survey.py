@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.records import Availability
-from codec.schema import Kind, physical
+from codec.records import Availability, Records
+from codec.schema import Kind, Schema, Signal, physical
 from collector.survey import Surveys, survey_of
 from collector.survey.survey import others
 from tests.codec.strategies import records_of, schemas
@@ -39,3 +39,11 @@ def test_it_is_what_the_values_come_to_one_by_one(schema, blocks, count, seed):
                 assert (low, high) == (values.min(), values.max())
             else:
                 assert low > high
+
+
+def test_values_whose_sum_is_too_large_have_none_and_keep_their_ends():
+    schema = Schema(10, (Signal("Double", kind=Kind.FLOAT64),))
+    counts = np.array([[1e308], [1e308], [-1e308]]).view(np.int64)
+    survey = survey_of(schema, Records(0, counts, np.zeros((3, 1), np.uint8)))
+    assert not np.isfinite(survey.sums[0])
+    assert (survey.numbers[0], survey.least[0], survey.most[0]) == (3, -1e308, 1e308)
