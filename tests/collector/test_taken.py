@@ -5,19 +5,27 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from codec.schema import Kind, Schema, Signal
 from collector import ingest, rows, times
+from collector.analyses import load_analyses
+from collector.detectors.detection import Detectors
 from collector.detectors.episodes import Episode
+from collector.detectors.settings import DetectorSettings
+from collector.ingest import Ingest
 from collector.items import BatchItem, Damaged, Hole, Repeated, Stored
+from collector.rules import Rules
 from collector.store.address import address_of
 from collector.store.engine import open_engine
 from collector.store.tables import metadata
 from collector.writer import commit
+from tests.collector import traffic
+from tests.collector.traffic import fleet
 from tests.collector.vehicle import NOW_NS, SCHEMA, Bench, Vehicle, spoiled
 
 WIDER = Schema(10, (*SCHEMA.signals, Signal("Extra", factor=0.5, threshold=1.0)))
@@ -41,8 +49,12 @@ def content(bench):
     return found
 
 
+DETECTORS = Detectors(DetectorSettings(robust=True, window_s=20, samples_min=3, quiet_s=2))
+ANALYSES = load_analyses()
+
+
 @st.composite
-def traffic(draw):
+def sequences(draw):
     """What some vehicles send, in turns: blocks that fit, that are hot, repeated, spoiled, left out; streams that end."""
     vehicles = [Vehicle(f"asset:{number}", number + 1) for number in range(draw(st.integers(1, 4)))]
     begin, items = [], []
@@ -96,7 +108,7 @@ def taken(bench, groups):
 
 
 @settings(max_examples=30, deadline=None)
-@given(traffic(), st.integers(1, 30), st.sampled_from([1, 50, ingest.VALUES_MAX]))
+@given(sequences(), st.integers(1, 30), st.sampled_from([1, 50, ingest.VALUES_MAX]))
 def test_a_group_comes_to_what_its_items_come_to_one_by_one(sent, size, values_max):
     begin, items = sent
     with tempfile.TemporaryDirectory() as folder:
@@ -192,3 +204,28 @@ def test_only_what_was_found_before_becomes_approximate(tmp_path):
         transaction.finish(times.to_text(NOW_NS))
     found = [(row["first_tick"], row["last_tick"], row["approximate"]) for row in content(bench)["anomalies"]]
     assert found == [(0, 15, True), (1, 15, False)]
+
+
+@example(107, 512)  # two of whose outboxes say different models
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 1 << 32), st.sampled_from([5, 30, 512]))
+def test_whatever_a_fleet_sends_a_group_comes_to_what_its_items_come_to_one_by_one(seed, size):
+    """Under rules that change on the way, with detectors and batteries. Of a vehicle's states in one transaction the last is noted."""
+    items = fleet(Random(seed))
+    groups = [items[: len(items) // 2], items[len(items) // 2 :]]
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for of in (1, size):
+            bench = Bench(Path(folder) / f"{of}.db", traffic.RULES)
+            bench.ingest = Ingest(traffic.RULES, DETECTORS, ANALYSES)
+            outcomes = []
+            for half in groups:
+                outcomes += taken(bench, [half[at : at + of] for at in range(0, len(half), of)])
+                bench.ingest.set_rules(Rules(traffic.RULES.rules[1:]))
+            tables = content(bench)
+            del tables["vehicle_health"]
+            for row in tables["notices"]:
+                del row["id"]
+            tables["notices"].sort(key=lambda row: row["vin"])  # the order of each vehicle's
+            found.append((outcomes, repr(tables)))
+    assert found[0] == found[1]
