@@ -76,6 +76,8 @@ def read_together(waiting: Sequence[Waiting]) -> list[Read | DamagedBlock]:
     for group in together:
         by_reading: dict[Reading, list[int]] = {}
         for row, at in enumerate(group.at):
+            if isinstance(decoded[at], DamagedBlock):
+                continue
             by_reading.setdefault(waiting[at].stream.reading, []).append(row)
         for reading, rows in by_reading.items():
             counts, states = group.counts, group.states

@@ -96,7 +96,8 @@ class Measure:
         """Counts of the stream as counts of this measure; what is not available has any."""
         if self.scaled:
             return raw
-        steps = physical(self.signal, raw) * (_si(self.signal) / FLOAT_STEP)
+        with np.errstate(over="ignore"):
+            steps = physical(self.signal, raw) * (_si(self.signal) / FLOAT_STEP)
         return _whole(np.nan_to_num(steps, nan=0.0))
 
     def value(self, counts: float) -> float:

@@ -136,6 +136,9 @@ def test_blocks_of_different_vehicles_are_decoded_in_one_call_and_one_that_is_da
 
     read = module.decode_opened
     monkeypatch.setattr(module, "decode_opened", lambda jobs: calls.append(len(jobs)) or read(jobs))
+    surveyed = []
+    surveys = module.Surveys
+    monkeypatch.setattr(module, "Surveys", lambda *of: surveyed.append(len(of[1])) or surveys(*of))
     blocks = [vehicle.drive() for vehicle in vehicles]
     blocks[2] = spoiled(blocks[2])
     ahead = [vehicle.drive() for vehicle in vehicles]
@@ -144,6 +147,7 @@ def test_blocks_of_different_vehicles_are_decoded_in_one_call_and_one_that_is_da
     assert [type(one) for one in outcomes[5:7]] == [Stored, Stored]
     assert not isinstance(outcomes[7], Stored | Hole | Repeated)  # what it waits for is on its way
     assert calls == [5, 4]
+    assert surveyed == [4, 4]  # nobody looks at what a damaged one holds
 
 
 def test_a_round_ends_where_its_blocks_come_to_more_than_a_transaction_takes(tmp_path, monkeypatch):
