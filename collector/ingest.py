@@ -202,7 +202,8 @@ class _Group:
 
     def _withdraw(self, outbox: Outbox) -> None:
         """Faults of rules, and diagnoses of signatures, that read differently for its vehicle now end."""
-        gone, outbox.rule_state = withdraw_changed(outbox.own.watched, outbox.rule_state)
+        before = outbox.rule_state
+        gone, outbox.rule_state = withdraw_changed(outbox.own.watched, before)
         for code, episode in gone:
             if not is_condition(code):
                 self._pager.ended(outbox, code, episode, "rule changed")
@@ -212,7 +213,7 @@ class _Group:
             diagnosis_ended(outbox.id, one, lambda no, tick: outbox.wall_ns(no, tick, self._ledger))
             for one in ended
         ]
-        if gone or ended:
+        if ended or outbox.rule_state != before:  # also of what waited, and is no fault yet
             self._blocks.save(outbox)
 
     def end_faults_of_other_rules(self) -> None:

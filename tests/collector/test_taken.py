@@ -19,7 +19,7 @@ from collector.detectors.episodes import Episode
 from collector.detectors.settings import DetectorSettings
 from collector.ingest import Ingest
 from collector.items import BatchItem, Damaged, Hole, Repeated, Stored
-from collector.rules import Rules
+from collector.rules import Rules, RuleState, load_rules
 from collector.store.address import address_of
 from collector.store.engine import open_engine
 from collector.store.tables import metadata
@@ -233,3 +233,25 @@ def test_whatever_a_fleet_sends_a_group_comes_to_what_its_items_come_to_one_by_o
             tables["notices"].sort(key=lambda row: row["vin"])  # the order of each vehicle's
             found.append((outcomes, repr(tables)))
     assert found[0] == found[1]
+
+
+def test_what_waited_under_rules_that_read_differently_now_is_forgotten_in_the_store_too(tmp_path):
+    waiting = """
+[[rule]]
+code = "HOT"
+when = "Temp > 45"
+for_s = 60
+severity = "INFO"
+description = "hot"
+[[rule.override]]
+model = "B"
+when = "Temp > 49"
+"""
+    bench = Bench(tmp_path / "store.db", load_rules(waiting))
+    vehicle = Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(temp=47.0))
+    (state,) = [row["rule_state"] for row in content(bench)["outboxes"]]
+    assert "HOT" in RuleState.from_text(state).episodes
+    bench.take(replace(vehicle.greeting, model="B"))
+    (state,) = [row["rule_state"] for row in content(bench)["outboxes"]]
+    assert not RuleState.from_text(state).episodes
