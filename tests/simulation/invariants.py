@@ -153,7 +153,8 @@ class Checker:
     def reported(self, key: OutboxKey | None, event: str, fields: dict[str, object]) -> None:
         who = key.vehicle if key else "somebody"
         self._world.note("collector", f"{who}: {event} {fields}")
-        if ("quarantined" in event or "decoded" in event) and not self._world.faults.spoils:
+        ours = key is not None and key.vehicle in self._world.truths  # a hostile peer sends what it likes
+        if ours and ("quarantined" in event or "decoded" in event) and not self._world.faults.spoils:
             self._world.violation(f"{who}: {event} {fields}, but nobody damaged anything")
 
     def station_started(self) -> None:
@@ -470,6 +471,8 @@ def difference(block: Block) -> str:
     errors = np.abs(sampled.counts - stored.counts).max(axis=0)
     if (errors > block.run.limits).any():
         return f"errors of {errors.tolist()} counts, allowed are {block.run.limits.tolist()}"
+    if block.guards_hash and block.guards_hash not in GUARDS:
+        return f"guards {block.guards_hash.hex()} are nobody's"
     if block.guards_hash and (guard := crossed(block, GUARDS[block.guards_hash])):
         return f"a value lies on the wrong side of {guard}"
     return ""
