@@ -124,11 +124,15 @@ class ActiveStream:
     ) -> list[DecodedBlock]:
         """The blocks first_seq..last_seq from their contents alone; this stream goes on after them. Raises CodecError."""
         decoder = self.fresh_decoder()
-        decoded = []
+        decoded: list[DecodedBlock] = []
         for seq in range(first_seq, last_seq + 1):
             if seq not in contents:
                 raise DamagedBlock(f"block {seq} was not sent again")
-            decoded.append(self.decode(seq, contents[seq], ledger, decoder))
+            before = decoder.group_digest
+            block = self.decode(seq, contents[seq], ledger, decoder)
+            if decoded and block.keyframe is not None and block.keyframe.previous_digest not in (0, before):
+                raise DamagedBlock(f"block {seq} ends another group than the one that was sent again")
+            decoded.append(block)
         self.decoder = decoder
         return decoded
 

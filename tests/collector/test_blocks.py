@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import select, update
 
+from codec.errors import DamagedBlock
 from collector.ingest import Ingest
 from collector.items import (
     BlobItem,
@@ -187,6 +189,22 @@ def test_a_group_that_came_out_too_long_or_too_short_counts_as_what_it_was(bench
     connected.drive(20)
     bench.take(connected.gap(2, 2, end_record=70))
     assert gaps(bench) == [(0, 2, 2, 20, "quota")]
+
+
+def test_what_was_sent_again_is_checked_at_a_keyframe_on_the_way_too(bench, connected):
+    """It was taken for no keyframe when it came first, so that the groups before and after it looked like one."""
+    other = Vehicle()
+    other.run()
+    first, keyframe = connected.drive(), connected.drive(keyframe=True)
+    copies = {0: other.drive(temp=46.0).content, 1: keyframe.content}
+    bench.take(first, keyframe)
+    (outbox,) = bench.ingest.outboxes.values()
+    with bench.ledger.transaction() as transaction:
+        stream = outbox.activate(0, transaction)
+        with pytest.raises(DamagedBlock, match="another group"):
+            stream.decode_group(copies, 0, 1, transaction)
+        copies[0] = first.content
+        assert len(stream.decode_group(copies, 0, 1, transaction)) == 2
 
 
 def test_a_quarantine_settles_the_repair_that_waited_for_it(bench, connected):
