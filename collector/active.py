@@ -129,7 +129,8 @@ class ActiveStream:
             if seq not in contents:
                 raise DamagedBlock(f"block {seq} was not sent again")
             before = decoder.group_digest
-            block = self.decode(seq, contents[seq], ledger, decoder)
+            end_tick = decoded[-1].records.end_tick if decoded else None
+            block = decoder.read(self.open(seq, contents[seq], ledger, decoder, end_tick))
             if decoded and block.keyframe is not None and block.keyframe.previous_digest not in (0, before):
                 raise DamagedBlock(f"block {seq} ends another group than the one that was sent again")
             decoded.append(block)

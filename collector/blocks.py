@@ -280,6 +280,7 @@ class Blocks:
             outbox.stream = None  # it may be what is wrong: built again from the store
             return Damaged(Resend(item.stream_no, first, item.seq), why)
         copies = repair.copies
+        digest = stream.group_digest(outbox.progress)
         try:
             *earlier, decoded = stream.decode_group(copies, repair.first_seq, repair.last_seq, self._ledger)
         except CodecError:
@@ -293,7 +294,10 @@ class Blocks:
             )
         self._replace_blocks(outbox, stream, earlier, copies)
         self.values += decoded.records.counts.size
-        return self._store(outbox, stream, item, Read(decoded, surveyed(stream, decoded.records)), None)
+        first_tick, end_tick = decoded.records.first_tick, outbox.progress.end_tick
+        if end_tick is not None and first_tick < end_tick:
+            self._findings.overrun(outbox, stream, range(first_tick, end_tick))
+        return self._store(outbox, stream, item, Read(decoded, surveyed(stream, decoded.records)), digest)
 
     def _quarantine(self, outbox: Outbox, item: BatchItem, why: str) -> Outcome:
         progress = outbox.progress.after_quarantine()

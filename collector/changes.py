@@ -85,7 +85,7 @@ class Changes:
     anomalies: dict[tuple[int, int, int, str, str], Row] = field(default_factory=dict)
     telemetry_gone: list[Row] = field(default_factory=list)  # of ticks that were stored wrong
     telemetry: list[Row] = field(default_factory=list)
-    telemetry_before: list[Row] = field(default_factory=list)  # of a fault; some of them may be there
+    telemetry_missing: list[Row] = field(default_factory=list)  # those of them that are not there
     rollups_gone: list[Row] = field(default_factory=list)  # may be there; what is right comes after it
     rollups: dict[tuple[int, int, int, str], Row] = field(default_factory=dict)
     full_rate: dict[int, Row] = field(default_factory=dict)
@@ -160,8 +160,12 @@ class Ledger(Protocol):
         """(seq, content) of the stored batches from first_seq on, up to the first whose checksum fails."""
         ...
 
+    def settle(self) -> None:
+        """Batches so far, and what was made of them, are written: what replaces it comes after it."""
+        ...
+
     def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
-        """Ticks of the stored batches from first_seq on, by seq. What was made of them is written, too."""
+        """Ticks of the stored batches from first_seq on, by seq, which are settled."""
         ...
 
     def mark(self) -> None:

@@ -86,9 +86,17 @@ class Findings:
         place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
         if was:
             changes.telemetry_gone.append({**place, "of_first_tick": was.start, "of_end_tick": was.stop})
-        self._rows.replace(outbox, stream, records, was)
+        self._rows.replace(records, was)
         first_tick = min(records.first_tick, was.start) if was else records.first_tick
         self.doubt(outbox, stream.stream_no, range(first_tick, max(records.end_tick, was.stop)))
+
+    def overrun(self, outbox: Outbox, stream: ActiveStream, ticks: range) -> None:
+        """A block claimed these ticks, and what comes now begins at the first of them: it had fewer records than it said."""
+        self._ledger.settle()
+        outbox.rule_state = outbox.rule_state.without_tail()
+        outbox.detection = None
+        self._rows.forget(outbox, stream, ticks)
+        self.doubt(outbox, stream.stream_no, ticks)
 
     def doubt(self, outbox: Outbox, stream_no: int, ticks: range) -> None:
         """What analyses found in this stretch becomes approximate."""

@@ -3,7 +3,9 @@
 Rules
 - Rows: so many a second, and every record from some seconds before a fault opens or ends until some after. Those before are read
   from the stored blocks, where some may be rows already.
-- Minutes (see `minutes`): whatever was stored wrong is made again of all that is stored, in the same transaction.
+- Minutes (see `minutes`): one, the last that there is something of, is being filled.
+- Where blocks were stored wrong, rows and minutes of their ticks are made again of all that is stored, in the same transaction:
+  a block that claimed more records than it had stood in the place of those after it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Materialised:
     def __init__(self, ledger: Ledger, settings: Materialise) -> None:
         self._ledger = ledger
         self._settings = settings
-        self._replaced: set[int] = set()  # minutes of which something was stored wrong
+        self._replaced: list[range] = []  # ticks for which a block was stored wrong, or is now
 
     def take(
         self,
@@ -54,41 +56,54 @@ class Materialised:
         self._ledger.changes.telemetry += rows.telemetry(
             outbox.key.vehicle, outbox.id, stream, records, chosen, late
         )
+        first, end_tick = minute_of(records.first_tick, stream.schema), outbox.progress.end_tick
         minutes = outbox.minutes
         if minutes is None or minutes.stream_no != stream.stream_no:
-            minutes = outbox.minutes = self._begun(outbox, stream, records.first_tick)
-        if not minutes.is_new and minutes.tick == minute_of(records.first_tick, stream.schema):
-            self._forget(outbox, stream, minute_of(records.first_tick, stream.schema))
-            minutes.is_new = True
-        for summaries, is_new in minutes.take(records, surveyed.survey):
-            self._write(outbox, stream, summaries, is_new=is_new)
+            ended = records.first_tick if end_tick is None else min(end_tick, records.first_tick)
+            minutes = outbox.minutes = self._begun(outbox, stream, ended)
+        if minutes.in_store and minutes.tick == first:
+            self._forget(outbox, stream, first)
+            minutes.in_store = False
+        for summaries in minutes.take(records, surveyed.survey):
+            self._write(outbox, stream, summaries)
 
-    def replace(self, outbox: Outbox, stream: ActiveStream, records: Records, was: range) -> None:
-        """A block that was stored for the ticks `was`, with other values or for others. Its rows are gone already."""
-        indices = self._indices(stream, records, continues=True)
-        self._ledger.changes.telemetry += rows.telemetry(
-            outbox.key.vehicle, outbox.id, stream, records, indices, late=True
+    def forget(self, outbox: Outbox, stream: ActiveStream, ticks: range) -> None:
+        """Rows and minutes of ticks that a block claimed, and whose records come after it: there are no others after them."""
+        place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
+        self._ledger.changes.telemetry_gone.append(
+            {**place, "of_first_tick": ticks.start, "of_end_tick": ticks.stop}
         )
-        for ticks in (was, range(records.first_tick, records.end_tick)):
-            first = minute_of(ticks.start, stream.schema)
-            self._replaced.update(range(first, ticks.stop, MINUTE_S * stream.schema.rate_hz))
+        for tick in self._minutes_of(stream, [ticks]):
+            self._forget(outbox, stream, tick)
+        outbox.minutes = None
+
+    def replace(self, records: Records, was: range) -> None:
+        """A block that was stored for the ticks `was`, with other values or for others. Its rows are gone already."""
+        self._replaced += (was, range(records.first_tick, records.end_tick))
 
     def write_replaced(self, outbox: Outbox, stream: ActiveStream) -> None:
-        """The minutes of all blocks that were replaced."""
-        if not self._replaced:
-            return
-        for tick in sorted(self._replaced):
-            self._forget(outbox, stream, tick)
-        minutes = Minutes(stream.schema, stream.stream_no)
-        ended = [
-            summary
-            for records in stream.recent(self._ledger, outbox.id, min(self._replaced), all_of_it=True)
-            for summaries, _ in minutes.take(records)
-            for summary in summaries
-        ]
-        self._put(outbox, stream, [one for one in (*ended, *minutes.so_far()) if one.tick in self._replaced])
+        """Rows and minutes of all blocks that were replaced."""
+        ranges = [ticks for ticks in self._replaced if ticks]
         self._replaced.clear()
+        if not ranges:
+            return
+        wanted = self._minutes_of(stream, ranges)
+        for tick in wanted:
+            self._forget(outbox, stream, tick)
         outbox.minutes = None
+        minutes = Minutes(stream.schema, stream.stream_no)
+        for records in stream.recent(self._ledger, outbox.id, min(wanted), all_of_it=True):
+            indices = [
+                index
+                for index in self._indices(stream, records, continues=True)
+                if any(records.first_tick + index in ticks for ticks in ranges)
+            ]
+            self._ledger.changes.telemetry_missing += rows.telemetry(
+                outbox.key.vehicle, outbox.id, stream, records, indices, late=True
+            )
+            for summaries in minutes.take(records):
+                self._put(outbox, stream, (one for one in summaries if one.tick in wanted))
+        self._put(outbox, stream, (one for one in minutes.so_far() if one.tick in wanted))
 
     def write_minute(self, outbox: Outbox) -> bool:
         """The minute that is being filled, as far as it is. Whether there is one."""
@@ -98,10 +113,15 @@ class Materialised:
             return False
         minutes = outbox.minutes
         if minutes is None or minutes.stream_no != stream.stream_no:
-            minutes = outbox.minutes = self._begun(outbox, stream, end_tick - 1, all_of_it=True)
-        self._write(outbox, stream, minutes.so_far(), is_new=minutes.is_new)
-        minutes.is_new = False
+            minutes = outbox.minutes = self._begun(outbox, stream, end_tick, all_of_it=True)
+        self._write(outbox, stream, minutes.so_far())
+        minutes.in_store = True
         return True
+
+    def _minutes_of(self, stream: ActiveStream, ranges: Iterable[range]) -> list[int]:
+        size = MINUTE_S * stream.schema.rate_hz
+        minutes = (range(minute_of(ticks.start, stream.schema), ticks.stop, size) for ticks in ranges)
+        return sorted({tick for of_range in minutes for tick in of_range})
 
     def _indices(self, stream: ActiveStream, records: Records, *, continues: bool) -> list[int]:
         return first_of_steps(
@@ -138,26 +158,28 @@ class Materialised:
     def _add_before(self, outbox: Outbox, stream: ActiveStream, first: int, *, late: bool) -> None:
         for past in stream.recent(self._ledger, outbox.id, first):
             indices = range(max(0, first - past.first_tick), len(past))
-            self._ledger.changes.telemetry_before += rows.telemetry(
+            self._ledger.changes.telemetry_missing += rows.telemetry(
                 outbox.key.vehicle, outbox.id, stream, past, indices, late
             )
 
-    def _begun(self, outbox: Outbox, stream: ActiveStream, tick: int, *, all_of_it: bool = False) -> Minutes:
-        """The minute of this tick, of what is stored before it."""
-        first = minute_of(tick, stream.schema)
-        starts_here = not all_of_it and stream.description.facts.origin_tick >= tick
+    def _begun(
+        self, outbox: Outbox, stream: ActiveStream, end_tick: int, *, all_of_it: bool = False
+    ) -> Minutes:
+        """The minute that is being filled before this tick, of what is stored before it."""
+        first = minute_of(end_tick - 1, stream.schema)
+        starts_here = not all_of_it and stream.description.facts.origin_tick >= end_tick
         minutes = Minutes(stream.schema, stream.stream_no, from_start=starts_here)
         if not starts_here:
             for past in stream.recent(self._ledger, outbox.id, first, all_of_it=all_of_it):
-                at = max(0, first - past.first_tick)
-                for _ in minutes.take(past.slice(at, len(past)) if at < len(past) else past.slice(0, 0)):
-                    pass  # of a later minute there is nothing yet
+                at = min(len(past), max(0, first - past.first_tick))
+                until = min(len(past), max(at, end_tick - past.first_tick))
+                for _ in minutes.take(past.slice(at, until)):
+                    pass  # all of it is of one minute
         return minutes
 
-    def _write(
-        self, outbox: Outbox, stream: ActiveStream, summaries: Sequence[Summary], *, is_new: bool
-    ) -> None:
-        if summaries and not is_new:
+    def _write(self, outbox: Outbox, stream: ActiveStream, summaries: Sequence[Summary]) -> None:
+        """A minute as it is now."""
+        if summaries:
             self._forget(outbox, stream, summaries[0].tick)
         self._put(outbox, stream, summaries)
 

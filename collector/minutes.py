@@ -56,19 +56,19 @@ class Minutes:
         self.schema = schema
         self.stream_no = stream_no
         self.tick: int | None = None  # of the minute being filled
-        self.is_new = from_start  # nothing of it was written
+        self.in_store = not from_start  # as far as it was some time ago
         self._others = others(schema)
         self._begin(None)
 
-    def take(self, records: Records, survey: Survey | None = None) -> Iterator[tuple[list[Summary], bool]]:
-        """(summaries, is_new) of each minute that has ended. `survey`: of the records, where there is one."""
+    def take(self, records: Records, survey: Survey | None = None) -> Iterator[list[Summary]]:
+        """Each minute that has ended. `survey`: of the records, where there is one."""
         at, size = 0, MINUTE_S * self.schema.rate_hz
         while at < len(records):
             minute = minute_of(records.first_tick + at, self.schema)
             if minute != self.tick:
                 if self.tick is not None:
-                    yield self.so_far(), self.is_new
-                    self.is_new = True
+                    yield self.so_far()
+                    self.in_store = False
                 self._begin(minute)
             stop = min(len(records), minute + size - records.first_tick)
             if survey is None or stop - at < len(records):

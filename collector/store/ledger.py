@@ -333,9 +333,11 @@ class Transaction:
         self._write("anomalies")
         return found.open_anomalies(self._connection, outbox)
 
-    def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
-        # What was made of them is written first, so that what replaces it comes after it.
+    def settle(self) -> None:
         self._write("batches", "batches_replaced", "faults", "anomalies", *statements.SECONDS)
+
+    def ticks(self, outbox: int, stream_no: int, first_seq: int) -> dict[int, range]:
+        self.settle()
         return found.ticks(self._connection, outbox, stream_no, first_seq)
 
     def mark(self) -> None:

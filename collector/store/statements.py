@@ -62,7 +62,7 @@ MARKED = (
     "diagnoses_ended",
     "battery",
 )  # by `faults_approximate`
-SECONDS = ("telemetry_gone", "telemetry", "telemetry_before", "rollups_gone", "rollups")
+SECONDS = ("telemetry_gone", "telemetry", "telemetry_missing", "rollups_gone", "rollups")
 
 LOADED = frozenset(
     {"batches", "telemetry", "rollups"}
@@ -185,7 +185,7 @@ def _found(dialect: str) -> dict[str, Any]:
         "faults_approximate": _APPROXIMATE,
         "telemetry_gone": _DROP_SECONDS,
         "telemetry": insert_new(dialect, telemetry_logs),
-        "telemetry_before": insert_new(dialect, telemetry_logs),
+        "telemetry_missing": insert_new(dialect, telemetry_logs),
         "rollups_gone": delete(rollups).where(
             rollups.c.vin == bindparam("of_vin"),
             rollups.c.signal == bindparam("of_signal"),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from collector.ingest import Ingest
-from collector.items import Farewell, Resend, Stored
+from collector.items import Damaged, Farewell, Position, Repeated, Resend, Stored
 from collector.materialise import Materialise
 from collector.minutes import Minutes
 from collector.store import open_store
@@ -42,7 +42,7 @@ def of_the_stored_records(bench):
         by_stream.setdefault((run.facts.stream_no, run.offset_ns), []).append(run.records)
     for (stream_no, offset_ns), runs in by_stream.items():
         made = Minutes(SCHEMA, stream_no)
-        ended = [one for run in runs for summaries, _ in made.take(run) for one in summaries]
+        ended = [one for run in runs for summaries in made.take(run) for one in summaries]
         for one in (*ended, *made.so_far()):
             at = times.to_text(one.tick * SCHEMA.period_ns + offset_ns)
             wanted[stream_no, one.tick, one.signal] = (at, one.low, one.high, round(one.mean, 9), one.count)
@@ -112,6 +112,37 @@ def test_a_group_that_is_replaced_makes_its_minutes_again(bench, connected):
     assert bench.take(items[2]).resend == Resend(0, 0, 2)
     assert isinstance(bench.take(*items), Stored)
     bench.take(left(connected))
+    assert minutes(bench) == of_the_stored_records(bench)
+
+
+def test_a_block_that_claimed_the_ticks_of_those_after_it_costs_these_neither_rows_nor_minutes(
+    bench, connected
+):
+    """It passed its one byte of digest. What follows begins in the minutes that it filled."""
+    other = Vehicle()
+    other.run()
+    right = [connected.drive(40 * SECOND), connected.drive(5 * SECOND)]
+    other.drive(40 * SECOND)
+    bench.take(right[0], other.drive(150 * SECOND, temp=30.0))
+    keyframe = connected.drive(30 * SECOND, temp=25.0, keyframe=True)
+    assert isinstance(bench.take(keyframe), Damaged)
+    assert bench.take(keyframe).resend == Resend(0, 0, 1)
+    bench.take(connected.drive(100 * SECOND), connected.drive(100 * SECOND))
+    assert bench.take(*right) == Repeated(Position(0, 4))
+    bench.take(left(connected))
+    assert minutes(bench) == of_the_stored_records(bench)
+    assert [tick for tick, _ in rows(bench)] == list(range(0, 275 * SECOND, SECOND))
+    hot = [tick for tick, data in rows(bench) if abs(data["Temp"] - 25) <= 0.5]
+    cool = [tick for tick, data in rows(bench) if abs(data["Temp"] - 20) <= 0.5]
+    assert hot == list(range(45 * SECOND, 75 * SECOND, SECOND))
+    assert len(cool) == 245
+
+
+def test_a_minute_that_a_restart_and_a_gap_left_behind_is_written(bench, connected):
+    bench.take(connected.drive(30 * SECOND))
+    bench.restart()
+    connected.drive(200 * SECOND)
+    bench.take(connected.gap(1, 1, end_record=230 * SECOND), connected.drive(keyframe=True), left(connected))
     assert minutes(bench) == of_the_stored_records(bench)
 
 

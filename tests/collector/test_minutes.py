@@ -53,7 +53,7 @@ def by_hand(blocks):
 @given(streams())
 def test_minutes_are_what_their_values_come_to_however_blocks_are_cut(blocks):
     minutes = Minutes(SCHEMA, 0)
-    found = [one for block in blocks for summaries, _ in minutes.take(block) for one in summaries]
+    found = [one for block in blocks for summaries in minutes.take(block) for one in summaries]
     found += minutes.so_far()
     wanted = by_hand(blocks)
     assert {(one.tick, one.signal) for one in found} == set(wanted)
