@@ -81,7 +81,8 @@ class ActiveStream:
                 records = self.decode(seq, content, ledger, decoder).records
             except CodecError:
                 continue  # a hole in what is looked back on, as it is for readers
-            yield records.slice(skip, len(records))
+            if skip < len(records):
+                yield records.slice(skip, len(records))
 
     def open(
         self,
