@@ -207,6 +207,19 @@ def test_what_was_sent_again_is_checked_at_a_keyframe_on_the_way_too(bench, conn
         assert len(stream.decode_group(copies, 0, 1, transaction)) == 2
 
 
+def test_what_was_sent_again_and_overlaps_is_no_group(bench, connected):
+    other = Vehicle()
+    other.run()
+    first, second = connected.drive(20), connected.drive(20)
+    copies = {0: other.drive(30).content, 1: second.content}
+    bench.take(first, second)
+    (outbox,) = bench.ingest.outboxes.values()
+    with bench.ledger.transaction() as transaction:
+        stream = outbox.activate(0, transaction)
+        with pytest.raises(DamagedBlock, match="the one before ended"):
+            stream.decode_group(copies, 0, 1, transaction)
+
+
 def test_a_quarantine_settles_the_repair_that_waited_for_it(bench, connected):
     """What builds on a quarantined block goes the same way, though it was taken for a keyframe before."""
     first, keyframe, after = connected.drive(), connected.drive(keyframe=True), connected.drive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,21 @@ def test_a_block_that_claimed_the_ticks_of_those_after_it_costs_these_neither_ro
     cool = [tick for tick, data in rows(bench) if abs(data["Temp"] - 20) <= 0.5]
     assert hot == list(range(45 * SECOND, 75 * SECOND, SECOND))
     assert len(cool) == 245
+
+
+def test_a_group_is_replaced_of_which_another_outbox_has_the_beginning(bench, connected):
+    """A restored image goes on under a new name from what was acknowledged under the former one."""
+    name = replace(connected.key, outbox_id=b"2" * 16)
+    other = Vehicle()
+    wrong = [replace(other.run(), key=name), *(other.drive(40 * SECOND, temp=temp) for temp in (20, 20, 30))]
+    right = [connected.drive(40 * SECOND), connected.drive(40 * SECOND), connected.drive(40 * SECOND)]
+    bench.take(*right[:2])
+    bench.take(*(replace(item, key=name) for item in (connected.greeting, *wrong)))
+    keyframe = replace(connected.drive(keyframe=True), key=name)
+    assert bench.take(keyframe).resend == Resend(0, 0, 2)
+    assert bench.take(*(replace(item, key=name) for item in right)) == Repeated(Position(0, 3))
+    assert [tick for tick, _ in rows(bench)] == list(range(0, 122 * SECOND, SECOND))
+    assert all(abs(data["Temp"] - 20) <= 0.5 for _, data in rows(bench))
 
 
 def test_a_minute_that_a_restart_and_a_gap_left_behind_is_written(bench, connected):
