@@ -210,7 +210,7 @@ def test_what_was_sent_again_is_checked_at_a_keyframe_on_the_way_too(bench, conn
 def test_what_was_sent_again_and_overlaps_is_no_group(bench, connected):
     other = Vehicle()
     other.run()
-    first, second = connected.drive(20), connected.drive(20)
+    first, second = connected.drive(20), connected.drive(20, keyframe=True)
     copies = {0: other.drive(30).content, 1: second.content}
     bench.take(first, second)
     (outbox,) = bench.ingest.outboxes.values()
