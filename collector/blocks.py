@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codec.errors import CodecError, DamagedBlock, UnknownBlock
-from codec.stream import is_keyframe
+from codec.stream import Clock, is_keyframe
 from collector import rows
 from collector.items import (
     BatchItem,
@@ -342,6 +342,10 @@ class Blocks:
         self._mark(outbox, stream_no, first_seq, last_seq, doubtful=True)
         ticks = self._ledger.ticks(outbox.id, stream_no, first_seq)
         self._findings.doubt(outbox, stream_no, range(ticks[first_seq].start, ticks[last_seq].stop))
+        stream = outbox.any_stream(stream_no, self._ledger)
+        content = self._ledger.block(outbox.id, stream_no, first_seq)
+        if stream is not None and content is not None:
+            outbox.doubt_time(stream, stream.keyframe(first_seq, content, self._ledger), self._ledger)
 
     def _mark(self, outbox: Outbox, stream_no: int, first_seq: int, last_seq: int, *, doubtful: bool) -> None:
         place = {"of_outbox": outbox.id, "of_stream_no": stream_no}
@@ -378,6 +382,7 @@ class Blocks:
             changes.batches_replaced.append(row)
             if block.keyframe is not None:
                 wrong = stream.keyframe(block.seq, stored.get(block.seq, b""), self._ledger)
-                outbox.correct_time(stream, wrong, block.keyframe, self._ledger)
+                clock = Clock(block.keyframe.clock_offset_ns, block.keyframe.clock_synchronised)
+                outbox.correct_time(stream, wrong, clock, self._ledger)
             self._findings.replace(outbox, stream, block, ticks.get(block.seq, range(0)))
         self._findings.replaced(outbox, stream)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codec.stream import Keyframe
+    from codec.stream import Clock
 
 OFFSET_NS_MAX = 1 << 62  # two centuries: a clock beyond has gone mad, and a store's integers end there
 
@@ -55,20 +55,20 @@ def relabelled(labels: Sequence[Label], stream_no: int, offset_ns: int | None) -
     return changed
 
 
-def corrected(labels: Sequence[Label], stream_no: int, wrong_ns: int, right: Keyframe) -> list[Label]:
-    """The labels that change now that the keyframe of stream `stream_no` that said `wrong_ns` turns out to be another.
+def corrected(labels: Sequence[Label], stream_no: int, wrong_ns: int, right: Clock) -> list[Label]:
+    """The labels that change now that the keyframe of stream `stream_no` that said `wrong_ns` turns out to say something else.
 
     None does where the boot has its time from elsewhere.
     """
     here = next(label for label in labels if label.stream_no == stream_no)
     if not here.synchronised or here.offset_ns != _within(wrong_ns):
         return []
-    offset_ns = _within(right.clock_offset_ns)
+    offset_ns = _within(right.offset_ns)
     reset = [
         replace(label, offset_ns=offset_ns, synchronised=False) if label.boot_id == here.boot_id else label
         for label in labels
     ]
-    if not right.clock_synchronised:  # one of those after it may be
+    if not right.synchronised:  # one of those after it may be
         return [label for label in reset if label.boot_id == here.boot_id]
     return relabelled(reset, stream_no, offset_ns)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from codec.stream import Clock
 from collector import rows
 from collector.active import ActiveStream
 from collector.changes import SavedOutbox
@@ -180,8 +181,13 @@ class Outbox:
         known = ledger.labels(self.id, stream.stream_no)
         self._label(stream, relabelled(known, stream.stream_no, offset_ns), ledger)
 
+    def doubt_time(self, stream: ActiveStream, doubtful: Keyframe | None, ledger: Ledger) -> None:
+        """Nobody knows whether what a stored keyframe said was right (None: it cannot be read): the next one is asked."""
+        begun = stream.description.facts.clock
+        self.correct_time(stream, doubtful, Clock(begun.offset_ns, synchronised=False), ledger)
+
     def correct_time(
-        self, stream: ActiveStream, wrong: Keyframe | None, right: Keyframe, ledger: Ledger
+        self, stream: ActiveStream, wrong: Keyframe | None, right: Clock, ledger: Ledger
     ) -> None:
         """A keyframe was stored wrong (None: it cannot be read now): put right what its time was taken for."""
         if wrong is not None and wrong.clock_synchronised and stream.synchronised:

@@ -16,7 +16,7 @@ from collector.store.health import battery_health_of, diagnoses_of, vehicle_heal
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from collector.reading.series import Series
     from collector.reading.signals import SignalInfo
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 TABLE_ROWS_MAX = 1000  # more is not read on a screen; CSV and JSON have no limit
 WIDEST_COLUMNS = 1000  # of a table that does not fit a terminal
 PIPE_COLUMNS = 200  # width of a table that goes to no terminal
-TABLE_DIGITS = 6  # significant
+TABLE_DIGITS, SIGNAL_DIGITS = 6, 12  # significant
+DIGITS_OF = {"score": 3, "confidence": 2}  # of estimates
 LISTED_MAX = 5  # vehicles in a message
 
 Row = dict[str, Any]
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
     vin = None if options.vin is None else store.vehicle(options.vin).vin
     columns: Sequence[str]
     rows: Iterator[Row]
+    units: dict[str, str] = {}  # of columns that have one
     match options.what:
         case "vehicles":
             columns, rows = VEHICLE_COLUMNS, vehicle_rows(store)
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         case "streams":
             columns, rows = STREAM_COLUMNS, stream_rows(store, vin)
         case "signal":
-            columns, rows = signal_rows(store, vin, options)
+            columns, rows, units = signal_rows(store, vin, options)
         case "diagnoses":
             columns, rows = DIAGNOSIS_COLUMNS, iter(diagnoses_of(store, vin, only_open=options.only_open))
         case "battery":
@@ -65,7 +67,10 @@ def run(options: argparse.Namespace) -> None:
         start, end = _range(options)
         rows = (row for row in rows if _overlaps(row, *TIMES_OF[options.what], start, end))
     seen = _Seen(rows)
-    PRINTERS[options.format](columns, seen)
+    if options.format == "table":
+        print_table(columns, seen, units)
+    else:
+        PRINTERS[options.format](columns, seen)
     if not seen.any and (options.start or options.end):
         print(f"collector: nothing of that range; {_stored(store, vin)}", file=sys.stderr)
     if store.unreadable:
@@ -209,13 +214,14 @@ def stream_rows(store: Store, vin: str | None) -> Iterator[Row]:
 
 def signal_rows(
     store: Store, vin: str | None, options: argparse.Namespace
-) -> tuple[Sequence[str], Iterator[Row]]:
-    """Columns and rows of the named signals; without names, of the list of signals."""
+) -> tuple[Sequence[str], Iterator[Row], dict[str, str]]:
+    """Columns, rows and units of the named signals; without names, of the list of signals."""
     vehicle = the_vehicle(store, vin)
     if not options.names:
-        return ("signal", "unit", "threshold", "source"), listed(vehicle.signals())
+        return ("signal", "unit", "threshold", "source"), listed(vehicle.signals()), {}
     series = vehicle.series(options.names, options.start, options.end, rate_hz=options.rate, fill_s=None)
-    return ("timestamp", *(info.name for info in series.signals)), values(series)
+    units = {info.name: info.unit for info in series.signals if info.unit}
+    return ("timestamp", *(info.name for info in series.signals)), values(series), units
 
 
 def the_vehicle(store: Store, vin: str | None) -> Vehicle:
@@ -263,8 +269,8 @@ def print_csv(columns: Sequence[str], rows: Iterable[Row]) -> None:
     writer.writerows([row[column] for column in columns] for row in rows)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """For people: at most TABLE_ROWS_MAX rows, and a line that says so."""
+def print_table(columns: Sequence[str], rows: Iterable[Row], units: Mapping[str, str] | None = None) -> None:
+    """For people: at most TABLE_ROWS_MAX rows, and a line that says so. `units`: of the columns that have one."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -274,13 +280,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
     table = Table(header_style="bold", box=None, pad_edge=False)
     hidden = NOT_IN_TABLES if "code" in columns else BESIDES
     shown = [column for column in columns if column not in hidden]
-    of_signals = columns[0] == "timestamp"  # a signal's name stays as it is written
+    of_signals = columns[0] == "timestamp"  # a signal's name stays as it is written, and so do its values
+    digits = SIGNAL_DIGITS if of_signals else TABLE_DIGITS
     for column in shown:
         heading = column if of_signals else column.replace("_", " ")
+        if units and column in units:
+            heading += f" ({units[column]})"
         table.add_column(heading, no_wrap=column in WHOLE, overflow="fold")
     for row in itertools.islice(rows, TABLE_ROWS_MAX):
         table.add_row(
-            *(_cell(row[column]) for column in shown), style=_STYLES.get(row.get("severity", ""), "")
+            *(_cell(row[column], DIGITS_OF.get(column, digits)) for column in shown),
+            style=_STYLES.get(row.get("severity", ""), ""),
         )
     if not table.row_count:
         console.print("nothing is stored that answers this")
@@ -318,15 +328,15 @@ WHOLE = frozenset(
         "live_at",
     }
 )
-_STYLES = {"CRITICAL": "red", "WARNING": "yellow"}
 PRINTERS = {"json": print_json, "csv": print_csv, "table": print_table}
+_STYLES = {"CRITICAL": "red", "WARNING": "yellow"}
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, digits: int) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.{TABLE_DIGITS}g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)

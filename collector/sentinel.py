@@ -146,7 +146,10 @@ def _lagging(rows: Iterable[Row], newest_ns: Mapping[str, int], limits: Limits) 
                 if batches
                 else ""
             )
-            what = f"what is stored ends {_span(behind_s)} before it was last heard of{waiting}"
+            why = waiting
+            if row["heartbeat"] and not batches:
+                why = ", and nothing waits on it: its clock is wrong, or its bus plays a recorded log"
+            what = f"what is stored ends {_span(behind_s)} before it was last heard of{why}"
             since = times.to_text(newest) if newest is not None else row["last_seen"]
             yield Finding("lag", row["vin"], "WARNING", since, what)
 
@@ -175,8 +178,8 @@ def _age_s(text: str, now_ns: int) -> float:
 
 
 def _span(seconds: float) -> str:
-    """For people: 40 s, 12 min, 5 h, 3 days."""
-    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+    """For people: 40 s, 12 min, 5 h, 3 days, 4 years."""
+    for unit, length in (("years", 365.25 * 86400.0), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"

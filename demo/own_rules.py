@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 RULES_WANTED = 5
 FAULTS_MAX = 25  # of one rule: more is a limit in the noise
 DISTINCT_MIN = 8  # values; fewer is a switch
+ONE_WAY = 0.95  # share of its steps that a counter or an odometer makes in one direction
 AVAILABLE_MIN = 0.1  # share of the drive
 # Percentile that is the limit, percentile below which a fault ends, wait in seconds.
 _TRIES = ((90, 75, 0.5), (90, 50, 2.0), (98, 75, 0.0), (98, 25, 5.0), (99.8, 10, 0.0))
@@ -65,7 +66,7 @@ def _candidates(signal: Signal, counts: NDArray[np.int64]) -> Iterator[str]:
 
 
 def _measurements(schema: Schema, runs: Sequence[tuple[int, Records]]) -> list[int]:
-    """Columns of signals that move, those that move through most thresholds first."""
+    """Columns of signals that move both ways: those with a unit first, then those that move through most thresholds."""
     scored = []
     for column, signal in enumerate(schema.signals):
         if signal.kind is not Kind.SCALED or signal.labels or signal.circular:
@@ -74,9 +75,17 @@ def _measurements(schema: Schema, runs: Sequence[tuple[int, Records]]) -> list[i
         if len(counts) < AVAILABLE_MIN * _record_count(runs) or len(np.unique(counts)) < DISTINCT_MIN:
             continue
         low, high = np.percentile(counts, [2, 98])
-        if high > low:
-            scored.append((float(high - low) / (signal.max_error_counts + 1), -column))
-    return [-column for _, column in sorted(scored, reverse=True)]
+        if high > low and not _goes_one_way(counts):
+            liveliness = float(high - low) / (signal.max_error_counts + 1)
+            scored.append((bool(signal.unit), liveliness, -column))
+    return [-column for *_, column in sorted(scored, reverse=True)]
+
+
+def _goes_one_way(counts: NDArray[np.int64]) -> bool:
+    """As counters do, and odometers, but for where they begin again."""
+    steps = np.diff(counts)
+    ups, downs = np.count_nonzero(steps > 0), np.count_nonzero(steps < 0)
+    return bool(max(ups, downs) > ONE_WAY * (ups + downs))
 
 
 def _switches(schema: Schema, runs: Sequence[tuple[int, Records]]) -> list[int]:

@@ -177,6 +177,7 @@ def _init(options: argparse.Namespace) -> int:
         raise AgentError(f"{output}: cannot be written: {error.strerror}") from None
     name = "set [vehicle] id in it, then " if vehicle == UNNAMED else ""
     print(f"{output}: {summary}\nNext: {name}edge-agent check --config {output}")
+    print(f"What it really comes to: edge-agent estimate LOG --config {output}")
     return 0
 
 

@@ -154,6 +154,10 @@ class Agent:
                 await asyncio.wait(
                     {asked, linking}, timeout=self._config.uplink.drain_s, return_when=asyncio.FIRST_COMPLETED
                 )
+            if linking.done():
+                log.info("everything is acknowledged")
+            elif not asked.done():
+                log.warning("not everything was acknowledged in time; the outbox keeps it")
             if not asked.done():
                 return
             if self._failure is not None:

@@ -6,6 +6,7 @@ The others, and capture, go on.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import threading
@@ -114,7 +115,8 @@ class BusReader:
             return True
         except Exception as error:  # noqa: BLE001  # drivers raise what they like; none may end the agent
             self.state.failed(
-                f"{self._config.name}: {type(error).__name__}: {error}; opening it again until it works"
+                f"{self._config.name}: {type(error).__name__}: {error}{_remedy(error, self._config)}; opening it again "
+                "until it works"
             )
             return False
         finally:
@@ -207,5 +209,20 @@ def open_bus(config: BusConfig, filters: Sequence[dict[str, Any]] | None = None)
     except Exception as error:
         raise AgentError(
             f"[[bus]] {config.name}: python-can cannot open interface {config.interface!r}, channel "
-            f"{config.channel!r}: {error}"
+            f"{config.channel!r}: {error}{_remedy(error, config)}"
         ) from error
+
+
+def _remedy(error: Exception, config: BusConfig) -> str:
+    """What to do about the errors of SocketCAN that everybody meets once."""
+    number = getattr(error, "errno", None) or getattr(error, "error_code", None)  # python-can's own errors
+    if config.interface != "socketcan" or number not in _REMEDIES:
+        return ""
+    return f"; {_REMEDIES[number].format(channel=config.channel)}"
+
+
+_REMEDIES = {
+    errno.ENODEV: "is the adapter plugged in? `ip link show type can` lists what there is",
+    errno.ENETDOWN: "bring it up: ip link set {channel} up type can bitrate 500000",
+    errno.EAFNOSUPPORT: "this kernel has no CAN: modprobe can_raw",
+}

@@ -70,7 +70,7 @@ def propose(
         "[[bus]]",
         f"interface = {_text(interface)}  # python-can interface",
         f"channel = {_text(channel)}",
-        f"dbc = [{', '.join(map(_text, relative))}]",
+        f"dbc = [{', '.join(map(_text, relative))}]  # from the folder of this file",
         "",
     ]
     for section in SECTIONS:
@@ -94,7 +94,8 @@ def propose(
         found = described[choice.bus, choice.message, choice.signal]
         lines += _signal(choice, found, active=choice.name in chosen)
     of = f"{len(occurring)} signals" if log is None else f"the {len(occurring)} signals that occur in {log}"
-    summary = f"{len(chosen)} of {of}, about {_monthly_bytes(choices, chosen) / 1e6:.1f} MB a month"
+    about = f"{_monthly_bytes(choices, chosen) / 1e6:.1f} MB a month by a rough price for each signal"
+    summary = f"{len(chosen)} of {of}, about {about}"
     return "\n".join(lines) + "\n", summary
 
 

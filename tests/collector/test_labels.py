@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codec.stream import Clock, Keyframe
+from codec.stream import Clock
 from collector.labels import OFFSET_NS_MAX, Label, corrected, relabelled
 from collector.store import open_store
 from collector.times import NS, to_text
-from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle
+from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle, spoiled
 
 PERIOD_NS = SCHEMA.period_ns
 A, B, C = (bytes([name]) * 16 for name in (1, 2, 3))
@@ -60,26 +60,22 @@ def test_a_clock_gone_mad_stays_within_what_a_store_can_hold():
         assert all(abs(one.offset_ns) <= OFFSET_NS_MAX for one in relabelled(labels, 1, said))
 
 
-def keyframe(offset_ns: int, *, synchronised: bool = True) -> Keyframe:
-    return Keyframe(offset_ns, synchronised, b"", b"", 0, 0)
-
-
 def test_a_time_that_a_wrong_keyframe_gave_is_taken_back_from_the_whole_boot_and_those_before():
     labels = [label(0, A, end_s=50), label(1, B, known=True), label(2, B, known=True)]
-    right = keyframe(NOON_NS + 10**9)
+    right = Clock(NOON_NS + 10**9)
     assert offsets(corrected(labels, 2, NOON_NS, right)) == {
         2: (NOON_NS + 10**9, True),
         1: (NOON_NS + 10**9, True),
         0: (NOON_NS + 10**9 - 50 * 10**9, False),
     }
-    unset = keyframe(7, synchronised=False)
+    unset = Clock(7, synchronised=False)
     assert offsets(corrected(labels, 2, NOON_NS, unset)) == dict.fromkeys((1, 2), (7, False))
 
 
 def test_a_time_that_another_keyframe_gave_stays():
     labels = [label(0, A, known=True), label(1, A)]
-    assert corrected(labels, 0, NOON_NS + 1, keyframe(5)) == []
-    assert corrected(labels, 1, 5, keyframe(5)) == []
+    assert corrected(labels, 0, NOON_NS + 1, Clock(5)) == []
+    assert corrected(labels, 1, 5, Clock(5)) == []
 
 
 @given(
@@ -144,20 +140,34 @@ def test_a_boot_that_learns_its_time_gets_it_for_everything_it_stored(bench, veh
     assert hot == (to_text(begin), to_text(begin), to_text(begin + 29 * PERIOD_NS), False)
 
 
-def test_a_time_that_a_wrong_keyframe_gave_goes_when_its_group_was_sent_again(bench, vehicle):
+def test_a_time_that_a_wrong_keyframe_gave_goes_when_its_group_turns_out_to_be_wrong(bench, vehicle):
     bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
     other = Vehicle()
     other.run()
     other._encoder._clock = Clock(3_600 * NS, synchronised=True)
     right = vehicle.drive(25, temp=50.0)
     bench.take(other.drive(25, temp=50.0))
-    bench.take(vehicle.drive(20, keyframe=True))
     assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(3_600 * NS, True)}
+    bench.take(vehicle.drive(20, keyframe=True))
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, True)}
     bench.take(right)
     assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, True)}
     rows, found = read_times(bench)
     assert [text for _, text, _ in rows] == [to_text(tick * PERIOD_NS) for tick, _, _ in rows]
     assert found[0][0] == to_text(START_TICK * PERIOD_NS)
+
+
+def test_a_time_that_a_doubtful_keyframe_gave_is_uncertain_until_another_one_comes(bench, vehicle):
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
+    other = Vehicle()
+    other.run()
+    other._encoder._clock = Clock(3_600 * NS, synchronised=True)
+    first, second = vehicle.drive(25), vehicle.drive(25)
+    bench.take(other.drive(25, temp=50.0), spoiled(second), first)
+    assert bench.take(spoiled(second)).quarantined
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, False)}
+    bench.take(vehicle.drive(20, keyframe=True))
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, True)}
 
 
 def test_a_boot_that_never_got_its_time_goes_right_before_the_next(bench, vehicle):

@@ -141,8 +141,11 @@ def test_a_store_that_is_missing_is_named(tmp_path, capsys):
 
 
 def test_a_table_has_names_of_signals_as_they_are_written(capsys):
-    print_table(("timestamp", "pack_v"), [{"timestamp": "2026-11-20T12:00:00.000Z", "pack_v": 400.0}])
-    assert capsys.readouterr().out.split()[:2] == ["timestamp", "pack_v"]
+    row = {"timestamp": "2026-11-20T12:00:00.000Z", "pack_v": 123456.789, "Gear": "D"}
+    print_table(tuple(row), [row], {"pack_v": "V"})
+    assert capsys.readouterr().out.split()[:4] == ["timestamp", "pack_v", "(V)", "Gear"]
+    print_table(tuple(row), [row])
+    assert "123456.789" in capsys.readouterr().out
 
 
 def test_a_terminal_that_is_too_narrow_costs_no_column_and_no_end_of_a_vin(capsys, monkeypatch):

@@ -89,6 +89,14 @@ def test_a_vehicle_lags_by_what_is_stored_or_by_what_waits():
     assert "1,200 batches wait on the vehicle, the oldest for 2 h" in found.what
 
 
+def test_a_vehicle_of_which_nothing_waits_has_a_wrong_clock_or_plays_a_log():
+    (found,) = findings([vehicle()], [], [], {"V1": NOW_NS - 4 * 8766 * HOUR}, LIMITS, NOW_NS)
+    assert found.what == (
+        "what is stored ends 4 years before it was last heard of, and nothing waits on it: its clock is wrong, or its bus "
+        "plays a recorded log"
+    )
+
+
 def test_new_gaps_of_a_vehicle_are_one_finding():
     new = [gap(1), gap(2, records=None, reason="outbox_lost"), gap(30), gap(3, vin="V2")]
     one, two = findings([], [], new, {}, LIMITS, NOW_NS)

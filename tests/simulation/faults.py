@@ -257,7 +257,7 @@ class Faults:
         twin.restore(self._take_image(vehicle))
         twin.rate_hz, twin.variant = vehicle.rate_hz, vehicle.variant
         twin.synchronous, twin.quota_bytes = vehicle.synchronous, vehicle.quota_bytes
-        twin.committed = dict(vehicle.committed)
+        twin.committed, twin.lenient = dict(vehicle.committed), vehicle.lenient
         twin.start()
 
     def after_death(self, vehicle: Vehicle, fate: str) -> None:
