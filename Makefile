@@ -16,13 +16,15 @@ help:
 	@echo "make demo    five vehicles through dead zones and crashes, with a verdict (ARGS=\"--log FILE --dbc FILE\": your own drive; ARGS=\"--scenario dyno\": a test stand)"
 	@echo "make test    the tests"
 	@echo "make check   lint, types, arrows, tests: what CI runs"
-	@echo "make bench   the figures of README and docs/performance.md"
+	@echo "make bench   codec, decoder and kernels, ten minutes; the other figures: benchmarks/README.md"
+	@echo "make simulate vehicles, links and a collector by seed (SEEDS=1000 FIRST=0)     make simulate-mutants  whether that finds planted bugs"
 	@echo "make soak    whether memory or descriptors grow, four minutes (a week: ARGS=\"--minutes 60\")"
 	@echo "make torture a thousand SIGKILLs and as much else, half an hour (ARGS=\"--minutes 5 --kills 200\")"
 	@echo "make wheel   dist/*.whl for vehicles, with compiled kernels: no numba there (ARGS=\"--machine aarch64\": for other machines)"
 	@echo "make setup   only .venv with everything; the others do it themselves"
 	@echo "make vectors write tests/vectors again          make aarch64  the codec's bits on aarch64, under qemu"
-	@echo "make protos  generate protos/*_pb2* again        make lock   resolve requirements/*.lock again"
+	@echo "make protos  generate protos/*_pb2* again        make lock   resolve requirements/*.lock again     make lint"
+	@echo "make kernels compiled kernels beside the sources make prior  train the built-in prior again: only with a new block version"
 
 setup: $(READY)
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from collector import times
+from collector.dbcs import signals_of
 from collector.diagnosis import DEFAULT_CATALOGUE, load_catalogue
 from collector.diagnosis.explain import Examined, examine, ranked, status, why_not
 from collector.reading.signals import QueryError
@@ -15,21 +16,20 @@ from collector.words import counted
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
     from collector.diagnosis import Diagnosis, Signature
 
 
 class Unknown(ValueError):
-    """A catalogue that names rules that are not there, one a line; or a DBC that cannot be read."""
+    """A catalogue that names rules that are not there, one a line."""
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises CatalogueError, RuleError, Unknown."""
+    """Raises CatalogueError, RuleError, DbcsUnread, Unknown."""
     path = options.catalogue or DEFAULT_CATALOGUE
     catalogue = load_catalogue(path)
     codes = [rule.code for rule in load_rules(options.rules or DEFAULT_FILE).rules]
-    signals = _signals(options.dbc) if options.dbc else None
+    signals = signals_of(options.dbc) if options.dbc else None
     found = catalogue.unknown_codes(codes)
     if found:
         raise Unknown("\n".join(f"{path}: {one}" for one in found))
@@ -41,21 +41,6 @@ def check(options: argparse.Namespace) -> None:
     # No error: in a mixed fleet, some vehicle has it.
     for one in catalogue.unknown_signals(signals):
         print(f"{path}: {one}; it cannot be told there")
-
-
-def _signals(paths: list[Path]) -> set[str]:
-    from decoder import dbc
-
-    try:
-        messages = [message for path in paths for message in dbc.load(path).messages]
-    except dbc.DbcError as error:
-        raise Unknown(str(error)) from None
-    return {
-        name
-        for message in messages
-        for signal in message.signals
-        for name in (signal.name, f"{message.name}.{signal.name}")
-    }
 
 
 def explain(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from collector import times
+from collector.dbcs import signals_of
 from collector.query import PRINTERS
 from collector.reading.signals import QueryError, known_signals
 from collector.rules import load_rules
@@ -38,11 +39,11 @@ FAULT_COLUMNS = (
 
 
 class Unsound(ValueError):
-    """Rules that name what no vehicle has, one a line; or a DBC that cannot be read."""
+    """Rules that name what no vehicle has, one a line."""
 
 
 def run_check(options: argparse.Namespace) -> None:
-    """Raises RuleError, Unsound, StoreError."""
+    """Raises RuleError, DbcsUnread, Unsound, StoreError."""
     rules = load_rules(options.file)
     known: dict[str, Known] | None
     if options.store is not None:
@@ -79,18 +80,9 @@ def _of_store(store: Store) -> dict[str, Known]:
 
 
 def _of_dbcs(paths: Sequence[Path]) -> dict[str, Known]:
-    """Under the names that they have in a schema, of one bus and of several."""
-    from decoder import dbc
-
-    try:
-        messages = [message for path in paths for message in dbc.load(path).messages]
-    except dbc.DbcError as error:
-        raise Unsound(str(error)) from None
     return {
         name: Known(signal.unit or "", _number(signal.minimum), _number(signal.maximum))
-        for message in messages
-        for signal in message.signals
-        for name in (signal.name, f"{message.name}.{signal.name}")
+        for name, signal in signals_of(paths).items()
     }
 
 

@@ -115,7 +115,7 @@ class BusReader:
             return True
         except Exception as error:  # noqa: BLE001  # drivers raise what they like; none may end the agent
             self.state.failed(
-                f"{self._config.name}: {type(error).__name__}: {error}{_remedy(error, self._config)}; opening it again "
+                f"{self._config.name}: {type(error).__name__}: {error}{remedy(error, self._config)}; opening it again "
                 "until it works"
             )
             return False
@@ -209,11 +209,11 @@ def open_bus(config: BusConfig, filters: Sequence[dict[str, Any]] | None = None)
     except Exception as error:
         raise AgentError(
             f"[[bus]] {config.name}: python-can cannot open interface {config.interface!r}, channel "
-            f"{config.channel!r}: {error}{_remedy(error, config)}"
+            f"{config.channel!r}: {error}{remedy(error, config)}"
         ) from error
 
 
-def _remedy(error: Exception, config: BusConfig) -> str:
+def remedy(error: Exception, config: BusConfig) -> str:
     """What to do about the errors of SocketCAN that everybody meets once."""
     number = getattr(error, "errno", None) or getattr(error, "error_code", None)  # python-can's own errors
     if config.interface != "socketcan" or number not in _REMEDIES:

@@ -96,7 +96,9 @@ class Blocks:
     """How much record time goes in one block."""
 
     online_s: float = setting(10.0, "while the collector is connected", low=0.1, high=600)
-    watched_s: float = setting(1.0, "while somebody looks at this vehicle", low=0.1, high=600)
+    watched_s: float = setting(
+        1.0, "while somebody looks at this vehicle (no collector says so yet)", low=0.1, high=600
+    )
     offline_s: float = setting(30.0, "while it is not connected", low=0.1, high=600)
     keyframe_s: float = setting(
         30.0, "force-resync: at least so often a block needs none before it", low=0.1, high=600

@@ -201,6 +201,8 @@ def _overrides(environment: Mapping[str, str], mistakes: list[str]) -> dict[str,
     found: dict[str, dict[str, str]] = {}
     for variable, text in environment.items():
         section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("_")
+        if section == "signals" and key:
+            mistakes.append(f"{variable} in the environment: signals are set in the configuration only")
         kind = BusConfig if section == "bus" else SECTIONS.get(section)
         if kind is None or not key:
             continue

@@ -47,10 +47,11 @@ def add(commands: Commands) -> None:
 def run_check(options: argparse.Namespace) -> int:
     """Says what a catalogue holds. Exit status 1 if it cannot be used, or names a rule that is not there."""
     from collector import diagnoses
+    from collector.dbcs import DbcsUnread
     from collector.diagnosis import CatalogueError
     from collector.rules import RuleError
 
-    return told(lambda: diagnoses.check(options), CatalogueError, RuleError, diagnoses.Unknown)
+    return told(lambda: diagnoses.check(options), CatalogueError, RuleError, DbcsUnread, diagnoses.Unknown)
 
 
 def run_explain(options: argparse.Namespace) -> int:

@@ -27,7 +27,8 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         type=path_or_url,
         default=path_or_url(named) if named else Config().store,
         metavar="F",
-        help="SQLite file, or postgresql://user@host/database; default: DATABASE_URL, else collector.db",
+        help="SQLite file, or postgresql://user@host/database; default: DEADRECKON_COLLECTOR_STORE, else DATABASE_URL, else "
+        "collector.db",
     )
 
 

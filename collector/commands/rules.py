@@ -54,10 +54,11 @@ def run_check(options: argparse.Namespace) -> int:
     that is not there.
     """
     from collector import rulebook
+    from collector.dbcs import DbcsUnread
     from collector.rules import RuleError
     from collector.store import StoreError
 
-    return told(lambda: rulebook.run_check(options), RuleError, rulebook.Unsound, StoreError)
+    return told(lambda: rulebook.run_check(options), RuleError, DbcsUnread, rulebook.Unsound, StoreError)
 
 
 def run_backtest(options: argparse.Namespace) -> int:

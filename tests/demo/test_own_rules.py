@@ -31,6 +31,13 @@ def test_a_limit_in_the_top_tenth_of_a_lively_signal():
     assert 1 <= len(evaluate_all(rules, schema, runs)) <= FAULTS_MAX
 
 
+def test_what_has_a_unit_comes_first_and_what_only_counts_is_left_out():
+    wheel = Signal("WheelPulses"), TIME * 3 % 4000
+    schema, runs = drive(wheel, (Signal("Raw"), 8 * HILLS), (SPEED, HILLS))
+    rules = load_rules(rules_from(schema, runs)).rules
+    assert [rule.when.split()[0] for rule in rules] == ["VehicleSpeed", "Raw"]
+
+
 def test_no_more_rules_than_anybody_can_follow():
     schema, runs = drive(
         *((Signal(f"S{number}", factor=0.1, threshold=1), HILLS + number) for number in range(20))

@@ -15,7 +15,7 @@ import structlog
 
 from decoder.frames import EXTENDED, Frames
 from edge_agent import clock
-from edge_agent.bus import BusReader, open_bus
+from edge_agent.bus import BusReader, open_bus, remedy
 from edge_agent.bus_state import BUS_OFF, RESTARTED
 from edge_agent.config import BusConfig
 from edge_agent.errors import AgentError
@@ -211,3 +211,18 @@ def test_what_cannot_be_opened_says_which_bus_and_why():
     config = BusConfig(interface="no-such", channel="x", dbc=(), name="left", options={})
     with pytest.raises(AgentError, match=r"\[\[bus\]\] left: .*'no-such'"):
         open_bus(config)
+
+
+def test_a_socketcan_interface_that_is_not_there_says_what_to_do():
+    """Without CAN in the kernel, or with it and without the interface."""
+    config = BusConfig(interface="socketcan", channel="can-no-such", dbc=(), name="left", options={})
+    with pytest.raises(AgentError, match=r"modprobe can_raw|ip link show type can"):
+        open_bus(config)
+
+
+def test_an_interface_that_is_down_says_how_to_bring_it_up():
+    config = dataclasses.replace(LIVE, interface="socketcan", channel="can7")
+    error = can.CanOperationError("Error receiving: Network is down", errno.ENETDOWN)
+    assert "ip link set can7 up type can bitrate" in remedy(error, config)
+    assert remedy(error, dataclasses.replace(config, interface="pcan")) == ""
+    assert remedy(OSError(errno.EIO, "I/O error"), config) == ""

@@ -128,6 +128,11 @@ def test_the_environment_wins_over_the_file():
 def test_a_mistake_in_the_environment_names_the_variable():
     assert "DEADRECKON_UPLINK_HEARTBEAT_S: 'often'" in refusal(GOOD, DEADRECKON_UPLINK_HEARTBEAT_S="often")
     assert "did you mean DEADRECKON_OUTBOX_PATH?" in refusal(GOOD, DEADRECKON_OUTBOX_PAHT="x")
+    told = refusal(GOOD, DEADRECKON_SIGNALS_SOC_THRESHOLD="3")
+    assert (
+        "DEADRECKON_SIGNALS_SOC_THRESHOLD in the environment: signals are set in the configuration only"
+        in told
+    )
 
 
 def test_variables_of_others_are_left_alone():
