@@ -149,6 +149,7 @@ STREAM_COLUMNS = (
     "signals",
     "batches",
     "records",
+    "doubtful",
     "expired",
     "blocks_bytes",
 )
@@ -207,6 +208,7 @@ def stream_rows(store: Store, vin: str | None) -> Iterator[Row]:
             "signals": len(stream.schema.signals),
             "batches": stream.batches,
             "records": stream.records,
+            "doubtful": stream.doubtful,
             "expired": stream.expired,
             "blocks_bytes": stream.blocks_bytes,
         }

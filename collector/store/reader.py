@@ -14,7 +14,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select, tuple_
+from sqlalchemy import and_, case, func, select, tuple_
 
 from codec.errors import CodecError
 from codec.guards import GuardSet
@@ -234,6 +234,7 @@ class Store:
         sizes_of = (
             (batches.c.record_count - batches.c.skip).label("records"),
             func.length(batches.c.content).label("bytes"),
+            case((batches.c.doubtful, batches.c.record_count - batches.c.skip), else_=0).label("doubtful"),
         )
         for outbox in of:
             after: tuple[int, int] | None = (-1, -1)
@@ -245,13 +246,14 @@ class Store:
                     func.count(),
                     func.sum(page.c.records),
                     func.sum(page.c.bytes),
+                    func.sum(page.c.doubtful),
                     func.max(page.c.seq),
                 )
                 rows = self._fetch(sums.group_by(page.c.stream_no).order_by(page.c.stream_no))
                 for stream_no, *sizes, _ in rows:
                     counted[outbox, stream_no] += Counted(*sizes)
                 full = sum(row[1] for row in rows) == PAGE_COUNTED
-                after = (rows[-1][0], rows[-1][4]) if full else None
+                after = (rows[-1][0], rows[-1][-1]) if full else None
         return counted
 
     def spans(self, vin: str, start_ns: int | None = None, end_ns: int | None = None) -> list[StreamSpan]:

@@ -28,6 +28,7 @@ class Counted(NamedTuple):
     batches: int = 0
     records: int = 0
     blocks_bytes: int = 0
+    doubtful: int = 0
 
     def __add__(self, other: Counted) -> Counted:  # type: ignore[override]
         return Counted(*(one + more for one, more in zip(self, other, strict=True)))
@@ -111,6 +112,7 @@ class StoredStream:
     batches: int
     records: int
     blocks_bytes: int
+    doubtful: int = 0  # records of blocks whose keyframe group's digest did not match
     expired: int = 0  # records that were deleted for their age; no gap, and not among `records`
 
     @property

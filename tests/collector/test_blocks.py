@@ -258,6 +258,8 @@ def test_what_was_asked_for_again_and_never_came_stays_marked(bench, connected):
     bench.restart()
     bench.take(connected.drive(), connected.drive(keyframe=True))
     assert doubtful(bench, connected) == [True, True, False, False, False]
+    (stream,) = open_store(bench.path).streams()
+    assert (stream.doubtful, stream.records) == (40, 100)
 
 
 def test_two_groups_that_are_asked_for_at_once_are_both_replaced(bench, connected):
