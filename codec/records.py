@@ -52,6 +52,10 @@ class Records:
         """Records start..stop by index, as views."""
         return Records(self.first_tick + start, self.counts[start:stop], self.states[start:stop])
 
+    def until(self, tick: int) -> Records:
+        """Records before that tick, as views."""
+        return self.slice(0, max(0, min(tick - self.first_tick, len(self))))
+
     def equals(self, other: Records) -> bool:
         return (
             self.first_tick == other.first_tick

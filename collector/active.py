@@ -68,21 +68,26 @@ class ActiveStream:
             self.note(decoded, ledger)
 
     def recent(
-        self, ledger: Ledger, outbox: int, first_tick: int, *, all_of_it: bool = False
+        self, ledger: Ledger, outbox: int, first_tick: int, end_tick: int | None, *, all_of_it: bool = False
     ) -> Iterator[Records]:
-        """The stored records from first_tick on, and some before; those that no other outbox has.
+        """The stored records from first_tick on, and some before, up to end_tick; those that no other outbox has.
 
-        Up to the block that was decoded last, without it unless `all_of_it`.
+        Up to the block that was decoded last, without it unless `all_of_it`. Where a block claims the ticks of those after it,
+        they have them: none comes twice.
         """
         decoder = self.fresh_decoder()
         end_seq = SEQ_MAX if all_of_it else self.next_seq - 1
+        before: Records | None = None
         for seq, skip, content in ledger.blocks_back_to(outbox, self.stream_no, first_tick, end_seq):
             try:
                 records = self.decode(seq, content, ledger, decoder).records
             except CodecError:
                 continue  # a hole in what is looked back on, as it is for readers
-            if skip < len(records):
-                yield records.slice(skip, len(records))
+            if before is not None and (sound := before.until(records.first_tick)):
+                yield sound
+            before = records.slice(min(skip, len(records)), len(records))
+        if before is not None and (sound := before if end_tick is None else before.until(end_tick)):
+            yield sound
 
     def open(
         self,
@@ -148,10 +153,6 @@ class ActiveStream:
             stored = ledger.blob(pb.BLOB_KIND_GUARDS, name) if name else b"[]"
             self.guards_hash, self.guards_known = name, stored is not None
             self.exact = self.bound.exact_under(GuardSet.from_bytes(stored) if stored is not None else None)
-
-    @property
-    def decoder_digest(self) -> int:
-        return self.decoder.group_digest
 
     def group_digest(self, progress: Progress) -> int | None:
         """Digest of the group up to what is wanted; None where it is not whole here."""

@@ -11,7 +11,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import structlog
@@ -40,7 +40,7 @@ from collector.webhooks.targets import load_targets
 from collector.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from collector.config import Config
     from collector.rules import Rules
@@ -103,11 +103,11 @@ async def serve(config: Config) -> bool:
         kernels=kernels,
     )
     loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
-    telling = asyncio.create_task(tell(targets, config.store, time.time_ns))
+    telling = _started(tell(targets, config.store, time.time_ns), "telling webhooks")
     keeping = threading.Event()
     keep = Keep.of(config)
     threading.Thread(target=_keep, args=(ledger.address, keep, keeping), name="keeping", daemon=True).start()
-    watching = asyncio.create_task(rules_file.watch(change_rules))
+    watching = _started(rules_file.watch(change_rules), "watching the rules file")
     _notify("READY=1")
     await ended.wait()
 
@@ -123,6 +123,18 @@ async def serve(config: Config) -> bool:
     await asyncio.wait({telling})
     log.info("ended", flushed=flushed)
     return not writer.failed
+
+
+def _started(work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+    """A task that nobody waits for: if it fails, the log says so at once."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("this has ended; restart the collector", what=what, exc_info=error)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    return task
 
 
 def warm_up() -> None:

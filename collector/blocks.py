@@ -164,10 +164,10 @@ class Blocks:
                 )
             resend = self._review(outbox, keyframe.previous_digest, digest)
             if resend is not None:
-                first_record = (
-                    keyframe.first_record
-                )  # what is stored may be more records, or fewer, than there were
-            outbox.place_in_time(stream, item.seq, keyframe, self._ledger)
+                # What is stored may be more records, or fewer, than there were.
+                first_record = keyframe.first_record
+            else:  # one that contradicts the group before it may be wrong itself
+                outbox.place_in_time(stream, item.seq, keyframe, self._ledger)
         skip = self._skip(outbox, records)
         changes.batches.append(rows.batch(outbox.id, item, decoded, skip))
         if skip < len(records):
@@ -272,10 +272,8 @@ class Blocks:
         """First time: ask for the group once more. Second time: try the group as it was sent again, then quarantine."""
         repair, outbox.repair = outbox.repair, None
         if repair is None:
-            builds = not is_keyframe(item.content) and outbox.progress.group_seq is not None
-            first = (
-                outbox.progress.group_seq if builds and outbox.progress.group_seq is not None else item.seq
-            )
+            group = None if is_keyframe(item.content) else outbox.progress.group_seq
+            first = item.seq if group is None else group
             outbox.repair = Repair(item.stream_no, first, item.seq)
             outbox.stream = None  # it may be what is wrong: built again from the store
             return Damaged(Resend(item.stream_no, first, item.seq), why)
@@ -361,8 +359,10 @@ class Blocks:
             decoded = stream.decode_group(review.copies, review.first_seq, review.last_seq, self._ledger)
         except CodecError:
             return
-        if stream.decoder_digest == review.digest:
+        if stream.decoder.group_digest == review.digest:
             self._replace_blocks(outbox, stream, decoded, review.copies)
+            if (keyframe := decoded[0].keyframe) is not None:
+                outbox.place_in_time(stream, review.first_seq, keyframe, self._ledger)
             self._mark(outbox, review.stream_no, review.first_seq, review.last_seq, doubtful=False)
 
     def _replace_blocks(

@@ -130,6 +130,7 @@ class Conversation:
         self._window_bytes = window_bytes
         self._ack_within_ns = ack_within_ns
         self._submitted: deque[Item] = deque()  # with ingest; outcomes come in this order
+        self.in_ingest_bytes = 0  # what the shell should wait for before it reads more
         self._held: deque[pb.Up] = deque()
         self._held_bytes = 0
         self._describing: Description | None = None  # with ingest, or waiting for its schema
@@ -145,11 +146,6 @@ class Conversation:
         self._newer_guards: GuardSet | None = None  # than ingest may have known when it was greeted
         self._agent_acked: Position | None = None  # as it says in Hello
         self._parting = False  # goodbye is with ingest
-
-    @property
-    def in_ingest_bytes(self) -> int:
-        """What the shell should wait for before it reads more."""
-        return sum(_held_bytes(item) + ITEM_BYTES for item in self._submitted)
 
     @property
     def due_ns(self) -> int | None:
@@ -175,13 +171,14 @@ class Conversation:
         if self._answer_due_ns is None and up.WhichOneof("message") in ANSWERED:
             self._answer_due_ns = now_ns + self._ack_within_ns
         try:
-            return self._answered(self._received(up, now_ns))
+            return self._answered(self._received(up))
         except wire.Malformed as error:
             return self._refuse(error.code, str(error))
 
     def ingested(self, outcome: Outcome, now_ns: int) -> list[Action]:
         """Ingest is done with the oldest item that was submitted."""
         item = self._submitted.popleft()
+        self.in_ingest_bytes -= _held_bytes(item) + ITEM_BYTES
         if self.state is State.ENDED:
             return []
         return self._answered(self._ingested(item, outcome, now_ns))
@@ -233,7 +230,7 @@ class Conversation:
 
     # Messages
 
-    def _received(self, up: pb.Up, now_ns: int) -> list[Action]:
+    def _received(self, up: pb.Up) -> list[Action]:
         kind = up.WhichOneof("message")
         if self.state is State.ENDED or self._parting or kind is None:
             return []  # kind None: of a newer agent, which cannot count on it
@@ -256,9 +253,9 @@ class Conversation:
             return [self._submit(beat)]
         if self.state is State.GREETED or self._describing is not None:
             return self._hold(up)
-        return self._in_order(self.key, up, now_ns)
+        return self._in_order(self.key, up)
 
-    def _in_order(self, key: OutboxKey, up: pb.Up, now_ns: int) -> list[Action]:
+    def _in_order(self, key: OutboxKey, up: pb.Up) -> list[Action]:
         """A message that nothing holds back."""
         match up.WhichOneof("message"):
             case "stream":
@@ -288,7 +285,7 @@ class Conversation:
                 self._parting, self.key = True, None
                 return [self._submit(Farewell(key, wire.REASONS.get(up.goodbye.reason, "offline")))]
             case other:
-                return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{other} at {now_ns} is out of place")
+                return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{other} is out of place")
 
     def _hold(self, up: pb.Up) -> list[Action]:
         size = up.ByteSize()
@@ -297,14 +294,14 @@ class Conversation:
             self._held_bytes += size
         return []
 
-    def _release(self, now_ns: int) -> list[Action]:
+    def _release(self) -> list[Action]:
         """What was held back, up to the next description."""
         actions: list[Action] = []
         while self._held and self._describing is None and self.state is State.OPEN and self.key is not None:
             up = self._held.popleft()
             self._held_bytes -= up.ByteSize()
             try:
-                actions += self._in_order(self.key, up, now_ns)
+                actions += self._in_order(self.key, up)
             except wire.Malformed as error:
                 actions += self._refuse(error.code, str(error))
         return actions
@@ -319,10 +316,10 @@ class Conversation:
     def _ingested(self, item: Item, outcome: Outcome, now_ns: int) -> list[Action]:
         match outcome:
             case Welcomed():
-                return self._welcome(outcome, now_ns)
+                return self._welcome(outcome)
             case Described(resend):
                 self._describing = None
-                return [*self._resend(resend), *self._release(now_ns)]
+                return [*self._resend(resend), *self._release()]
             case Stored():
                 return self._stored_one(item, outcome, now_ns)
             case Repeated(stored):
@@ -356,7 +353,7 @@ class Conversation:
             case _:
                 assert_never(outcome)
 
-    def _welcome(self, outcome: Welcomed, now_ns: int) -> list[Action]:
+    def _welcome(self, outcome: Welcomed) -> list[Action]:
         self.state = State.OPEN
         self._stored = self._acked = outcome.stored
         stored = outcome.stored
@@ -382,7 +379,7 @@ class Conversation:
             actions.append(Send(pb.Down(blob=blob)))
         if self._agent_acked is not None and self._agent_acked >= outcome.wanted:
             actions += self._rewind(outcome.wanted)
-        return [*actions, *self._release(now_ns)]
+        return [*actions, *self._release()]
 
     def _tell_guards(self, name: bytes, content: bytes) -> list[Action]:
         if name == self._guards_hash:
@@ -448,10 +445,14 @@ class Conversation:
         ):
             return [self._submit(self._describing)]
         wanted = self._rewind_after.pop((kind, name), None)
-        return [] if wanted is None else self._rewind(wanted)
+        if wanted is None:
+            return []
+        self._rewound_to = None  # what came after an earlier Rewind to there could not be taken
+        return self._rewind(wanted)
 
     def _submit(self, item: Item) -> Action:
         self._submitted.append(item)
+        self.in_ingest_bytes += _held_bytes(item) + ITEM_BYTES
         return Submit(item)
 
     def _refuse(self, code: pb.Refuse.Code.ValueType, text: str) -> list[Action]:

@@ -9,7 +9,7 @@ from collector import times
 from collector.dbcs import signals_of
 from collector.diagnosis import DEFAULT_CATALOGUE, load_catalogue
 from collector.diagnosis.explain import Examined, examine, ranked, status, why_not
-from collector.reading.signals import QueryError
+from collector.reading.moments import as_ns
 from collector.rules import DEFAULT_FILE, load_rules
 from collector.store import open_store
 from collector.words import counted
@@ -48,15 +48,10 @@ def explain(options: argparse.Namespace) -> None:
     catalogue = load_catalogue(options.catalogue or DEFAULT_CATALOGUE)
     store = open_store(options.store)
     vehicle = store.vehicle(options.vin)
-    model = next(row["model"] for row in store.vehicles() if row["vin"] == vehicle.vin)
+    model = next(row["model"] for row in store.vehicles(counted=False) if row["vin"] == vehicle.vin)
     rules = load_rules(options.rules or DEFAULT_FILE).for_vehicle(vehicle.vin, model)
     now_ns = time.time_ns()
-    try:
-        start_ns, end_ns = (
-            None if text is None else times.from_text(text, now_ns) for text in (options.start, options.end)
-        )
-    except ValueError as error:
-        raise QueryError(str(error)) from None
+    start_ns, end_ns = (as_ns(text, now_ns) for text in (options.start, options.end))
     found = examine(catalogue, rules, store.runs(vehicle.vin, start_ns, end_ns))
     print(
         f"{vehicle.vin}: {counted(found.records, 'record')}, {counted(len(found.diagnoses), 'diagnosis', 'diagnoses')}"

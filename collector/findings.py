@@ -4,7 +4,8 @@ Rules
 - Each analysis takes the new records of one block, in their order, with the state that it left behind before, and leaves
   rows and a new state. All of it is written in the transaction that stores the block.
 - Nothing of it is truth: it can be made again from the blocks.
-- An analysis is one line in `take`, its state one field of `Outbox`, and its rows one list of `Changes`.
+- An analysis has its place in `take`, its state in a field of `Outbox`, and its rows in a list of `Changes`. What it needs of the
+  records alone is surveyed before, for many blocks at once (`taken`).
 """
 
 from __future__ import annotations
@@ -181,7 +182,8 @@ class Findings:
         ]
         detection = Detection(self._detectors, stream.schema, stream.stream_no, going_on)
         second = detection.first_second(first_tick)
-        for records in stream.recent(self._ledger, outbox.id, second * stream.schema.rate_hz):
+        first = second * stream.schema.rate_hz
+        for records in stream.recent(self._ledger, outbox.id, first, first_tick):
             detection.window.fill(records, second)
         return detection, [replace(one, ended=True) for one in episodes if one not in going_on]
 
@@ -234,6 +236,8 @@ class Findings:
                 certain=outbox.is_certain(finding.stream_no, self._ledger),
             )
             place = (outbox.id, finding.stream_no, finding.tick, finding.code)
+            if place in self._ledger.changes.diagnoses:  # as if that had been written before
+                row["late"] = self._ledger.changes.diagnoses[place]["late"]
             self._ledger.changes.diagnoses[place] = row
 
     def _battery(self, outbox: Outbox, stream: ActiveStream, portion: Portion, *, late: bool) -> None:

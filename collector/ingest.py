@@ -6,7 +6,6 @@ Rules
   happened, is no special case.
 - A transaction is bounded by what its items decode to, which their sizes do not tell.
 - Nothing depends on arrival time; `now_ns` (wall clock) only labels rows.
-- What a batch or gap does is in `blocks`.
 - Rules may change between any two transactions. Then what is in memory was bound to others: it is read from the store again,
   and open faults of rules that are gone or read differently end, those of vehicles that say nothing too.
 - Unknown is not damaged: a stream whose schema is not here leaves the position where it is.

@@ -68,7 +68,7 @@ class Materialised:
             self._write(outbox, stream, summaries)
 
     def forget(self, outbox: Outbox, stream: ActiveStream, ticks: range) -> None:
-        """Rows and minutes of ticks that a block claimed, and whose records come after it: there are no others after them."""
+        """Rows and minutes of ticks that a block claimed, and whose records come now. Of later ticks there are none."""
         place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
         self._ledger.changes.telemetry_gone.append(
             {**place, "of_first_tick": ticks.start, "of_end_tick": ticks.stop}
@@ -92,7 +92,7 @@ class Materialised:
             self._forget(outbox, stream, tick)
         outbox.minutes = None
         minutes = Minutes(stream.schema, stream.stream_no)
-        for records in stream.recent(self._ledger, outbox.id, min(wanted), all_of_it=True):
+        for records in stream.recent(self._ledger, outbox.id, min(wanted), None, all_of_it=True):
             indices = [
                 index
                 for index in self._indices(stream, records, continues=True)
@@ -148,15 +148,17 @@ class Materialised:
             return until
         first = min(places) - before
         if first < records.first_tick and (until is None or until < records.first_tick):
-            self._add_before(outbox, stream, first, late=late)
+            self._add_before(outbox, stream, first, records.first_tick, late=late)
         end = max(places) + after + 1
         until = end if until is None else max(until, end)
         outbox.full_rate = stream.stream_no, until
         self._ledger.changes.full_rate[outbox.id] = {"of_id": outbox.id, "full_rate_until": until}
         return until
 
-    def _add_before(self, outbox: Outbox, stream: ActiveStream, first: int, *, late: bool) -> None:
-        for past in stream.recent(self._ledger, outbox.id, first):
+    def _add_before(
+        self, outbox: Outbox, stream: ActiveStream, first: int, end_tick: int, *, late: bool
+    ) -> None:
+        for past in stream.recent(self._ledger, outbox.id, first, end_tick):
             indices = range(max(0, first - past.first_tick), len(past))
             self._ledger.changes.telemetry_missing += rows.telemetry(
                 outbox.key.vehicle, outbox.id, stream, past, indices, late
@@ -170,10 +172,9 @@ class Materialised:
         starts_here = not all_of_it and stream.description.facts.origin_tick >= end_tick
         minutes = Minutes(stream.schema, stream.stream_no, from_start=starts_here)
         if not starts_here:
-            for past in stream.recent(self._ledger, outbox.id, first, all_of_it=all_of_it):
+            for past in stream.recent(self._ledger, outbox.id, first, end_tick, all_of_it=all_of_it):
                 at = min(len(past), max(0, first - past.first_tick))
-                until = min(len(past), max(at, end_tick - past.first_tick))
-                for _ in minutes.take(past.slice(at, until)):
+                for _ in minutes.take(past.slice(at, len(past))):
                     pass  # all of it is of one minute
         return minutes
 

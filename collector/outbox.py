@@ -170,7 +170,8 @@ class Outbox:
         """Give the rules the records before the end of their state, where it has them no longer: of the stored blocks."""
         state = self.rule_state
         assert state.end is not None
-        runs = list(stream.recent(ledger, self.id, state.end[1] - stream.bound.tail_ticks))
+        end_tick = state.end[1]
+        runs = list(stream.recent(ledger, self.id, end_tick - stream.bound.tail_ticks, end_tick))
         self.rule_state = state.with_tail(stream.bound, runs)
 
     def place_in_time(self, stream: ActiveStream, seq: int, keyframe: Keyframe, ledger: Ledger) -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from codec.schema import Schema
     from collector.store import Store, StoredGroup
 
-HOURS = 4.0  # of records: what came before tells little that is new
 VALUES_MAX = 20_000_000  # bounds time and memory for wide schemas: about a minute, 100 MB
 GROUPS_MIN = 12  # six minutes: fewer show no habits
 TRAINED_SHARE = 2 / 3

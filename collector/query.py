@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, assert_never
 
 from collector import times
+from collector.reading.moments import as_ns
 from collector.reading.signals import QueryError, written_values
 from collector.store import Store, open_store
 from collector.store.health import battery_health_of, diagnoses_of, vehicle_health_of
@@ -163,13 +164,8 @@ def battery_rows(store: Store, vin: str | None, options: argparse.Namespace) -> 
 def _range(options: argparse.Namespace) -> tuple[str | None, str | None]:
     """Raises QueryError for times that are none."""
     now_ns = time.time_ns()
-    try:
-        start, end = (
-            None if told is None else times.to_text(times.from_text(told, now_ns))
-            for told in (options.start, options.end)
-        )
-    except ValueError as error:
-        raise QueryError(str(error)) from None
+    start_ns, end_ns = (as_ns(told, now_ns) for told in (options.start, options.end))
+    start, end = (None if at_ns is None else times.to_text(at_ns) for at_ns in (start_ns, end_ns))
     return start, end
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from collector import times
 from collector.dbcs import signals_of
 from collector.query import PRINTERS
+from collector.reading.moments import as_ns
 from collector.reading.signals import QueryError, known_signals
 from collector.rules import load_rules
 from collector.rules.backtest import Raised, backtest, compare, warm_up_s
@@ -99,12 +100,7 @@ def run_backtest(options: argparse.Namespace) -> None:
     model = next(row["model"] for row in store.vehicles(counted=False) if row["vin"] == vin)
     rules = load_rules(options.file).for_vehicle(vin, model)
     now_ns = time.time_ns()
-    try:
-        start_ns, end_ns = (
-            None if text is None else times.from_text(text, now_ns) for text in (options.start, options.end)
-        )
-    except ValueError as error:
-        raise QueryError(str(error)) from None
+    start_ns, end_ns = (as_ns(text, now_ns) for text in (options.start, options.end))
     spans = store.spans(vin, start_ns, end_ns)
     if not spans:
         raise QueryError(f"{vin}: no record of that range is stored; {vehicle.stored()}")
@@ -149,7 +145,6 @@ def _raised_then(store: Store, vin: str, start_ns: int | None, end_ns: int | Non
             row["page"] is not None,
         )
         for row in store.faults(vin)
-        if not row.get("provisional")
     ]
     return [
         one

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from decoder.frames import Frames
 
 _U32 = np.uint64(32)
-_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 _FLOAT16_STEPS = 2.0 ** (np.arange(31) - 25)  # of the mantissa, by exponent; numba's `**` can raise
 
 

@@ -101,8 +101,8 @@ class BusReader:
     def _read(self, bus: can.BusABC) -> bool:
         """Read until the bus ends (True) or fails (False)."""
         self.state.opened(clock.now().boot_ns)
-        overruns = _Overruns(bus)
         try:
+            overruns = _Overruns(bus)
             while not self._stop.is_set():
                 frames = self._gather(bus)
                 self.state.frames_overrun += overruns.fresh()

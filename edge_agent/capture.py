@@ -347,8 +347,10 @@ class Capture:
                 fresh.keep_guards(guards.hash, guards.to_bytes())
             if prior is not None:
                 fresh.keep_prior(self._schema.hash, prior.hash, prior.content)
-        except OutboxBusy as error:
+        except (OutboxBusy, OutboxDamaged) as error:
             fresh.close()
+            if isinstance(error, OutboxDamaged):
+                self._aside = ""  # that one, too
             self._say(str(error))
             return False
         fresh.spent = self.outbox.spent

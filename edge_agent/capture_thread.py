@@ -19,6 +19,7 @@ from edge_agent import clock, commands, events
 from edge_agent.capture import Capture, FileReplaced, News, Trouble, Written, open_outbox
 from edge_agent.errors import AgentError, OutboxBusy, OutboxDamaged
 from edge_agent.merge import Merge
+from edge_agent.outbox_file import set_aside
 from edge_agent.outbox_reader import OutboxReader
 
 if TYPE_CHECKING:
@@ -188,6 +189,9 @@ class CaptureThread:
                 )
             except OutboxBusy:
                 outbox.close()
+            except OutboxDamaged:
+                outbox.close()
+                self._tell(FileReplaced(set_aside(self._settings.path)))
         return None
 
     def _work(self, capture: Capture) -> None:
@@ -250,8 +254,7 @@ class CaptureThread:
             log.warning("outbox is busy", trouble=str(error))
             self._retry_at_ns = now_ns + RETRY_NS
         except OutboxDamaged as error:
-            self._commands.popleft()
-            capture.replace_file(str(error))
+            capture.replace_file(str(error))  # what was asked of the former file is not asked of this one
 
     def _perform(self, capture: Capture, command: commands.Command) -> None:
         match command:

@@ -99,7 +99,9 @@ class Blocks:
     watched_s: float = setting(
         1.0, "while somebody looks at this vehicle (no collector says so yet)", low=0.1, high=600
     )
-    offline_s: float = setting(30.0, "while it is not connected", low=0.1, high=600)
+    offline_s: float = setting(
+        30.0, "while it is not connected; a block has 4,096 records at most", low=0.1, high=600
+    )
     keyframe_s: float = setting(
         30.0, "force-resync: at least so often a block needs none before it", low=0.1, high=600
     )

@@ -16,6 +16,7 @@ import structlog
 from codec.schema import NS
 from edge_agent import clock, commands, events
 from edge_agent.pipeline import Mode
+from edge_agent.session import RESEND_BATCHES_MAX
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -187,7 +188,9 @@ class Conversation:
                     action.start, self._reader.fetch(action.start, bytes_max=action.bytes_max)
                 )
             case events.FetchAgain():
-                fetched = self._reader.fetch(action.start, bytes_max=RESEND_BYTES_MAX, end=action.end)
+                fetched = self._reader.fetch(
+                    action.start, bytes_max=RESEND_BYTES_MAX, end=action.end, rows_max=RESEND_BATCHES_MAX
+                )
                 return events.FetchDone(action.start, fetched, again=True)
             case events.FindBlob():
                 content = self._reader.blob(action.kind, action.hash)

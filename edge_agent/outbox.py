@@ -335,7 +335,8 @@ class Outbox:
     # Streams, and what a crash left
 
     def next_stream_no(self) -> int:
-        return int(self._db.execute(SQL["next_stream_no"]).fetchone()[0])
+        with self._explained():
+            return int(self._db.execute(SQL["next_stream_no"]).fetchone()[0])
 
     def unfinished(self) -> tuple[StreamRow, StreamEnd, list[tuple[JournalRow, bool]]] | None:
         """The stream whose last block a crash cut short, and its journal rows, each with whether it is sound."""
@@ -388,7 +389,8 @@ class Outbox:
         return self._prior.removeprefix(schema_hash) if self._prior.startswith(schema_hash) else b""
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
-        row = self._db.execute(SQL["blob"], (kind, blob_hash)).fetchone()
+        with self._explained():
+            row = self._db.execute(SQL["blob"], (kind, blob_hash)).fetchone()
         return None if row is None else row[0]
 
     # Becoming another outbox
@@ -434,7 +436,8 @@ class Outbox:
     # SQLite
 
     def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+        with self._explained():
+            return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _fact(self, key: str) -> int | bytes | None:
         row = self._db.execute(SQL["fact"], (key,)).fetchone()

@@ -72,24 +72,24 @@ class OutboxReader:
     def close(self) -> None:
         self._db.close()
 
-    def fetch(self, start: int, *, bytes_max: int, end: int = NOWHERE) -> Fetched:
+    def fetch(self, start: int, *, bytes_max: int, end: int = NOWHERE, rows_max: int = ROWS_MAX) -> Fetched:
         """What lies in [start, end): at least one row where there is one, then rows of `bytes_max` in all."""
         with self._explained():
             self._db.execute("BEGIN")  # one view of batches, gaps and streams
             try:
-                return self._fetch(start, bytes_max, end)
+                return self._fetch(start, bytes_max, end, rows_max)
             finally:
                 self._db.execute("COMMIT")
 
-    def _fetch(self, start: int, bytes_max: int, end: int) -> Fetched:
-        batches = self._db.execute(SQL["batches_from"], (start, end, ROWS_MAX + 1))
-        gaps = self._db.execute(SQL["gaps_from"], (start, end, ROWS_MAX)).fetchall()
+    def _fetch(self, start: int, bytes_max: int, end: int, rows_max: int) -> Fetched:
+        batches = self._db.execute(SQL["batches_from"], (start, end, rows_max + 1))
+        gaps = self._db.execute(SQL["gaps_from"], (start, end, rows_max)).fetchall()
         gap_rows = iter([gap for row in gaps if (gap := gap_of(row)) is not None])
         gap, batch = next(gap_rows, None), batches.fetchone()
         streams: dict[int, Described] = {}
         rows: list[BatchRow | GapRow] = []
         position, room = start, bytes_max
-        while len(rows) < ROWS_MAX:
+        while len(rows) < rows_max:
             stream_no, seq = split_position(position)
             found = self.stream(stream_no)
             if found is None:

@@ -57,7 +57,11 @@ class BlockTicks:
         loss_max_s: float,
     ) -> BlockTicks:
         lengths = (offline_s, online_s, watched_s, keyframe_s, loss_max_s)
-        return cls(*(min(max(1, int(seconds * rate_hz + 1e-9)), BLOCK_RECORDS_MAX) for seconds in lengths))
+        offline, online, watched, keyframe, loss_max = (
+            max(1, int(seconds * rate_hz + 1e-9)) for seconds in lengths
+        )
+        most = BLOCK_RECORDS_MAX
+        return cls(min(offline, most), min(online, most), min(watched, most), keyframe, min(loss_max, most))
 
     def of_mode(self, mode: Mode) -> int:
         return {Mode.OFFLINE: self.offline, Mode.ONLINE: self.online, Mode.WATCHED: self.watched}[mode]

@@ -31,6 +31,11 @@ FLOAT_STEP = 0.001
 LEAST_V = (
     200.0  # of a car's pack: errors of a current that is power over voltage are told too large, not too small
 )
+STEPS = (
+    1e-9,
+    1e6,
+)  # V, A, W, % or degC of a count: a DBC may say anything, and what is beyond measures no pack
+OFFSET_MAX = 1e9
 _COUNTS_MAX = 1 << 40  # of a step of what is no scaled integer: beyond, it is no measurement
 
 
@@ -104,6 +109,10 @@ class Measure:
         return counts * self.factor + self.offset
 
     @property
+    def is_sensible(self) -> bool:
+        return STEPS[0] <= self.step <= STEPS[1] and abs(self.offset) <= OFFSET_MAX
+
+    @property
     def step(self) -> float:
         """What two neighbouring counts differ by."""
         return abs(self.factor)
@@ -175,8 +184,8 @@ def bind(roles: Roles, schema: Schema) -> Battery:
         if not name:
             name = _guess(role, schema)
             guessed |= {role} if name else set()
-        if name in schema.names:
-            found[role] = _measure(schema, name)
+        if name in schema.names and (measure := _measure(schema, name)).is_sensible:
+            found[role] = measure
     return Battery(schema.rate_hz, found, frozenset(guessed))
 
 

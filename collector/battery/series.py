@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collector.battery.portion import Portion
     from collector.battery.roles import Battery
 
-KINDS = ("resistance", "capacity", "ripple", "imbalance", "imbalance_trend")
 UNITS: Mapping[str, str] = {
     "resistance": "ohm", "capacity": "Ah", "ripple": "V", "imbalance": "mV", "imbalance_trend": "mV/day"
 }  # fmt: skip

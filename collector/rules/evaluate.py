@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -301,7 +302,11 @@ class _Run:
         one, block = self._one, self._block
         if one.stays is None or one.rule.clearance is None or block.may_hold(one.rule.clearance):
             return False
-        return block.all_available(one.stays)
+        assert isinstance(one.peak, Value)
+        finite = math.isfinite(
+            block.peak_of(one.peak.signal, one.peak_sign)
+        )  # of what is not, no peak is told
+        return finite and block.all_available(one.stays)
 
     def _gone_on(self, episode: Episode) -> tuple[list[FaultSpan], Episode]:
         """What `advance` comes to where it stays."""

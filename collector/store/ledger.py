@@ -257,6 +257,7 @@ class Transaction:
         return [OutboxKey(row.vin, row.outbox_id) for row in self._connection.execute(wanted)]
 
     def with_open_faults(self) -> list[OutboxKey]:
+        self._write(*statements.OF_FAULTS)
         wanted = select(outboxes.c.vin, outboxes.c.outbox_id).where(
             outboxes.c.id.in_(select(faults.c.outbox).where(faults.c.ended_at.is_(None)))
             | outboxes.c.id.in_(select(provisional_faults.c.outbox))

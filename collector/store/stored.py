@@ -47,7 +47,7 @@ class StoredRun:
     synchronised: bool
     records: Records
     late: bool
-    doubtful: bool  # its keyframe group's digest did not match
+    doubtful: bool  # see tables.py
     guards_hash: bytes = b""  # of the set that it was encoded under
 
 
@@ -112,7 +112,7 @@ class StoredStream:
     batches: int
     records: int
     blocks_bytes: int
-    doubtful: int = 0  # records of blocks whose keyframe group's digest did not match
+    doubtful: int = 0  # records of such blocks
     expired: int = 0  # records that were deleted for their age; no gap, and not among `records`
 
     @property

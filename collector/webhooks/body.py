@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -44,13 +45,21 @@ def headers_of(target: Target, name: str, body: bytes, now_s: int) -> dict[str, 
 
 
 def _ours(target: Target, notices: Sequence[Notice]) -> dict[str, Any]:
-    told = [{k: v for k, v in asdict(notice).items() if k != "noted_ns"} for notice in notices]
+    told = [
+        {k: v for k, v in asdict(notice).items() if k != "noted_ns"} | {"peak": _finite(notice.peak)}
+        for notice in notices
+    ]
     return {
         "version": VERSION,
         "webhook": target.name,
         "delivery": delivery_name(target, notices),
         "notices": told,
     }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no other numbers."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _alertmanager(target: Target, notices: Sequence[Notice]) -> dict[str, Any]:

@@ -43,12 +43,25 @@ async def tell(targets: Sequence[Target], where: Address | Path | str, clock: Ca
     if not targets:
         return
     holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    store = await asyncio.to_thread(WebhookStore, where, holder)
+    store = await _opened(where, holder)
     log.info("telling webhooks", webhooks=[target.name for target in targets])
     try:
         await Sender(targets, store, clock).run()
     finally:
         store.close()
+
+
+async def _opened(where: Address | Path | str, holder: str) -> WebhookStore:
+    """As soon as it can be had: vehicles come back at the moment when a collector starts."""
+    trouble = ""
+    while True:
+        try:
+            return await asyncio.to_thread(WebhookStore, where, holder)
+        except StoreUnavailable as error:
+            if str(error) != trouble:
+                log.warning("webhooks wait for the store", trouble=str(error))
+            trouble = str(error)
+        await asyncio.sleep(POLL_S)
 
 
 class Sender:

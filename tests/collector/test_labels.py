@@ -149,12 +149,27 @@ def test_a_time_that_a_wrong_keyframe_gave_goes_when_its_group_turns_out_to_be_w
     bench.take(other.drive(25, temp=50.0))
     assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(3_600 * NS, True)}
     bench.take(vehicle.drive(20, keyframe=True))
-    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, True)}
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, False)}
     bench.take(right)
     assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, True)}
     rows, found = read_times(bench)
     assert [text for _, text, _ in rows] == [to_text(tick * PERIOD_NS) for tick, _, _ in rows]
     assert found[0][0] == to_text(START_TICK * PERIOD_NS)
+
+
+def test_a_keyframe_that_contradicts_the_group_before_it_gives_no_time(bench, vehicle):
+    """It may be the one that is wrong. The next one, or the group when it came again, tells."""
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
+    other = Vehicle()
+    other.run()
+    right = vehicle.drive(25)
+    other.drive(25, temp=50.0)
+    other._encoder._clock = Clock(3_600 * NS, synchronised=True)
+    bench.take(right, other.drive(20, keyframe=True))
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(0, False)}
+    vehicle.drive(20, keyframe=True)
+    bench.take(right, vehicle.drive(20, keyframe=True))
+    assert {s.offset_ns for s in open_store(bench.path).streams()} == {0}
 
 
 def test_a_time_that_a_doubtful_keyframe_gave_is_uncertain_until_another_one_comes(bench, vehicle):

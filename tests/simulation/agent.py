@@ -216,7 +216,6 @@ class Agent:
         except OutboxBusy:
             self._retry_at_ns = self.world.now_ns + RETRY_NS
         except OutboxDamaged as error:
-            self.commands.popleft()
             capture.replace_file(str(error))
 
     def _perform(self, command: commands.Command) -> None:

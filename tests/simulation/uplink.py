@@ -13,7 +13,7 @@ from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
 from edge_agent.rows import position_of, split_position
-from edge_agent.session import Session
+from edge_agent.session import RESEND_BATCHES_MAX, Session
 from protos import telemetry_pb2 as pb
 from tests.simulation.network import Connection
 
@@ -240,7 +240,9 @@ class _Talk:
                     action.start, self._reader.fetch(action.start, bytes_max=action.bytes_max)
                 )
             case events.FetchAgain():
-                fetched = self._reader.fetch(action.start, bytes_max=RESEND_BYTES_MAX, end=action.end)
+                fetched = self._reader.fetch(
+                    action.start, bytes_max=RESEND_BYTES_MAX, end=action.end, rows_max=RESEND_BATCHES_MAX
+                )
                 return events.FetchDone(action.start, fetched, again=True)
             case events.FindBlob():
                 return events.BlobFound(action.kind, action.hash, self._reader.blob(action.kind, action.hash))
