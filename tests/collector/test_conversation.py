@@ -376,6 +376,18 @@ def test_a_prior_is_asked_for_and_sending_goes_on_where_it_was_lacking():
     assert rewind.message.rewind.seq == 3
 
 
+def test_sending_goes_on_where_a_prior_was_lacking_though_a_rewind_went_there_before():
+    one = streaming()
+    one.received(batch(4), 0)
+    assert said(one.ingested(Hole(Position(0, 3)), 0)) == ["rewind"]
+    one.received(batch(3), 0)
+    one.ingested(Lacking(pb.BLOB_KIND_PRIOR, b"p" * 16, Position(0, 3)), 0)
+    one.received(batch(4), 0)
+    assert said(one.ingested(Hole(Position(0, 3)), 0)) == []
+    one._submitted.append(BlobItem(one.key, pb.BLOB_KIND_PRIOR, b"p" * 16, b""))
+    assert said(one.ingested(Kept(pb.BLOB_KIND_PRIOR, b"p" * 16), 0)) == ["rewind"]
+
+
 def test_guards_that_nobody_knows_are_asked_for_and_hold_nothing_up():
     one = streaming()
     one.received(batch(0), 0)

@@ -188,3 +188,17 @@ def test_an_overlap_with_what_was_full_rate_already_is_no_error(bench, connected
         bench.take(connected.drive(15, temp=temp))
     ticks = [tick for tick, _ in rows(bench)]
     assert ticks == list(range(60))
+
+
+def test_a_fault_that_opens_where_a_block_was_overrun_makes_no_rows_of_what_it_claimed(bench, connected):
+    other = Vehicle()
+    other.run()
+    first = connected.drive(40 * SECOND)
+    connected.drive(5 * SECOND)
+    other.drive(40 * SECOND)
+    bench.take(first, other.drive(80 * SECOND, temp=30.0))
+    keyframe = connected.drive(10 * SECOND, temp=50.0, keyframe=True)
+    bench.take(keyframe, keyframe, connected.drive(10 * SECOND))
+    shown = {tick: data["Temp"] for tick, data in rows(bench) if tick >= 55 * SECOND}
+    assert shown
+    assert all(abs(temp - 20) <= 0.5 for temp in shown.values())

@@ -157,3 +157,11 @@ def test_a_terminal_that_is_too_narrow_costs_no_column_and_no_end_of_a_vin(capsy
     assert "5YJSA1E6XSF004523" in said
     assert "2026-11-20T12:00:00.000Z" in said
     assert "description" in said
+
+
+def test_a_time_ago_that_is_beyond_all_numbers_is_an_error_in_words(bench, connected, capsys):
+    bench.take(connected.drive())
+    far = f"-{'9' * 400}d"
+    for command in (["query", "faults"], ["rules", "backtest", "demo", "--vin", "asset:one"]):
+        assert main([*command, "--from", far, "--store", str(bench.path)]) == 1
+    assert capsys.readouterr().err.count("collector: ") == 2

@@ -9,13 +9,15 @@ import sqlite3
 
 import pytest
 
-from edge_agent.capture import FileReplaced, Settings
+from edge_agent import events
+from edge_agent.capture import Capture, FileReplaced, Settings, open_outbox
 from edge_agent.capture_thread import Begun, CaptureThread
 from edge_agent.errors import OutboxDamaged
 from edge_agent.inbox import Inbox
+from edge_agent.outbox import PAGE_BYTES
 from edge_agent.outbox_file import check
 from edge_agent.pipeline import BlockTicks
-from tests.edge_agent.samples import SCHEMA, fill, new_outbox
+from tests.edge_agent.samples import HOT, SCHEMA, fill, ids, new_outbox, settings
 
 WAIT_S = 20.0
 ROWS = 100_000
@@ -79,3 +81,38 @@ def test_damage_that_the_start_had_no_time_for_is_found_while_it_runs(path, monk
         while not isinstance(told := news.get(timeout=WAIT_S), Begun):
             pass
         assert told.replaces == begun.outbox_id
+
+
+def test_damage_that_keeping_the_schema_meets_first_sets_the_file_aside(path, monkeypatch):
+    """Where the start had no time to look at all of it."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'blobs'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
+    monkeypatch.setattr("edge_agent.outbox.check", lambda *_, **__: False)
+    with capturing(path) as news:
+        assert isinstance(news.get(timeout=WAIT_S), FileReplaced)
+        begun = news.get(timeout=WAIT_S)
+        assert isinstance(begun, Begun)
+        assert begun.replaces
+
+
+def test_guards_whose_writing_met_the_damage_are_in_force_in_the_fresh_file(tmp_path, monkeypatch):
+    made = settings(tmp_path)
+    outbox, _ = open_outbox(made, ids())
+    capture = Capture(SCHEMA, None, outbox, made, new_id=ids(50), tell=lambda _: None)
+    thread = CaptureThread(
+        SCHEMA, None, made, Inbox(), 1, own_clock=True, new_id=ids(90), tell=lambda _: None
+    )
+
+    def damaged(*_):
+        raise OutboxDamaged("a page of blobs")
+
+    monkeypatch.setattr(outbox, "keep_guards", damaged)
+    thread.post(events.SetGuards(HOT.hash, HOT.to_bytes()))
+    for _ in range(2):
+        thread._serve(capture)
+    assert capture.outbox.outbox_id != outbox.outbox_id
+    assert capture.outbox.guards_hash == capture.pipeline.guards.hash == HOT.hash
+    capture.close()

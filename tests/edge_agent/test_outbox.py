@@ -21,7 +21,7 @@ from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_file import lock_outbox, set_aside
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.outbox_rows import NOWHERE, SQL
-from edge_agent.rows import SEQ_MAX, BatchRow, Commit, GapRow, Reason, position_of
+from edge_agent.rows import SEQ_MAX, BatchRow, BlobKind, Commit, GapRow, Reason, position_of
 from tests.edge_agent.samples import CLOCK, START, everything, fill, ids, new_outbox, pipeline, records
 
 
@@ -366,6 +366,18 @@ def test_damage_in_the_newest_group_asks_for_a_keyframe(path):
         with shell(path) as db:
             db.execute("UPDATE batches SET content = x'00' WHERE position = 4")
         assert outbox.mend(position_of(0, 4))
+
+
+def test_a_first_page_that_is_gone_while_it_is_open_is_damage_whoever_meets_it(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+        outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.write(b"\xff" * PAGE_BYTES)
+        outbox._db.execute("PRAGMA shrink_memory")
+        for read in (outbox.file_bytes, outbox.next_stream_no, lambda: outbox.blob(BlobKind.SCHEMA, b"")):
+            with pytest.raises(OutboxDamaged):
+                read()
 
 
 @pytest.mark.parametrize("damage", [b"no database at all" * 100, bytes(8192)])

@@ -64,6 +64,8 @@ def test_a_fetch_is_bounded(outbox, reader):
     for tick in range(0, 2 * (ROWS_MAX + 10), 2):
         outbox.commit(source.add(records(1, first=START + tick), CLOCK), limit_bytes=NOWHERE)
     assert len(reader.fetch(0, bytes_max=1 << 30).rows) == ROWS_MAX
+    whole = reader.fetch(0, bytes_max=1 << 30, rows_max=2 * ROWS_MAX).rows  # a long group is sent again whole
+    assert len(whole) > ROWS_MAX
 
 
 def test_a_gap_is_read_from_where_it_is_wanted(outbox, reader):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codec.journal import unpack_records
 from codec.records import concatenate
-from codec.stream import Clock
+from codec.stream import BLOCK_RECORDS_MAX, Clock
 from codec.stream_decoder import StreamDecoder
 from edge_agent.pipeline import BlockTicks, Mode
 from edge_agent.rows import Commit
@@ -176,3 +176,8 @@ def test_a_stretch_lengthens_blocks_up_to_what_a_block_holds():
     source.stretch = 8
     commit = source.add(records(9000), CLOCK)
     assert [batch.record_count for batch in commit.batches] == [4000, 4000]
+
+
+def test_a_block_has_an_end_that_the_format_sets_and_a_group_may_be_as_long_as_it_is_asked_for():
+    ticks = BlockTicks.of_seconds(50, offline_s=300, online_s=10, watched_s=1, keyframe_s=300, loss_max_s=1)
+    assert (ticks.offline, ticks.online, ticks.keyframe) == (BLOCK_RECORDS_MAX, 500, 15_000)

@@ -91,3 +91,15 @@ def test_floats_become_whole_steps():
     counts = measure.whole(bits)
     assert counts.tolist()[:2] == [400123, 0]
     assert measure.bound == 0.5
+
+
+def test_a_factor_that_measures_no_pack_is_left_out():
+    schema = Schema(
+        10,
+        (
+            Signal("PackVoltage", unit="V", factor=1e306),
+            Signal("PackCurrent", unit="A", factor=0.1, offset=1e300),
+            Signal("SOC", unit="%", factor=0.1),
+        ),
+    )
+    assert names(bind(Roles(), schema)) == {"soc": "SOC"}

@@ -277,3 +277,24 @@ def test_a_rule_that_changed_ends_its_open_faults():
     assert gone[0] == "R"
     assert gone[1].seen_tick == 101
     assert after.episodes == {}
+
+
+def test_no_peak_is_told_of_values_that_are_beyond_all_numbers():
+    """A DBC may have any factor. The fault goes on, with the peak of those before."""
+    schema = Schema(10, (Signal("T", factor=1e306),))
+    bound = bind(load_rules(RULE_T), schema)
+    state = RuleState()
+    for at, counts in ((0, 1), (10, 1000), (20, 1000)):
+        block = Records(at, np.full((10, 1), counts, np.int64), np.zeros((10, 1), np.uint8))
+        spans, state = evaluate(bound, state, 0, block, frozenset())
+        assert {span.peak for span in spans} <= {1e306}
+
+
+RULE_T = """
+[[rule]]
+code = "HOT"
+when = "T > 45"
+clear = "T < 43"
+severity = "CRITICAL"
+description = "hot"
+"""

@@ -56,3 +56,8 @@ def test_whoever_has_the_secret_can_tell_that_it_is_ours():
     assert headers["Deadreckon-Delivery"] == "ops-7-7"
     assert "Deadreckon-Signature" not in headers_of(TARGET, "ops-7-7", body, 1_795_850_130)
     assert "s3cret" not in repr(SIGNED)
+
+
+def test_a_peak_that_is_no_number_is_null():
+    (told,) = json.loads(body_of(TARGET, [notice(1, peak=float("inf"))]))["notices"]
+    assert told["peak"] is None

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 import time
 from dataclasses import replace
 
 import pytest
+import structlog
 
+from collector.store.ledger import StoreLedger
 from collector.store.webhooks import LEASE_NS, WebhookStore
 from collector.webhooks import sender
 from collector.webhooks.plan import Standing
-from collector.webhooks.sender import Sender
+from collector.webhooks.sender import Sender, tell
 from tests.collector.webhooks.receiver import receiving
 from tests.collector.webhooks.samples import NOW, NS, TARGET
 
@@ -152,3 +155,19 @@ async def test_a_bug_in_one_webhook_costs_no_other_anything(bench, connected, op
             await until(lambda: {"ops", "bad"} <= set(store.standings()))
             drive_hot(bench, connected)
             await until(lambda: len(told(receiver)) == 2)
+
+
+async def test_a_store_that_is_busy_when_the_collector_starts_is_waited_for(tmp_path, monkeypatch):
+    """As it is when every vehicle comes back at once."""
+    monkeypatch.setattr(sender, "POLL_S", 0.05)
+    path = tmp_path / "collector.db"
+    StoreLedger(path).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as busy:
+        busy.execute("BEGIN IMMEDIATE")
+        with structlog.testing.capture_logs() as logs:
+            running = asyncio.create_task(tell((TARGET,), path, time.time_ns))
+            await until(lambda: any(one["event"] == "webhooks wait for the store" for one in logs))
+            busy.execute("COMMIT")
+            await until(lambda: any(one["event"] == "telling webhooks" for one in logs))
+        running.cancel()
+        await asyncio.wait({running})
