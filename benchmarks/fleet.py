@@ -1,4 +1,6 @@
-"""Many vehicles over real gRPC, in a process of their own: each sends its next block when one on its way is acknowledged."""
+"""Many vehicles over real gRPC, in a process of their own: each sends its next block when one on its way is acknowledged, and, in
+real time, not before it is due.
+"""
 
 from __future__ import annotations
 
@@ -34,21 +36,32 @@ class Workload:
         )
 
 
-def drive(port: int, work: Workload, vehicles: int, in_flight: int) -> None:
-    """Until it is killed, or everything was sent. `in_flight`: blocks of a vehicle that are not acknowledged."""
-    asyncio.run(_all(port, work, vehicles, in_flight))
+def drive(port: int, work: Workload, vehicles: int, in_flight: int, period_s: float) -> None:
+    """Until it is killed, or everything was sent. `in_flight`: blocks of a vehicle that are not acknowledged. `period_s`: so long
+    after the one before it a block is due.
+    """
+    asyncio.run(_all(port, work, vehicles, in_flight, period_s))
 
 
-async def _all(port: int, work: Workload, vehicles: int, in_flight: int) -> None:
+async def _all(port: int, work: Workload, vehicles: int, in_flight: int, period_s: float) -> None:
     schema = zstandard.ZstdCompressor().compress(work.schema)
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
     channels = [
         grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
         for _ in range(-(-vehicles // CHANNEL_CALLS))
     ]
+    begun_s = asyncio.get_running_loop().time()
     await asyncio.gather(
         *(
-            _vehicle(channels[number // CHANNEL_CALLS], number, work, schema, in_flight)
+            _vehicle(
+                channels[number // CHANNEL_CALLS],
+                number,
+                work,
+                schema,
+                in_flight,
+                period_s,
+                begun_s + period_s * number / vehicles,
+            )
             for number in range(vehicles)
         )
     )
@@ -57,8 +70,15 @@ async def _all(port: int, work: Workload, vehicles: int, in_flight: int) -> None
 
 
 async def _vehicle(
-    channel: grpc.aio.Channel, number: int, work: Workload, schema: bytes, in_flight: int
+    channel: grpc.aio.Channel,
+    number: int,
+    work: Workload,
+    schema: bytes,
+    in_flight: int,
+    period_s: float,
+    due_s: float,
 ) -> None:
+    now = asyncio.get_running_loop().time
     name = f"asset:car{number}"
     call = telemetry_pb2_grpc.TelemetryStub(channel).Connect()
     await call.write(
@@ -79,6 +99,9 @@ async def _vehicle(
     acked, sent = -1, 0
     while acked + 1 < len(work.blocks):
         while sent < len(work.blocks) and sent - acked <= in_flight:
+            if due_s > now():
+                await asyncio.sleep(due_s - now())
+            due_s = max(due_s + period_s, now())
             await call.write(pb.Up(batch=pb.Batch(alias=0, seq=sent, block=work.blocks[sent])))
             sent += 1
         message = await call.read()

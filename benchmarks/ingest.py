@@ -6,6 +6,8 @@ Rules
 - The collector is what `collector serve` is, in this process; the vehicles are another process, on the same machine, which they share.
 - Every block is acknowledged by itself, and two of a vehicle are on their way (`--in-flight` says otherwise): p99 is from the receipt
   of a message to the moment at which its conversation hears that it is durable.
+- `real time`: as many vehicles as are named (`--real-time`), each with a block a second, spread over the second: what an operator's
+  fleet does. They are on their way for as long as the collector takes, and no longer.
 - The limit that gRPC sets, on this machine and in this process, is measured the same way, with a writer that knows nothing and says
   of every block at once that it is durable.
 - SQLite with synchronous=FULL, PostgreSQL with fsync and synchronous_commit, both on a disk.
@@ -74,6 +76,7 @@ class IngestRow:
     materialised: str
     vehicles: int
     in_flight: int  # blocks of a vehicle
+    real_time: bool  # a block a second and vehicle; else each as soon as one is acknowledged
     batches_per_s: float
     records_per_s: float
     p99_ms: float
@@ -86,6 +89,7 @@ class Load:
     vehicles: int
     in_flight: int
     seconds: float
+    period_s: float = 0.0  # from one block of a vehicle to the next
 
 
 def workload(driven: SampledDrive, rules: Rules) -> Workload:
@@ -155,7 +159,7 @@ async def measure(
     server, port = await start_server(gateway, "127.0.0.1:0")
     writer.start()
     fleet = multiprocessing.get_context("spawn").Process(
-        target=drive, args=(port, load.work, load.vehicles, load.in_flight), daemon=True
+        target=drive, args=(port, load.work, load.vehicles, load.in_flight, load.period_s), daemon=True
     )
     fleet.start()
     try:
@@ -180,9 +184,17 @@ async def measure(
         await asyncio.to_thread(writer.stop, 60)
     per_s = len(took) / (ended_s - begun_s)
     rows = f"{rate_hz:g} Hz" if rate_hz else "off"
-    work, vehicles, in_flight = load.work, load.vehicles, load.in_flight
-    p99_ms = 1e3 * float(np.percentile(took, 99))
-    return IngestRow(name, rows, vehicles, in_flight, per_s, per_s * work.records, p99_ms, len(took) / cpu_s)
+    return IngestRow(
+        store=name,
+        materialised=rows,
+        vehicles=load.vehicles,
+        in_flight=load.in_flight,
+        real_time=load.period_s > 0,
+        batches_per_s=per_s,
+        records_per_s=per_s * load.work.records,
+        p99_ms=1e3 * float(np.percentile(took, 99)),
+        batches_per_cpu_s=len(took) / cpu_s,
+    )
 
 
 def _writer(where: Path | str, ingest: Ingest, deliver: Deliver) -> Writer:
@@ -191,13 +203,23 @@ def _writer(where: Path | str, ingest: Ingest, deliver: Deliver) -> Writer:
 
 def print_ingest(rows: Sequence[IngestRow], apart: Mapping[str, Any]) -> None:
     table = Table(box=SIMPLE_HEAD, title="durable blocks of 1 s through gRPC")
-    for heading in ("store", "materialised", "vehicles", "batches/s", "records/s", "p99", "batches/core-s"):
+    for heading in (
+        "store",
+        "materialised",
+        "vehicles",
+        "sent",
+        "batches/s",
+        "records/s",
+        "p99",
+        "batches/core-s",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.store,
             row.materialised,
             f"{row.vehicles:,}",
+            "in real time" if row.real_time else "as fast as it goes",
             f"{row.batches_per_s:,.0f}",
             f"{row.records_per_s:,.0f}",
             f"{row.p99_ms:,.0f} ms",
@@ -215,6 +237,13 @@ def print_ingest(rows: Sequence[IngestRow], apart: Mapping[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.ingest", description=__doc__.partition("\n")[0])
     parser.add_argument("--vehicles", type=int, default=200, metavar="N")
+    parser.add_argument(
+        "--real-time",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="vehicles of the rows in real time; default %(default)s; 0: no such rows",
+    )
     parser.add_argument(
         "--in-flight",
         type=int,
@@ -248,11 +277,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in stores:
             server = postgresql.Server(options.folder, durable=True) if name == "postgresql" else None
             try:
-                for rate_hz in RATES_HZ:
-                    where = server.database() if server else Path(folder) / f"{rate_hz:g}.db"
+                of_rate = [(rate_hz, load) for rate_hz in RATES_HZ]
+                if options.real_time:
+                    of_rate.append((1.0, replace(load, vehicles=options.real_time, period_s=BLOCK_S)))
+                for number, (rate_hz, one) in enumerate(of_rate):
+                    where = server.database() if server else Path(folder) / f"{number}.db"
                     ingest = Ingest(rules, materialise=Materialise(rate_hz))
-                    make = partial(_writer, where, ingest)
-                    rows.append(asyncio.run(measure(load, name, rate_hz, make)))
+                    rows.append(asyncio.run(measure(one, name, rate_hz, partial(_writer, where, ingest))))
                     print(rows[-1], file=sys.stderr)
                 if server:
                     found["copied_rows_per_s"] = copied_rows_per_s(server.database(), driven)
