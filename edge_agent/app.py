@@ -9,7 +9,7 @@ import os
 import secrets
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,25 +18,22 @@ import decoder
 from codec.kernel import origin
 from codec.schema import NS
 from decoder.sampler import Sampler
-from edge_agent import clock, commands, events, status
+from edge_agent import clock, commands, events
 from edge_agent.allowance import Limits
 from edge_agent.bus import BusReader
 from edge_agent.capture import FileReplaced, PriorRefused, Settings, Trouble, Written
 from edge_agent.capture_thread import Begun, CaptureThread, Ended, ParkedChanged, Told
 from edge_agent.errors import AgentError
-from edge_agent.health import HealthProbe
 from edge_agent.inbox import INBOX_FRAMES_MAX, REPLAY_FRAMES_MAX, Inbox
 from edge_agent.network import NetworkNews
 from edge_agent.notify import Notifier
-from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import BlockTicks
+from edge_agent.reports import Reports
 from edge_agent.uplink import Leaving, Uplink, Waits
-from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from decoder.plan import Plan
     from edge_agent.config import Config
-    from edge_agent.rows import StreamRow
 
 STATUS_S = 2.0
 GOODBYE_S = 2.5  # of the 5 s that ending may take: sending what there is and being acknowledged
@@ -79,10 +76,11 @@ class Agent:
             new_id=secrets.token_bytes,
             tell=self._tell,
         )
-        self._health = HealthProbe(config.outbox.path)
+        self._reports = Reports(
+            config, plan, self._readers, self._inbox, self._sampler, self._capture, self._settings.boot_id
+        )
         self._trouble = ""
         self._parked = False
-        self._lost_told = 0
         self._failure: AgentError | None = None
 
     async def run(self) -> int:
@@ -99,7 +97,7 @@ class Agent:
             rate_hz=config.sampling.rate_hz,
             limits=Limits(uplink.pace_bytes_per_s, uplink.month_bytes),
             post=self._capture.post,
-            compose_heartbeat=self._heartbeat,
+            compose_heartbeat=lambda snapped: self._reports.heartbeat(snapped, self._uplink.current_wanted),
         )
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._asked.set)
@@ -117,7 +115,8 @@ class Agent:
             linking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await linking
-            self._write_status()  # before the outbox is closed, so that SQLite tidies up after its last reader
+            # Before the outbox is closed, so that SQLite tidies up after its last reader.
+            self._reports.write_status(self._uplink, self._trouble)
             await asyncio.to_thread(self._capture.stop, THREADS_S)
             self._notifier.close()
         if self._failure is not None:
@@ -245,136 +244,11 @@ class Agent:
             if self._capture.alive:
                 self._notifier.send(WATCHDOG=1, STATUS=self._uplink.link.state)
             try:
-                self._write_status()
-                self._tell_losses()
+                self._reports.write_status(self._uplink, self._trouble)
+                self._reports.tell_losses()
             except Exception:
                 log.exception("the status could not be written")
             await asyncio.sleep(interval_s)
-
-    def _tell_losses(self) -> None:
-        """In the log each time that the number has doubled: a flood must not become one of lines."""
-        overrun = sum(reader.state.frames_overrun for reader in self._readers)
-        dropped = self._inbox.dropped.total()
-        if overrun + dropped > 2 * self._lost_told:
-            self._lost_told = overrun + dropped
-            log.error("frames were lost", before_they_were_read=overrun, before_they_were_taken=dropped)
-
-    def _outbox_figures(self) -> tuple[int, int, float]:
-        """(bytes, batches not acknowledged, age of the oldest in s)."""
-        try:
-            with OutboxReader(self._config.outbox.path) as reader:
-                wanted = self._uplink.current_wanted
-                oldest = reader.oldest_unacked(wanted)
-                age_s = 0.0
-                if oldest is not None and (found := reader.stream(oldest[0])) is not None:
-                    age_s = max(0.0, self._age_ns(found[0], oldest[1]) / NS)
-                return reader.used_bytes(), reader.unacked(wanted), age_s
-        except AgentError:
-            return 0, 0, 0.0
-
-    def _age_ns(self, stream: StreamRow, tick: int) -> int:
-        """How long ago a tick of a stream was: for a replayed log on its own clock."""
-        tick_ns = tick * self._plan.schema.period_ns
-        capture = self._capture.capture
-        if self._config.replayed and capture is not None:
-            return (capture.pipeline.end_tick or 0) * self._plan.schema.period_ns - tick_ns
-        now = clock.now()
-        if stream.boot_id == self._settings.boot_id:
-            return now.boot_ns - tick_ns
-        return now.wall_ns - (tick_ns + stream.facts.clock.offset_ns)
-
-    def _bus_figures(self) -> list[dict[str, Any]]:
-        """Of each bus, by the names in `BusHealth`."""
-        return [
-            {
-                "name": state.name,
-                "state": state.state,
-                "trouble": state.trouble,
-                "frames": state.frames,
-                "frames_unknown": self._sampler.unknown_frames_of(index),
-                "frames_overrun": state.frames_overrun,
-                "frames_dropped": self._inbox.dropped[index],
-                "error_frames": state.error_frames,
-                "times_down": state.times_down,
-                "times_bus_off": state.times_bus_off,
-            }
-            for index, state in enumerate(reader.state for reader in self._readers)
-        ]
-
-    def _heartbeat(self, snapped: commands.Snapped) -> pb.Heartbeat:
-        machine = self._health.ask()
-        used_bytes, batches, oldest_s = self._outbox_figures()
-        health = pb.Health(
-            cpu_percent=machine.cpu_percent,
-            rss_bytes=machine.rss_bytes,
-            outbox_bytes=used_bytes,
-            outbox_batches=batches,
-            outbox_oldest_s=oldest_s,
-            disk_free_bytes=machine.disk_free_bytes,
-            temperature_c=machine.temperature_c,
-            outboxes_set_aside=machine.outboxes_set_aside,
-            buses=[pb.BusHealth(**bus) for bus in self._bus_figures()],
-        )
-        snapshot = snapped.snapshot
-        if snapshot is None:
-            return pb.Heartbeat(health=health)
-        return pb.Heartbeat(
-            stream_no=snapshot.stream_no,
-            tick=snapshot.tick,
-            record=snapshot.record,
-            guards_hash=snapshot.guards_hash,
-            guard_states=snapshot.guard_states,
-            guard_lasted=snapshot.guard_lasted,
-            health=health,
-        )
-
-    def _write_status(self) -> None:
-        capture, link, allowance = self._capture.capture, self._uplink.link, self._uplink.allowance
-        machine = self._health.ask()
-        used_bytes, batches, oldest_s = self._outbox_figures()
-        pipeline = capture.pipeline if capture else None
-        state: dict[str, Any] = {
-            "written_ns": time.time_ns(),
-            "pid": os.getpid(),
-            "vehicle": self._config.vehicle.id,
-            "model": self._config.vehicle.model,
-            "collector": self._config.collector.address,
-            "link": {
-                "state": link.state,
-                "since_ns": link.since_ns,
-                "trouble": link.trouble,
-                "acked_at_ns": link.acked_at_ns,
-                "draining": link.draining,
-                "month": allowance.spent.name,
-                "month_bytes": allowance.spent.bytes,
-                "month_bytes_max": allowance.limits.month_bytes,
-                "stretch": allowance.stretch,
-            },
-            "outbox": {
-                "path": self._config.outbox.path,
-                "bytes": used_bytes,
-                "quota_bytes": self._config.outbox.quota_bytes,
-                "batches": batches,
-                "oldest_s": oldest_s,
-                "trouble": self._trouble,
-                "set_aside": machine.outboxes_set_aside,
-            },
-            "records": {
-                "count": capture.record_count if capture else 0,
-                "signals": len(self._plan.schema.signals),
-                "rate_hz": self._plan.schema.rate_hz,
-                "encoded": pipeline.encoded_count if pipeline else 0,
-                "bytes": pipeline.block_bytes if pipeline else 0,
-            },
-            "buses": self._bus_figures(),
-            "prior": {
-                "hash": capture.prior_hash.hex() if capture else "",
-                "refused": capture.priors_refused if capture else 0,
-            },
-            "cpu_percent": machine.cpu_percent,
-            "rss_bytes": machine.rss_bytes,
-        }
-        status.write_status(self._config.outbox.path, state)
 
 
 def waits_of(config: Config) -> Waits:

@@ -22,6 +22,7 @@ from edge_agent.config_file import parse_config
 from edge_agent.errors import OutboxError
 from edge_agent.outbox_file import lock_outbox
 from edge_agent.outbox_reader import OutboxReader
+from edge_agent.reports import Reports
 from edge_agent.status import read_status
 from edge_agent.uplink import Uplink
 from protos import telemetry_pb2 as pb
@@ -220,7 +221,7 @@ async def test_a_status_that_cannot_be_written_costs_neither_the_watchdog_nor_a_
 ):
     wire = Wire()
     monkeypatch.setattr("edge_agent.bus.open_bus", wire.open)
-    monkeypatch.setattr(Agent, "_outbox_figures", lambda _: 1 / 0)
+    monkeypatch.setattr(Reports, "_outbox_figures", lambda *_: 1 / 0)
     monkeypatch.setattr("edge_agent.app.STATUS_S", 0.05)
     said = []
     monkeypatch.setattr("edge_agent.app.Notifier.send", lambda _, **state: said.append(state))
