@@ -170,6 +170,11 @@ class Reports:
                 "bytes": pipeline.block_bytes if pipeline else 0,
             },
             "buses": self._bus_figures(),
+            "stamps": {
+                "late": self._sampler.late_frames,
+                "steps_back": self._sampler.clock_steps,
+                "disbelieved": self._sampler.disbelieved_frames,
+            },
             "prior": {
                 "hash": capture.prior_hash.hex() if capture else "",
                 "refused": capture.priors_refused if capture else 0,

@@ -103,6 +103,8 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
     ]
     for bus in state["buses"]:
         rows += [("bus", _bus(bus)), *(("", line) for line in _bus_troubles(bus))]
+    if odd := _stamps(state.get("stamps", {})):
+        rows.append(("stamps", odd))
     rows.append(("process", f"{state['cpu_percent']:.1f} % of a core, {_size(state['rss_bytes'])} of memory"))
     return "\n".join(f"{name:<17}{text}" for name, text in rows)
 
@@ -127,6 +129,16 @@ def _compression(records: dict[str, Any]) -> str:
     each = records["bytes"] / records["encoded"]
     plain = 9 * records["signals"]  # a protobuf double each
     return f"{each:.2f} bytes a record; {plain} as protobuf doubles: {1 - each / plain:.2%} less"
+
+
+def _stamps(stamps: dict[str, int]) -> str:
+    """What was odd about the stamps of frames; empty: nothing. An agent of a release before says nothing of them."""
+    parts = (
+        ("late", "frames came late, and count at the next tick"),
+        ("steps_back", "times their clock was set back"),
+        ("disbelieved", "frames were stamped a day ahead, and not believed"),
+    )
+    return ", ".join(f"{stamps[key]:,} {words}" for key, words in parts if stamps.get(key))
 
 
 def _bus(bus: dict[str, Any]) -> str:

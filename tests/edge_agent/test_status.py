@@ -18,7 +18,7 @@ STATE = {
     "outbox": {"path": "o.db", "bytes": 1_500_000, "quota_bytes": 268_000_000, "batches": 4, "oldest_s": 7300.0, "trouble": "",
                "set_aside": 0},
     "records": {"count": 1000, "signals": 20, "rate_hz": 50, "encoded": 1000, "bytes": 500},
-    "buses": [BUS],
+    "buses": [BUS], "stamps": {"late": 0, "steps_back": 0, "disbelieved": 0},
     "cpu_percent": 1.25, "rss_bytes": 60_000_000,
 }  # fmt: skip
 
@@ -95,3 +95,10 @@ def test_the_lock_says_whether_it_runs(tmp_path):
     assert is_running(path)
     os.close(descriptor)
     assert not is_running(path)
+
+
+def test_odd_stamps_are_told_where_there_are_any():
+    assert "stamps" not in rendered(STATE, running=True)
+    odd = STATE | {"stamps": {"late": 1200, "steps_back": 1, "disbelieved": 0}}
+    told = rendered(odd, running=True)
+    assert "1,200 frames came late, and count at the next tick, 1 times their clock was set back" in told
