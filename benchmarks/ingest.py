@@ -43,9 +43,9 @@ from codec.records import Records
 from codec.stream import StreamEncoder, StreamFacts
 from collector.config import SHIPPED_RULES
 from collector.gateway import Gateway, start_server
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
+from collector.ingest.materialise import Materialise
 from collector.items import BatchItem, Stored
-from collector.materialise import Materialise
 from collector.rules import load_rules
 from collector.store.ledger import StoreLedger
 from collector.writer import Writer

@@ -30,7 +30,7 @@ from benchmarks.sampled import SampledDrive, sample_drive
 from benchmarks.screen import console, write_json
 from codec.guards import GuardSet
 from codec.stream import Clock
-from collector.materialise import Readable, to_json
+from collector.ingest.materialise import Readable, to_json
 from edge_agent.capture import Settings, open_outbox, pack_schema
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_rows import NOWHERE

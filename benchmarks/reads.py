@@ -28,7 +28,7 @@ from rich.text import Text
 from benchmarks import backlog
 from benchmarks.screen import console, write_json
 from codec.stream import StreamEncoder, StreamFacts
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import BatchItem, BlobItem, Description, Greeting, OutboxKey
 from collector.rules import load_rules
 from collector.store import open_store

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from codec.schema import Schema
 from codec.stream import DecodedBlock, StreamFacts
 from codec.stream_decoder import StreamDecoder, decode_opened
-from collector.materialise import Readable
+from collector.ingest.materialise import Readable
 from collector.rules import RuleState, bind, evaluate
 from collector.store import address_of, postgresql
 from collector.store.engine import open_engine

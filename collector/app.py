@@ -23,12 +23,12 @@ from codec.schema import Kind, Schema, Signal
 from codec.stream import StreamEncoder, StreamFacts
 from codec.stream_decoder import StreamDecoder, decode_opened
 from collector import battery, times
-from collector.analyses import load_analyses
 from collector.config import SHIPPED_CATALOGUE, split_address
 from collector.detectors.detection import Detection, Detectors
 from collector.gateway import NS, Gateway, start_server
-from collector.ingest import Ingest
-from collector.materialise import Materialise
+from collector.ingest.analyses import load_analyses
+from collector.ingest.ingest import Ingest
+from collector.ingest.materialise import Materialise
 from collector.models import load_detectors
 from collector.rules_file import RulesFile
 from collector.store.errors import StoreBusy, StoreError

@@ -18,9 +18,9 @@ from codec.identity import check_vehicle
 from codec.records import Records, concatenate
 from codec.stream import EncodedBlock, StreamEncoder, StreamFacts, block_records_max
 from collector import times
-from collector.analyses import load_analyses
 from collector.config import Config
-from collector.ingest import Ingest
+from collector.ingest.analyses import load_analyses
+from collector.ingest.ingest import Ingest
 from collector.items import (
     BatchItem,
     BlobItem,

@@ -12,7 +12,7 @@ from codec.identity import check_vehicle
 from codec.priors import PRIOR_BYTES_MAX, prior_hash
 from codec.schema import HASH_BYTES, SCHEMA_BYTES_MAX, Schema
 from codec.stream import Clock, StreamFacts
-from collector.active import TICK_MAX
+from collector.ingest.active import TICK_MAX
 from collector.items import BatchItem, Beat, BlobItem, Description, GapItem, Greeting, OutboxKey
 from protos import telemetry_pb2 as pb
 

@@ -23,7 +23,7 @@ from collector.store.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from collector.ingest import Ingest
+    from collector.ingest.ingest import Ingest
     from collector.items import Item, Outcome
     from collector.store.ledger import StoreLedger
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from collector import times
 from collector.battery.series import UNITS
-from collector.materialise import to_json
+from collector.ingest.materialise import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.battery.series import Estimate
-    from collector.changes import Row
+    from collector.ingest.changes import Row
 
 DIGITS = 6  # significant
 

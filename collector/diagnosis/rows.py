@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from collector import times
 from collector.diagnosis.explain import ranked
-from collector.materialise import to_json
+from collector.ingest.materialise import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.changes import Row
     from collector.diagnosis.catalogue import Signature
     from collector.diagnosis.diagnose import Diagnosis, Sighting
+    from collector.ingest.changes import Row
 
 CONFIDENCE_DIGITS = 3
 DIGITS = 12  # significant: more than any signal has

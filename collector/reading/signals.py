@@ -17,7 +17,7 @@ import numpy as np
 from codec.records import Availability
 from codec.schema import Schema, Signal, physical
 from collector import times
-from collector.materialise import Value, digits_of, written_number
+from collector.ingest.materialise import Value, digits_of, written_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

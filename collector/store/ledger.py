@@ -17,12 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from codec.schema import HASH_BYTES, Schema
 from codec.stream import Clock, StreamFacts
 from collector.battery import BatteryState
-from collector.changes import Changes, Row, SavedOutbox, Saving
 from collector.diagnosis import DiagnosisState
+from collector.ingest.changes import Changes, Row, SavedOutbox, Saving
+from collector.ingest.labels import Label
+from collector.ingest.paging import Fault, Paging, Provisional
+from collector.ingest.progress import Progress
+from collector.ingest.twins import Elsewhere
 from collector.items import Description, OutboxKey, Position
-from collector.labels import Label
-from collector.paging import Fault, Paging, Provisional
-from collector.progress import Progress
 from collector.rules import RuleState
 from collector.store import found, rowwise, statements
 from collector.store.address import Address, address_of
@@ -39,7 +40,6 @@ from collector.store.tables import (
     streams,
     vehicles,
 )
-from collector.twins import Elsewhere
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class StoreLedger:
 
 
 class Transaction:
-    """Implements `collector.changes.Ledger`. Rows are collected and written together, at the end or before a read."""
+    """Implements `collector.ingest.changes.Ledger`. Rows are collected and written together, at the end or before a read."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -12,7 +12,7 @@ ENDS = frozenset({"closed", "withdrawn"})
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One row of the store's notices (collector/paging.py decides them; tables.py says what each kind means).
+    """One row of the store's notices (collector/ingest/paging.py decides them; tables.py says what each kind means).
 
     They are numbered in the order in which they were written. `page` names the fault, the same in all of its notices.
     """

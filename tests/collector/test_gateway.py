@@ -8,7 +8,7 @@ import time
 import pytest
 
 from collector.gateway import Gateway, start_server
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.store import open_store
 from collector.store.ledger import StoreLedger
 from collector.writer import Writer

@@ -8,7 +8,7 @@ import pytest
 
 from codec.priors import built_in
 from collector.__main__ import main
-from collector.priors import GROUPS_MIN, HOURS, PAYS_WITHIN_H, Trained, is_worth_it, judged
+from collector.priors import GROUPS_MIN, PAYS_WITHIN_H, Trained, is_worth_it, judged
 from collector.store import open_store
 from tests.e2e.pair import VIN, Agent, Collector, synchronise
 
@@ -83,4 +83,4 @@ def test_the_newest_groups_come_whole_and_oldest_first(stored):
 def test_the_parser_says_how_many_hours(stored):
     from collector.__main__ import build_parser
 
-    assert build_parser().parse_args(["priors", "train"]).hours == HOURS
+    assert build_parser().parse_args(["priors", "train"]).hours == 4.0

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import BatchItem, Failed, Noted, Position, Repeated, Stored, Welcomed
 from collector.store import open_store
 from collector.store.ledger import StoreLedger
@@ -202,7 +202,7 @@ def test_vehicles_take_turns_and_each_one_s_items_stay_in_order():
 
 def test_a_transaction_is_bounded_by_what_its_items_decode_to(path, vehicle, monkeypatch):
     monkeypatch.setattr(
-        "collector.ingest.VALUES_MAX", 5 * 60
+        "collector.ingest.ingest.VALUES_MAX", 5 * 60
     )  # five blocks of twenty records of three signals
     groups: list[int] = []
     writer = Writer(

@@ -10,7 +10,7 @@ from codec.guards import GuardSet
 from codec.records import Availability, Records
 from codec.schema import Schema, Signal
 from codec.stream import Clock, EncodedBlock, StreamEncoder, StreamFacts
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import BatchItem, Beat, BlobItem, Description, GapItem, Greeting, OutboxKey
 from collector.rules import load_rules
 from collector.store import open_store

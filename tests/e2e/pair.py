@@ -18,7 +18,7 @@ from codec.records import Records
 from codec.stream import Clock
 from collector.conversation import Conversation, End, Submit
 from collector.conversation import Send as Down
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.rules import Rules, load_rules
 from collector.store import open_store
 from collector.store.ledger import StoreLedger

@@ -12,7 +12,7 @@ import pytest
 
 from collector.conversation import ACK_WITHIN_NS, End, Send
 from collector.gateway import Gateway, start_server
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import Farewell, Noted, Position, Stored
 from collector.store.ledger import StoreLedger
 from collector.writer import Writer

@@ -15,7 +15,7 @@ from codec.guards import GuardSet
 from codec.records import Records
 from codec.stream import Clock
 from collector.gateway import Gateway, start_server
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.ledger import StoreLedger

@@ -364,13 +364,13 @@ class Faults:
         elif fate == "rules":
             station.rules = car.RULES[self._rng.randrange(len(car.RULES))]
         else:
+            self._world.checker.backup_comes()
             station.disk.close()
             for file in station.disk.folder.glob("store.db*"):
                 file.unlink()
             for file in Path(fate.removeprefix("backup ")).iterdir():
                 shutil.copy(file, station.disk.folder / file.name)
             self._world.note("collector", "its store was restored from a backup")
-            self._world.checker.backup_restored()
 
     # Peers
 

@@ -23,25 +23,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from codec.errors import CodecError
-from codec.guards import limit_interval
-from codec.records import Availability, Records
 from codec.schema import Schema
 from codec.stream import Clock, StreamFacts
 from codec.stream_decoder import StreamDecoder
-from tests.simulation import car, told, verdicts
-from tests.simulation.truth import StreamTruth
+from tests.simulation import told, verdicts
+from tests.simulation.stored_block import Block, difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from codec.guards import GuardSet
     from collector.items import Item, OutboxKey
     from protos import telemetry_pb2 as pb
     from tests.simulation.truth import Run, Truth
     from tests.simulation.vehicle import Vehicle
     from tests.simulation.world import World
 
-GUARDS = {rules.guards().hash: rules.guards() for rules in car.RULES}
 _OUTBOXES = """SELECT id, vin, outbox_id, revision, stream_no, next_seq, stored_stream_no, stored_seq, record_count
 FROM outboxes"""
 _STREAM_ID = "SELECT stream_id FROM streams WHERE outbox = ? AND stream_no = ?"
@@ -52,31 +48,11 @@ _OPEN = """SELECT code, faults.stream_no, first_tick FROM faults JOIN outboxes O
 WHERE outboxes.vin = ? AND outbox_id = ? AND ended_at IS NULL"""
 _MARKS = "SELECT stream_no, seq, keyframe, doubtful FROM batches WHERE outbox = ? ORDER BY stream_no, seq"
 _ENDS = "SELECT stream_no - 1, prev_last_seq FROM streams WHERE outbox = ? AND prev_digest != 0"
+_GAPS = """SELECT stream_id, records, end_tick FROM gaps JOIN streams USING (outbox, stream_no)
+WHERE outbox = ? AND records > 0 AND end_tick IS NOT NULL"""
 _TILES = """SELECT seq, seq, record_count, NULL FROM batches WHERE outbox = ?1 AND stream_no = ?2
 UNION ALL SELECT first_seq, last_seq, records, end_tick FROM gaps WHERE outbox = ?1 AND stream_no = ?2 AND last_seq IS NOT NULL
 ORDER BY 1"""
-
-
-@dataclass(slots=True)
-class Block:
-    """A stored block as it decodes, and the records that it stands for."""
-
-    stream_no: int
-    stream_id: bytes
-    seq: int
-    records: Records
-    guards_hash: bytes
-    run: Run
-    at: int  # in the run
-    skip: int  # of its first records: another outbox brought them
-    keyframe: bool
-
-    @property
-    def sampled(self) -> Records:
-        stop = self.at + len(self.records)
-        return Records(
-            self.records.first_tick, self.run.counts[self.at : stop], self.run.states[self.at : stop]
-        )
 
 
 @dataclass(slots=True)
@@ -172,12 +148,20 @@ class Checker:
                     f"{name[0]}: {acked} was acked, stored is {known.get(name)} after a restart"
                 )
 
-    def backup_restored(self) -> None:
-        """An operator's act: what was acked since the backup is no longer stored."""
+    def backup_comes(self) -> None:
+        """An operator's act: what was acked since the backup will no longer be stored, nor its gaps."""
         self._acked.clear()
         for truth in self._world.truths.values():
             for run in truth.runs:
                 run.had |= run.stored > 0
+        self._db = self._db or sqlite3.connect(self._world.station.path, isolation_level=None)
+        for view in self._views.values():
+            for stream_id, records, end_tick in self._db.execute(_GAPS, (view.id,)).fetchall():
+                if (run := self._world.truths[view.vin].run_of.get(bytes(stream_id))) is not None:
+                    before = np.flatnonzero(
+                        (run.ticks[: run.count] < end_tick) & (run.stored[: run.count] == 0)
+                    )
+                    run.had[before[len(before) - min(records, len(before)) :]] = True
 
     def close(self) -> None:
         if self._db is not None:
@@ -461,37 +445,3 @@ class Checker:
                 f"{vin}: {len(which)} of {committed} committed records of {stream.run.name} are {name}, "
                 f"ticks {stream.run.ticks[stream.start + which[0]]}..{stream.run.ticks[stream.start + which[-1]]}"
             )
-
-
-def difference(block: Block) -> str:
-    """How a block is not what was sampled, or an empty string."""
-    sampled, stored = block.sampled, block.records
-    if not np.array_equal(sampled.states, stored.states):
-        return "availability differs"
-    errors = np.abs(sampled.counts - stored.counts).max(axis=0)
-    if (errors > block.run.limits).any():
-        return f"errors of {errors.tolist()} counts, allowed are {block.run.limits.tolist()}"
-    if block.guards_hash and block.guards_hash not in GUARDS:
-        return f"guards {block.guards_hash.hex()} are nobody's"
-    if block.guards_hash and (guard := crossed(block, GUARDS[block.guards_hash])):
-        return f"a value lies on the wrong side of {guard}"
-    return ""
-
-
-def crossed(block: Block, guards: GuardSet) -> str:
-    schema = block.run.schema
-    for guard in guards.guards:
-        if guard.signal in schema.names:
-            column = schema.index(guard.signal)
-            signal = schema.signals[column]
-            interval = limit_interval(signal, guard.operator, guard.limit)
-            known = block.sampled.states[:, column] == Availability.AVAILABLE
-            differs = interval.holds(signal, block.sampled.counts[:, column]) != interval.holds(
-                signal, block.records.counts[:, column]
-            )
-            if (differs & known).any():
-                return f"{guard.signal} {guard.operator} {guard.limit}"
-    return ""
-
-
-__all__ = ["Block", "Checker", "StreamTruth"]

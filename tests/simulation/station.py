@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from codec.schema import NS
 from collector.conversation import Conversation, End, Report, Send, Submit
 from collector.gateway import IN_INGEST_WINDOWS
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.store import StoreError
 from collector.store.ledger import StoreLedger
 from collector.writer import Turns, commit

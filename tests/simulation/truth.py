@@ -30,7 +30,9 @@ class Run:
         self.counts = np.zeros((RECORDS_MAX, len(schema.signals)), np.int64)
         self.states = np.zeros((RECORDS_MAX, len(schema.signals)), np.uint8)
         self.stored = np.zeros(RECORDS_MAX, np.uint8)  # how often the store has each
-        self.had = np.zeros(RECORDS_MAX, bool)  # stored once, until a backup took the store's place
+        self.had = np.zeros(
+            RECORDS_MAX, bool
+        )  # stored once, or in a gap, until a backup took the store's place
         self.missed = np.zeros(RECORDS_MAX, np.uint8)  # in how many gaps each is
 
     def add(self, records: Records) -> None:

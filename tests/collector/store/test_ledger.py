@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pytest
 
+from collector.ingest.progress import Progress
 from collector.items import OutboxKey, Position, Stored
-from collector.progress import Progress
 from collector.rules import RuleState
 from collector.store import StoreUnavailable, open_store
 from collector.store.ledger import StoreLedger

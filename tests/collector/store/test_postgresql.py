@@ -11,14 +11,14 @@ import psycopg
 import pytest
 
 from benchmarks import postgresql
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import Farewell, Position, Repeated, Stored, Welcomed
 from collector.store import StoreBusy, StoreError, StoreUnavailable, address_of, open_store
 from collector.store.engine import bring_up_to_date, explained, open_engine
 from collector.store.ledger import StoreLedger
 from collector.store.tables import SCHEMA_VERSION
 from collector.writer import Writer
-from tests.collector.test_materialised import minutes, of_the_stored_records
+from tests.collector.ingest.test_materialised import minutes, of_the_stored_records
 from tests.collector.test_writer import Agent, deliver
 from tests.collector.vehicle import NOW_NS, RULES, Bench, Vehicle, within_bounds
 

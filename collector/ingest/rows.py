@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from collector import health, times
-from collector.materialise import digits_of, to_json, written_number
-from collector.paging import Fault
+from collector import times
+from collector.ingest import health
+from collector.ingest.materialise import digits_of, to_json, written_number
+from collector.ingest.paging import Fault
 from protos import telemetry_pb2 as pb
 
 RECKONED_DIGITS = 6  # decimals that a rate or a mean may have beyond its signal's
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.stream import DecodedBlock
-    from collector.active import ActiveStream
-    from collector.changes import Row
     from collector.detectors.episodes import Episode as Anomaly
+    from collector.ingest.active import ActiveStream
+    from collector.ingest.changes import Row
+    from collector.ingest.labels import Label
+    from collector.ingest.minutes import Summary
+    from collector.ingest.paging import Notice, Provisional
     from collector.items import BatchItem, Beat, Description, Greeting
-    from collector.labels import Label
-    from collector.minutes import Summary
-    from collector.paging import Notice, Provisional
     from collector.rules import FaultSpan, Rule
     from collector.rules.evaluate import Episode
 

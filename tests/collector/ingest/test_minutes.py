@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import Kind, Schema, Signal, physical
-from collector.minutes import Minutes, minute_of
+from collector.ingest.minutes import Minutes, minute_of
 
 SCHEMA = Schema(
     2,

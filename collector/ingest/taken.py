@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from codec.records import Records
     from codec.stream import DecodedBlock
     from codec.stream_decoder import Opened
-    from collector.active import ActiveStream
     from collector.battery import Portion
     from collector.detectors.window import Firsts
+    from collector.ingest.active import ActiveStream
+    from collector.ingest.outbox import Outbox
+    from collector.ingest.readings import Reading
     from collector.items import BatchItem
-    from collector.outbox import Outbox
-    from collector.readings import Reading
     from collector.rules import Screened
 
     _Known = tuple[Survey, Screened, Portion | None, Firsts | None]

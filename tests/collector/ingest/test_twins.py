@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.twins import NOWHERE, Elsewhere
+from collector.ingest.twins import NOWHERE, Elsewhere
 
 blocks = st.lists(
     st.tuples(st.integers(0, 60), st.integers(1, 9)).map(lambda block: (block[0], sum(block))), max_size=8

@@ -13,12 +13,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from collector import battery, diagnosis, rows
+from collector import battery, diagnosis
 from collector.battery.rows import estimate as estimate_row
 from collector.detectors.detection import Detection
 from collector.diagnosis import Stretch, is_condition, watch
 from collector.diagnosis.rows import diagnosis as diagnosis_row
-from collector.materialised import Materialised
+from collector.ingest import rows
+from collector.ingest.materialised import Materialised
 from collector.rules import evaluate
 
 if TYPE_CHECKING:
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.stream import DecodedBlock
-    from collector.active import ActiveStream
-    from collector.analyses import Analyses
     from collector.battery import Portion
-    from collector.changes import Ledger
     from collector.detectors.detection import Detectors
     from collector.detectors.episodes import Episode
     from collector.detectors.window import Firsts
-    from collector.materialise import Materialise
-    from collector.outbox import Outbox
-    from collector.pager import Pager
+    from collector.ingest.active import ActiveStream
+    from collector.ingest.analyses import Analyses
+    from collector.ingest.changes import Ledger
+    from collector.ingest.materialise import Materialise
+    from collector.ingest.outbox import Outbox
+    from collector.ingest.pager import Pager
+    from collector.ingest.taken import Surveyed
     from collector.rules import FaultSpan
-    from collector.taken import Surveyed
 
 
 class Findings:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from collector.ingest.progress import Place, Progress, Repair
 from collector.items import Position
-from collector.progress import Place, Progress, Repair
 
 AT_7 = Progress(Position(2, 7), Position(2, 6), record_count=70, group_seq=5)
 

@@ -17,13 +17,19 @@ import zlib
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, assert_never
 
-from collector import health, rows, times
-from collector.analyses import Analyses
-from collector.blocks import Blocks
+from collector import times
 from collector.detectors.detection import Detectors
 from collector.diagnosis import is_condition, withdraw
 from collector.diagnosis.rows import ended as diagnosis_ended
-from collector.findings import Findings
+from collector.ingest import health, rows
+from collector.ingest.analyses import Analyses
+from collector.ingest.blocks import Blocks
+from collector.ingest.findings import Findings
+from collector.ingest.latest import Latest
+from collector.ingest.materialise import Materialise, to_json
+from collector.ingest.outbox import Outbox
+from collector.ingest.pager import Pager
+from collector.ingest.readings import Readings
 from collector.items import (
     BatchItem,
     Beat,
@@ -42,19 +48,14 @@ from collector.items import (
     Outcome,
     Welcomed,
 )
-from collector.latest import Latest
-from collector.materialise import Materialise, to_json
-from collector.outbox import Outbox
-from collector.pager import Pager
-from collector.readings import Readings
 from collector.rules import Rules, withdraw_changed
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from collector.changes import Ledger
-    from collector.taken import Waiting
+    from collector.ingest.changes import Ledger
+    from collector.ingest.taken import Waiting
 
 
 # Of all outboxes in memory, 5 kB each: half a gigabyte, or 2,700 vehicles of 37 signals. To build one again decodes two minutes.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector import paging, rows
+from collector.ingest import paging, rows
 from collector.rules import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from codec.guards import Guard
-    from collector.changes import Ledger, Row
-    from collector.outbox import Outbox
-    from collector.paging import Notice, Paging, Place, Provisional
+    from collector.ingest.changes import Ledger, Row
+    from collector.ingest.outbox import Outbox
+    from collector.ingest.paging import Notice, Paging, Place, Provisional
     from collector.rules import FaultSpan, Known, Rule
     from collector.rules.evaluate import Episode
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from codec.errors import DamagedBlock
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
+from collector.ingest.materialise import Materialise
 from collector.items import (
     BlobItem,
     Damaged,
@@ -22,7 +23,6 @@ from collector.items import (
     Resend,
     Stored,
 )
-from collector.materialise import Materialise
 from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.tables import batches, telemetry_logs

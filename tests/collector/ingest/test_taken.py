@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from codec.schema import Kind, Schema, Signal
-from collector import ingest, rows, times
-from collector.analyses import load_analyses
+from collector import times
 from collector.detectors.detection import Detectors
 from collector.detectors.episodes import Episode
 from collector.detectors.settings import DetectorSettings
-from collector.ingest import Ingest
+from collector.ingest import ingest, rows
+from collector.ingest.analyses import load_analyses
+from collector.ingest.ingest import Ingest
 from collector.items import BatchItem, Damaged, Hole, Repeated, Stored
 from collector.rules import Rules, RuleState, load_rules
 from collector.store.address import address_of
@@ -132,7 +133,7 @@ def test_blocks_of_different_vehicles_are_decoded_in_one_call_and_one_that_is_da
     for vehicle in vehicles:
         bench.take(vehicle.greeting, vehicle.schema, vehicle.run())
     calls = []
-    from collector import taken as module
+    from collector.ingest import taken as module
 
     read = module.decode_opened
     monkeypatch.setattr(module, "decode_opened", lambda jobs: calls.append(len(jobs)) or read(jobs))

@@ -1,7 +1,7 @@
 from codec.schema import Schema, Signal
-from collector.analyses import Analyses
 from collector.detectors.detection import Detectors
-from collector.readings import Readings
+from collector.ingest.analyses import Analyses
+from collector.ingest.readings import Readings
 from collector.rules import load_rules
 
 RULES = load_rules("""

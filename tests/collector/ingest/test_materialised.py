@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
+from collector.ingest.materialise import Materialise
+from collector.ingest.minutes import Minutes
 from collector.items import Damaged, Farewell, Position, Repeated, Resend, Stored
-from collector.materialise import Materialise
-from collector.minutes import Minutes
 from collector.store import open_store
 from collector.store.tables import rollups, telemetry_logs
 from tests.collector.vehicle import RULES, SCHEMA, START_TICK, Vehicle

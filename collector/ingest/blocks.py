@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING
 
 from codec.errors import CodecError, DamagedBlock, UnknownBlock
 from codec.stream import Clock, is_keyframe
-from collector import rows
+from collector.ingest import rows
+from collector.ingest.progress import Place, Repair
+from collector.ingest.taken import Read, Waiting, read_together, surveyed
 from collector.items import (
     BatchItem,
     Damaged,
@@ -34,8 +36,6 @@ from collector.items import (
     Resend,
     Stored,
 )
-from collector.progress import Place, Repair
-from collector.taken import Read, Waiting, read_together, surveyed
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.stream import DecodedBlock
-    from collector.active import ActiveStream
-    from collector.changes import Ledger
-    from collector.findings import Findings
-    from collector.outbox import Outbox
-    from collector.pager import Pager
+    from collector.ingest.active import ActiveStream
+    from collector.ingest.changes import Ledger
+    from collector.ingest.findings import Findings
+    from collector.ingest.outbox import Outbox
+    from collector.ingest.pager import Pager
 
 
 class Blocks:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from codec.records import Records
     from codec.stream import DecodedBlock, Keyframe
     from codec.stream_decoder import Opened
-    from collector.changes import Ledger
+    from collector.ingest.changes import Ledger
+    from collector.ingest.progress import Progress
+    from collector.ingest.readings import Reading
     from collector.items import Description
-    from collector.progress import Progress
-    from collector.readings import Reading
 
 SEQ_MAX = 1 << 62
 TICK_MAX = 1 << 53  # 285 million years at 1000 Hz: beyond lies damage, and arithmetic that does not fit int64

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from collector.changes import Row
+    from collector.ingest.changes import Row
 
 BACKLOG_S = 600.0  # what waits on the vehicle for longer is a backlog
 DISK_BYTES_MIN = 500_000_000  # free on the vehicle: below it, little

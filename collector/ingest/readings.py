@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from codec.schema import Schema
 from collector import battery
 from collector.diagnosis import watch
-from collector.materialise import Readable, Room
+from collector.ingest.materialise import Readable, Room
 from collector.rules import bind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from collector.analyses import Analyses
     from collector.battery.roles import Battery
     from collector.detectors.detection import Detectors
     from collector.detectors.window import Measured
+    from collector.ingest.analyses import Analyses
     from collector.rules import BoundRules, Rule, Rules
 
 READINGS_MAX = 256  # of either kind; what is beyond is made again

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from collector import importer
-from collector.analyses import Analyses
 from collector.diagnosis import load_catalogue
-from collector.ingest import Ingest
+from collector.ingest.analyses import Analyses
+from collector.ingest.ingest import Ingest
 from collector.items import Beat, Farewell
 from collector.store import open_store
 from collector.store.health import battery_health_of, diagnoses_of, vehicle_health_of
 from collector.store.ledger import StoreLedger
 from tests.collector.vehicle import Bench, Vehicle
 
-REPLAY = Path(__file__).resolve().parent.parent.parent / "replay_logs"
+REPLAY = Path(__file__).resolve().parents[3] / "replay_logs"
 CATALOGUE = load_catalogue(
     """
 [[signature]]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from collector.health import SUMMARY_CHARACTERS_MAX, summary
+from collector.ingest.health import SUMMARY_CHARACTERS_MAX, summary
 
 
 @pytest.mark.parametrize(

@@ -6,26 +6,26 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from codec.stream import Clock
-from collector import rows
-from collector.active import ActiveStream
-from collector.changes import SavedOutbox
-from collector.labels import corrected, relabelled
-from collector.paging import Paging
+from collector.ingest import rows
+from collector.ingest.active import ActiveStream
+from collector.ingest.changes import SavedOutbox
+from collector.ingest.labels import corrected, relabelled
+from collector.ingest.paging import Paging
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from codec.stream import Keyframe
-    from collector.changes import Ledger
     from collector.detectors.detection import Detection
+    from collector.ingest.changes import Ledger
+    from collector.ingest.labels import Label
+    from collector.ingest.minutes import Minutes
+    from collector.ingest.paging import Place
+    from collector.ingest.progress import Repair
+    from collector.ingest.readings import OwnRules, Readings
+    from collector.ingest.twins import Elsewhere
     from collector.items import Description, OutboxKey
-    from collector.labels import Label
-    from collector.minutes import Minutes
-    from collector.paging import Place
-    from collector.progress import Repair
-    from collector.readings import OwnRules, Readings
-    from collector.twins import Elsewhere
 
 TICK_MIN = -(1 << 62)  # before any
 REVIEWS_MAX = 8  # asked for at once, with some kilobytes each; what was asked for before these stays doubtful

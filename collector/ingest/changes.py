@@ -10,12 +10,12 @@ from collector.diagnosis import DiagnosisState
 
 if TYPE_CHECKING:
     from collector.detectors.episodes import Episode
+    from collector.ingest.labels import Label
+    from collector.ingest.paging import Paging
+    from collector.ingest.progress import Progress
+    from collector.ingest.twins import Elsewhere
     from collector.items import Description, OutboxKey
-    from collector.labels import Label
-    from collector.paging import Paging
-    from collector.progress import Progress
     from collector.rules import RuleState
-    from collector.twins import Elsewhere
 
 Row = dict[str, Any]  # by column name; names with of_ say which row
 

@@ -17,11 +17,11 @@ from collector.rules import Known, guard_verdicts
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collector.active import ActiveStream
-    from collector.changes import Ledger
+    from collector.ingest.active import ActiveStream
+    from collector.ingest.changes import Ledger
+    from collector.ingest.outbox import Outbox
+    from collector.ingest.paging import Place
     from collector.items import Beat
-    from collector.outbox import Outbox
-    from collector.paging import Place
 
 WORDS = {True: "holds", False: "does not hold", None: "not known"}  # of a guard, for its for_s
 

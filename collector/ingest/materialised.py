@@ -12,21 +12,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector import rows
-from collector.materialise import first_of_steps
-from collector.minutes import MINUTE_S, Minutes, minute_of
+from collector.ingest import rows
+from collector.ingest.materialise import first_of_steps
+from collector.ingest.minutes import MINUTE_S, Minutes, minute_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from codec.records import Records
-    from collector.active import ActiveStream
-    from collector.changes import Ledger
-    from collector.materialise import Materialise
-    from collector.minutes import Summary
-    from collector.outbox import Outbox
+    from collector.ingest.active import ActiveStream
+    from collector.ingest.changes import Ledger
+    from collector.ingest.materialise import Materialise
+    from collector.ingest.minutes import Summary
+    from collector.ingest.outbox import Outbox
+    from collector.ingest.taken import Surveyed
     from collector.rules import FaultSpan
-    from collector.taken import Surveyed
 
 
 class Materialised:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.stream import Clock
-from collector.labels import OFFSET_NS_MAX, Label, corrected, relabelled
+from collector.ingest.labels import OFFSET_NS_MAX, Label, corrected, relabelled
 from collector.store import open_store
 from collector.times import NS, to_text
 from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle, spoiled

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from codec.records import Availability, Records
 from codec.schema import NS, Kind, Schema, Signal
-from collector.materialise import TEXT_BYTES, Readable, Room, first_of_steps, to_json
+from collector.ingest.materialise import TEXT_BYTES, Readable, Room, first_of_steps, to_json
 from tests.codec.strategies import records_of, schemas
 
 SCHEMA = Schema(

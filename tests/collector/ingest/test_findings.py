@@ -14,7 +14,7 @@ from codec.records import Records
 from collector.__main__ import main
 from collector.detectors.detection import Detectors
 from collector.detectors.settings import DetectorSettings
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import BatchItem
 from collector.store import open_store
 from tests.collector.vehicle import Bench, Vehicle

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ingest import Ingest
+from collector.ingest.ingest import Ingest
 from collector.items import (
     BatchItem,
     Beat,
