@@ -278,7 +278,7 @@ class Blocks:
             outbox.stream = None  # it may be what is wrong: built again from the store
             return Damaged(Resend(item.stream_no, first, item.seq), why)
         copies = repair.copies
-        digest = stream.group_digest(outbox.progress)
+        digest = stream.group_digest(outbox.progress) if repair.first_seq == item.seq else None
         try:
             *earlier, decoded = stream.decode_group(copies, repair.first_seq, repair.last_seq, self._ledger)
         except CodecError:
@@ -292,10 +292,24 @@ class Blocks:
             )
         self._replace_blocks(outbox, stream, earlier, copies)
         self.values += decoded.records.counts.size
-        first_tick, end_tick = decoded.records.first_tick, outbox.progress.end_tick
-        if end_tick is not None and first_tick < end_tick:
-            self._findings.overrun(outbox, stream, range(first_tick, end_tick))
+        if not self._overrun(outbox, stream, decoded):
+            return self._quarantine(outbox, item, why)
         return self._store(outbox, stream, item, Read(decoded, surveyed(stream, decoded.records)), digest)
+
+    def _overrun(self, outbox: Outbox, stream: ActiveStream, decoded: DecodedBlock) -> bool:
+        """Whether a block that came twice alike may begin before what is stored ends: then that is wrong, and of one group."""
+        progress, first_tick = outbox.progress, decoded.records.first_tick
+        if progress.end_tick is None or first_tick >= progress.end_tick:
+            return True
+        before, group = self._ledger.last_group(outbox.id, stream.stream_no)
+        claimed = {seq: ticks for seq, ticks in group.items() if ticks.stop > first_tick}
+        if not claimed or (before is not None and first_tick < before):
+            return False
+        self._findings.overrun(outbox, stream, first_tick, list(claimed.values()))
+        self._mark(outbox, stream.stream_no, min(group), max(group), doubtful=True)
+        count = progress.record_count if decoded.keyframe is None else decoded.keyframe.first_record
+        outbox.progress = replace(progress, record_count=count, end_tick=first_tick)
+        return True
 
     def _quarantine(self, outbox: Outbox, item: BatchItem, why: str) -> Outcome:
         progress = outbox.progress.after_quarantine()
@@ -373,13 +387,18 @@ class Blocks:
             return
         stored = dict(self._ledger.blocks(outbox.id, stream.stream_no, decoded[0].seq))
         ticks = self._ledger.ticks(outbox.id, stream.stream_no, decoded[0].seq)
-        changes = self._ledger.changes
+        stream_id = stream.description.facts.stream_id
+        elsewhere = self._ledger.elsewhere(outbox.id, outbox.key.vehicle, stream_id)
+        differs = False
         for block in decoded:
             self.values += block.records.counts.size
-            if stored.get(block.seq) == copies[block.seq]:
+            # What builds on a block that was wrong was read as something else, whatever its bytes.
+            differs = differs or stored.get(block.seq) != copies[block.seq]
+            if not differs:
                 continue
-            row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq])
-            changes.batches_replaced.append(row)
+            skip = elsewhere.leading(block.records.first_tick, block.records.end_tick)
+            row = rows.batch_replaced(outbox.id, stream.stream_no, block, copies[block.seq], skip)
+            self._ledger.changes.batches_replaced.append(row)
             if block.keyframe is not None:
                 wrong = stream.keyframe(block.seq, stored.get(block.seq, b""), self._ledger)
                 clock = Clock(block.keyframe.clock_offset_ns, block.keyframe.clock_synchronised)

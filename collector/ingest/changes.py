@@ -9,6 +9,8 @@ from collector.battery import BatteryState
 from collector.diagnosis import DiagnosisState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from collector.detectors.episodes import Episode
     from collector.ingest.labels import Label
     from collector.ingest.paging import Paging
@@ -158,6 +160,21 @@ class Ledger(Protocol):
 
     def blocks(self, outbox: int, stream_no: int, first_seq: int) -> list[tuple[int, bytes]]:
         """(seq, content) of the stored batches from first_seq on, up to the first whose checksum fails."""
+        ...
+
+    def last_group(self, outbox: int, stream_no: int) -> tuple[int | None, dict[int, range]]:
+        """(the tick after what was stored before the newest keyframe, ticks of that one and of the batches after it, by seq).
+
+        They are settled.
+        """
+        ...
+
+    def own_end(self, outbox: int, stream_no: int, end_seq: int) -> int | None:
+        """The tick after the newest stored record before a batch that no other outbox had; None: there is none."""
+        ...
+
+    def sound_keyframes(self, outbox: int, stream_nos: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
+        """(stream_no, seq, content) of the keyframes of these streams that are not doubtful, in their order."""
         ...
 
     def settle(self) -> None:

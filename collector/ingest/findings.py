@@ -20,7 +20,7 @@ from collector.diagnosis import Stretch, is_condition, watch
 from collector.diagnosis.rows import diagnosis as diagnosis_row
 from collector.ingest import rows
 from collector.ingest.materialised import Materialised
-from collector.rules import evaluate
+from collector.rules import evaluate, taken_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,22 +83,29 @@ class Findings:
         `was`: the ticks that it was stored for, which may be others.
         """
         outbox.rule_state = outbox.rule_state.without_tail()  # what it carries may be of that block
-        records, changes = decoded.records, self._ledger.changes
+        records = decoded.records
+        if outbox.rule_state.end == (stream.stream_no, was.stop) and records.end_tick < was.stop:
+            self._take_back(outbox, stream.stream_no, records.end_tick)
         outbox.detection = None  # to be made again of what is stored now
-        place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
-        if was:
-            changes.telemetry_gone.append({**place, "of_first_tick": was.start, "of_end_tick": was.stop})
-        self._rows.replace(records, was)
+        self._rows.replace(outbox, stream, records, was)
         first_tick = min(records.first_tick, was.start) if was else records.first_tick
         self.doubt(outbox, stream.stream_no, range(first_tick, max(records.end_tick, was.stop)))
 
-    def overrun(self, outbox: Outbox, stream: ActiveStream, ticks: range) -> None:
-        """A block claimed these ticks, and what comes now begins at the first of them: it had fewer records than it said."""
-        self._ledger.settle()
-        outbox.rule_state = outbox.rule_state.without_tail()
+    def overrun(
+        self, outbox: Outbox, stream: ActiveStream, first_tick: int, claimed: Sequence[range]
+    ) -> None:
+        """Blocks claimed these ticks, and what comes now begins at `first_tick`, among them: one had fewer records than it said."""
+        self._take_back(outbox, stream.stream_no, first_tick)
         outbox.detection = None
-        self._rows.forget(outbox, stream, ticks)
+        ticks = range(first_tick, max(one.stop for one in claimed))
+        self._rows.forget(outbox, stream, ticks, claimed)
         self.doubt(outbox, stream.stream_no, ticks)
+
+    def _take_back(self, outbox: Outbox, stream_no: int, tick: int) -> None:
+        gone, outbox.rule_state = taken_back(stream_no, tick, outbox.rule_state)
+        for code, episode in gone:
+            if not is_condition(code):
+                self._pager.ended(outbox, code, episode, "came out wrong")
 
     def doubt(self, outbox: Outbox, stream_no: int, ticks: range) -> None:
         """What analyses found in this stretch becomes approximate."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collector.ingest import rows
+from collector.ingest.active import SEQ_MAX
 from collector.ingest.materialise import first_of_steps
 from collector.ingest.minutes import MINUTE_S, Minutes, minute_of
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from collector.ingest.outbox import Outbox
     from collector.ingest.taken import Surveyed
     from collector.rules import FaultSpan
+
+
+# A block that was stored wrong and began so many ticks too early, or fewer, took the place of others; one that began earlier stood
+# where nothing was.
+EARLY_MAX = 1 << 20
 
 
 class Materialised:
@@ -56,35 +62,37 @@ class Materialised:
         self._ledger.changes.telemetry += rows.telemetry(
             outbox.key.vehicle, outbox.id, stream, records, chosen, late
         )
-        first, end_tick = minute_of(records.first_tick, stream.schema), outbox.progress.end_tick
+        first = minute_of(records.first_tick, stream.schema)
         minutes = outbox.minutes
         if minutes is None or minutes.stream_no != stream.stream_no:
-            ended = records.first_tick if end_tick is None else min(end_tick, records.first_tick)
-            minutes = outbox.minutes = self._begun(outbox, stream, ended)
+            minutes = outbox.minutes = self._begun(outbox, stream, records.first_tick)
         if minutes.in_store and minutes.tick == first:
             self._forget(outbox, stream, first)
             minutes.in_store = False
         for summaries in minutes.take(records, surveyed.survey):
             self._write(outbox, stream, summaries)
 
-    def forget(self, outbox: Outbox, stream: ActiveStream, ticks: range) -> None:
-        """Rows and minutes of ticks that a block claimed, and whose records come now. Of later ticks there are none."""
-        place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
-        self._ledger.changes.telemetry_gone.append(
-            {**place, "of_first_tick": ticks.start, "of_end_tick": ticks.stop}
-        )
-        for tick in self._minutes_of(stream, [ticks]):
-            self._forget(outbox, stream, tick)
+    def forget(self, outbox: Outbox, stream: ActiveStream, ticks: range, claimed: Iterable[range]) -> None:
+        """Rows and minutes of ticks that blocks claimed, and whose records come now. Of later ticks there are none."""
+        self._drop(outbox, stream, ticks)
+        for tick in self._minutes_of(stream, claimed):
+            if tick + MINUTE_S * stream.schema.rate_hz > ticks.start:
+                self._forget(outbox, stream, tick)
         outbox.minutes = None
 
-    def replace(self, records: Records, was: range) -> None:
-        """A block that was stored for the ticks `was`, with other values or for others. Its rows are gone already."""
-        self._replaced += (was, range(records.first_tick, records.end_tick))
+    def replace(self, outbox: Outbox, stream: ActiveStream, records: Records, was: range) -> None:
+        """A block that was stored for the ticks `was`, with other values or for others."""
+        now = range(records.first_tick, records.end_tick)
+        # One that began too early took the rows of those before it.
+        early = was and 0 < now.start - was.start <= EARLY_MAX
+        ticks = [range(was.start, max(was.stop, now.stop))] if early else [one for one in (was, now) if one]
+        for one in ticks:
+            self._drop(outbox, stream, one)
+        self._replaced += ticks
 
     def write_replaced(self, outbox: Outbox, stream: ActiveStream) -> None:
         """Rows and minutes of all blocks that were replaced."""
-        ranges = [ticks for ticks in self._replaced if ticks]
-        self._replaced.clear()
+        ranges, self._replaced = self._replaced, []
         if not ranges:
             return
         wanted = self._minutes_of(stream, ranges)
@@ -117,6 +125,12 @@ class Materialised:
         self._write(outbox, stream, minutes.so_far())
         minutes.in_store = True
         return True
+
+    def _drop(self, outbox: Outbox, stream: ActiveStream, ticks: range) -> None:
+        place = {"of_outbox": outbox.id, "of_stream_no": stream.stream_no}
+        self._ledger.changes.telemetry_gone.append(
+            {**place, "of_first_tick": ticks.start, "of_end_tick": ticks.stop}
+        )
 
     def _minutes_of(self, stream: ActiveStream, ranges: Iterable[range]) -> list[int]:
         size = MINUTE_S * stream.schema.rate_hz
@@ -168,10 +182,13 @@ class Materialised:
         self, outbox: Outbox, stream: ActiveStream, end_tick: int, *, all_of_it: bool = False
     ) -> Minutes:
         """The minute that is being filled before this tick, of what is stored before it."""
-        first = minute_of(end_tick - 1, stream.schema)
         starts_here = not all_of_it and stream.description.facts.origin_tick >= end_tick
-        minutes = Minutes(stream.schema, stream.stream_no, from_start=starts_here)
-        if not starts_here:
+        end_seq = SEQ_MAX if all_of_it else stream.next_seq - 1
+        own_end = None if starts_here else self._ledger.own_end(outbox.id, stream.stream_no, end_seq)
+        minutes = Minutes(stream.schema, stream.stream_no, from_start=own_end is None)
+        if own_end is not None:
+            end_tick = min(end_tick, own_end)
+            first = minute_of(end_tick - 1, stream.schema)
             for past in stream.recent(self._ledger, outbox.id, first, end_tick, all_of_it=all_of_it):
                 at = min(len(past), max(0, first - past.first_tick))
                 for _ in minutes.take(past.slice(at, len(past))):

@@ -179,20 +179,40 @@ class Outbox:
         offset_ns = keyframe.clock_offset_ns if keyframe.clock_synchronised else None
         if stream.synchronised or (offset_ns is None and seq > 0):
             return
-        known = ledger.labels(self.id, stream.stream_no)
-        self._label(stream, relabelled(known, stream.stream_no, offset_ns), ledger)
+        self._label(stream, relabelled(self._labels(stream, ledger), stream.stream_no, offset_ns), ledger)
+
+    def _labels(self, stream: ActiveStream, ledger: Ledger) -> list[Label]:
+        """Up to the newest stream, if it is of the same boot."""
+        known = ledger.labels(self.id, max(stream.stream_no, self.progress.wanted.stream_no))
+        if any(label.stream_no == stream.stream_no for label in known):
+            return known
+        return ledger.labels(self.id, stream.stream_no)
 
     def doubt_time(self, stream: ActiveStream, doubtful: Keyframe | None, ledger: Ledger) -> None:
-        """Nobody knows whether what a stored keyframe said was right (None: it cannot be read): the next one is asked."""
-        begun = stream.description.facts.clock
-        self.correct_time(stream, doubtful, Clock(begun.offset_ns, synchronised=False), ledger)
+        """Nobody knows whether what a stored keyframe said was right (None: it cannot be read): the others of its boot are asked.
+
+        None of these says anything: the next one is asked, and times are uncertain until then.
+        """
+        if doubtful is None or not doubtful.clock_synchronised or not stream.synchronised:
+            return
+        right = Clock(stream.description.facts.clock.offset_ns, synchronised=False)
+        labels = self._labels(stream, ledger)
+        boot_id = next(label.boot_id for label in labels if label.stream_no == stream.stream_no)
+        of_boot = [label.stream_no for label in labels if label.boot_id == boot_id]
+        for stream_no, seq, content in ledger.sound_keyframes(self.id, of_boot):
+            active = self.any_stream(stream_no, ledger)
+            said = active.keyframe(seq, content, ledger) if active is not None else None
+            if said is not None and said.clock_synchronised:
+                right = Clock(said.clock_offset_ns)
+                break
+        self.correct_time(stream, doubtful, right, ledger)
 
     def correct_time(
         self, stream: ActiveStream, wrong: Keyframe | None, right: Clock, ledger: Ledger
     ) -> None:
         """A keyframe was stored wrong (None: it cannot be read now): put right what its time was taken for."""
         if wrong is not None and wrong.clock_synchronised and stream.synchronised:
-            known = ledger.labels(self.id, stream.stream_no)
+            known = self._labels(stream, ledger)
             self._label(stream, corrected(known, stream.stream_no, wrong.clock_offset_ns, right), ledger)
 
     def _label(self, stream: ActiveStream, changed: Sequence[Label], ledger: Ledger) -> None:
@@ -200,7 +220,7 @@ class Outbox:
             ledger.changes.stream_labels[self.id, label.stream_no] = rows.stream_label(self.id, label)
             if label.end_tick is not None:
                 ledger.changes.times.append(rows.times_of(self.id, label))
-            for one in (stream, self.stream):
+            for one in (stream, self.stream, self._live):
                 if one is not None and label.stream_no == one.stream_no:
                     one.offset_ns, one.synchronised = label.offset_ns, label.synchronised
 

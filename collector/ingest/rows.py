@@ -99,13 +99,14 @@ def batch(outbox: int, item: BatchItem, decoded: DecodedBlock, skip: int) -> Row
     }
 
 
-def batch_replaced(outbox: int, stream_no: int, decoded: DecodedBlock, content: bytes) -> Row:
+def batch_replaced(outbox: int, stream_no: int, decoded: DecodedBlock, content: bytes, skip: int) -> Row:
     return {
         "of_outbox": outbox,
         "of_stream_no": stream_no,
         "of_seq": decoded.seq,
         "first_tick": decoded.records.first_tick,
         "record_count": len(decoded.records),
+        "skip": skip,
         "keyframe": decoded.keyframe is not None,
         "crc": zlib.crc32(content),
         "content": content,

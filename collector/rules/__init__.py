@@ -8,6 +8,7 @@ from collector.rules.evaluate import (
     RuleState,
     evaluate,
     evaluate_all,
+    taken_back,
     withdraw_changed,
 )
 from collector.rules.now import Known, guard_verdicts, lasting
@@ -31,5 +32,6 @@ __all__ = [
     "guard_verdicts",
     "lasting",
     "load_rules",
+    "taken_back",
     "withdraw_changed",
 ]

@@ -253,6 +253,24 @@ def withdraw_changed(rules: Rules, state: RuleState) -> tuple[list[tuple[str, Ep
     return gone, replace(state, episodes=kept, opened=opened)
 
 
+def taken_back(stream_no: int, tick: int, state: RuleState) -> tuple[list[tuple[str, Episode]], RuleState]:
+    """Episodes that opened at or after a tick of the stream, and the state without them and what waits there: a block claimed
+    these records and had not got them.
+    """
+    kept = {
+        code: episode
+        for code, episode in state.episodes.items()
+        if episode.stream_no != stream_no
+        or (episode.detected_tick is not None and episode.detected_tick < tick)
+    }
+    gone = [
+        (code, episode)
+        for code, episode in state.episodes.items()
+        if code not in kept and episode.detected_tick is not None
+    ]
+    return gone, replace(state, episodes=kept, tail=None)
+
+
 class _Run:
     """One rule on its way through one block. `opened`: of each code so far, counted on."""
 
@@ -404,6 +422,8 @@ class _Run:
         if detected < block.wide_first_tick:
             return None
         last = min(last, block.first_tick + (block.count - 1 if ended is None else ended))
+        if last < detected:  # in what a block claimed, and had not
+            return None
         first = max(block.wide_first_tick, detected - round(EVIDENCE_BEFORE_S * rate_hz))
         step = max(1, rate_hz // EVIDENCE_HZ)
         first = detected - (detected - first) // step * step

@@ -43,7 +43,7 @@ from collector.store.tables import (
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Select
@@ -334,6 +334,18 @@ class Transaction:
         self._write("anomalies")
         return found.open_anomalies(self._connection, outbox)
 
+    def last_group(self, outbox: int, stream_no: int) -> tuple[int | None, dict[int, range]]:
+        self.settle()
+        return found.last_group(self._connection, outbox, stream_no)
+
+    def own_end(self, outbox: int, stream_no: int, end_seq: int) -> int | None:
+        self._write("batches", "batches_replaced")
+        return found.own_end(self._connection, outbox, stream_no, end_seq)
+
+    def sound_keyframes(self, outbox: int, stream_nos: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
+        self._write("batches", "batches_replaced", "batches_doubtful")
+        return found.sound_keyframes(self._connection, outbox, stream_nos)
+
     def settle(self) -> None:
         self._write("batches", "batches_replaced", "faults", "anomalies", *statements.SECONDS)
 
@@ -360,6 +372,9 @@ class Transaction:
             if collected:
                 if name == "batches":
                     self._claim(self.changes.outboxes)
+                if name == "telemetry_missing" and self.changes.times:
+                    # Those that are there are known by their time, too, where there are partitions: it has to be the one of now.
+                    self._put("times", list(self.changes.times))
                 rows = list(collected.values()) if isinstance(collected, dict) else list(collected)
                 self._put(name, rows)
                 collected.clear()
@@ -369,7 +384,8 @@ class Transaction:
         if self._dialect == "postgresql" and name in statements.LOADED:
             from collector.store import postgresql
 
-            postgresql.load(self._connection, wanted.table, rows)
+            over = ("outbox", "stream_no", "tick") if name == "telemetry" else ()
+            postgresql.load(self._connection, wanted.table, rows, over)
             return
         if self._dialect == "postgresql" and name == "notices":
             from collector.store import postgresql

@@ -111,15 +111,41 @@ def check_durable(connection: Connection, address: Address) -> None:
         )
 
 
-def load(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """INSERT INTO table, many rows at once. All have the same columns."""
+def load(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], over: Sequence[str] = ()
+) -> None:
+    """INSERT INTO table, many rows at once. All have the same columns.
+
+    `over`: columns that name a row; those that are there, which is seldom, are replaced.
+    """
+    if not over:
+        return _copy(connection, table, rows)
+    try:
+        with connection.begin_nested():
+            return _copy(connection, table, rows)
+    except errors.UniqueViolation:
+        pass
+    gone = sql.SQL("DELETE FROM {} WHERE {}").format(
+        sql.Identifier(table.name),
+        sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in over),
+    )
+    with _raw(connection).cursor() as cursor:
+        cursor.executemany(gone, _values(rows, over))
+    return _copy(connection, table, rows)
+
+
+def _raw(connection: Connection) -> psycopg.Connection[Any]:
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    return raw
+
+
+def _copy(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     names = list(rows[0])
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, names))
     )
-    raw = connection.connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    with raw.cursor() as cursor, cursor.copy(statement) as copy:
+    with _raw(connection).cursor() as cursor, cursor.copy(statement) as copy:
         for row in _values(rows, names):
             copy.write_row(row)
 

@@ -126,7 +126,7 @@ def changes(dialect: str) -> dict[str, Any]:
         "batches": insert(batches),
         "batches_replaced": update(batches)
         .where(*_OF_BATCH)
-        .values(_named("content", "crc", "first_tick", "record_count", "keyframe")),
+        .values(_named("content", "crc", "first_tick", "record_count", "skip", "keyframe")),
         "batches_doubtful": update(batches)
         .where(
             _of_stream(batches.c.outbox, batches.c.stream_no),
@@ -184,7 +184,13 @@ def _found(dialect: str) -> dict[str, Any]:
         **_of_analyses(dialect),
         "faults_approximate": _APPROXIMATE,
         "telemetry_gone": _DROP_SECONDS,
-        "telemetry": insert_new(dialect, telemetry_logs),
+        # Where a block claimed ticks of those after it, these have them.
+        "telemetry": upsert(
+            dialect,
+            telemetry_logs,
+            ["outbox", "stream_no", "tick"],
+            ["timestamp", "data", "late", "time_uncertain"],
+        ),
         "telemetry_missing": insert_new(dialect, telemetry_logs),
         "rollups_gone": delete(rollups).where(
             rollups.c.vin == bindparam("of_vin"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
 
+from codec.block import KEYFRAME, NAMED
 from codec.errors import DamagedBlock
 from collector.ingest.ingest import Ingest
 from collector.ingest.materialise import Materialise
@@ -27,7 +30,7 @@ from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.tables import batches, telemetry_logs
 from protos import telemetry_pb2 as pb
-from tests.collector.vehicle import SCHEMA, Bench, Vehicle, gaps, spoiled, stored, within_bounds
+from tests.collector.vehicle import SCHEMA, START_TICK, Bench, Vehicle, gaps, spoiled, stored, within_bounds
 
 # Gaps
 
@@ -218,6 +221,43 @@ def test_what_was_sent_again_and_overlaps_is_no_group(bench, connected):
         stream = outbox.activate(0, transaction)
         with pytest.raises(DamagedBlock, match="the one before ended"):
             stream.decode_group(copies, 0, 1, transaction)
+
+
+def test_a_keyframe_that_came_as_none_first_is_not_held_against_what_was_stored_before(bench, connected):
+    """Its group came right with it."""
+    other = Vehicle()
+    other.run()
+    first, second = connected.drive(100), connected.drive(20)
+    other.drive(100)
+    bench.take(first, other.drive(40, temp=30.0))
+    keyframe = connected.drive(20, keyframe=True)
+    looks_like_none = bytes([keyframe.content[0] & ~(KEYFRAME | NAMED)]) + keyframe.content[1:]
+    assert bench.take(replace(keyframe, content=looks_like_none)).resend == Resend(0, 0, 2)
+    assert bench.take(first, second, keyframe).resend is None
+    assert doubtful(bench, connected) == [False, False, False]
+
+
+def test_what_builds_on_a_block_that_was_wrong_is_made_again_whatever_its_bytes(bench, connected):
+    """It fitted its byte of digest on top of the wrong one, too."""
+    other = Vehicle()
+    other.run()
+    right = [connected.drive(20), connected.drive(20, temp=30.0), connected.drive(20, temp=30.0)]
+    other.drive(20)
+    bench.take(right[0], other.drive(20, temp=34.5), other.drive(20, temp=34.5))
+    stored_as = right[2]
+    with (
+        bench.ledger.transaction() as transaction
+    ):  # as if the right bytes had been read as the wrong records
+        row = {"content": stored_as.content, "crc": zlib.crc32(stored_as.content)}
+        transaction._connection.execute(update(batches).where(batches.c.seq == 2).values(**row))
+    assert bench.take(connected.drive(20, keyframe=True)).resend == Resend(0, 0, 2)
+    bench.take(*right)
+    with bench.ledger.transaction() as transaction:
+        found = transaction._connection.execute(
+            select(telemetry_logs.c.data).where(telemetry_logs.c.tick >= START_TICK + 40)
+        )
+        temps = [json.loads(row.data)["Temp"] for row in found]
+    assert all(min(abs(temp - 30), abs(temp - 20)) <= 0.5 for temp in temps)
 
 
 def test_a_quarantine_settles_the_repair_that_waited_for_it(bench, connected):

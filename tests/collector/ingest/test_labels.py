@@ -219,3 +219,40 @@ def test_times_that_are_put_right_read_as_if_they_had_been_right_at_once(bench, 
     rows, _ = read_times(bench)
     (label,) = {s.offset_ns for s in open_store(bench.path).streams()}
     assert [text for _, text, _ in rows] == [to_text(tick * PERIOD_NS + label) for tick, _, _ in rows]
+
+
+def test_a_boot_that_gets_its_time_in_the_block_that_opens_a_fault(bench, vehicle):
+    """Rows from before the fault are asked for once more, under the time that the boot has now."""
+    bench.take(
+        vehicle.greeting, vehicle.schema, boot(vehicle, 7, UNSET), vehicle.drive(40), vehicle.drive(40)
+    )
+    vehicle._encoder._clock = Clock(3_600 * NS, synchronised=True)
+    bench.take(vehicle.drive(20, temp=50.0, keyframe=True), vehicle.drive(20, temp=50.0))
+    rows, _ = read_times(bench)
+    assert len({tick for tick, *_ in rows}) == len(rows)
+    assert {uncertain for *_, uncertain in rows} == {False}
+
+
+def test_a_doubtful_keyframe_takes_no_time_back_that_others_gave_too(bench, vehicle):
+    known, other = Clock(3_600 * NS, synchronised=True), Vehicle()
+    other.run(clock=UNSET)
+    bench.take(vehicle.greeting, vehicle.schema, boot(vehicle, 7, UNSET))
+    vehicle._encoder._clock = other._encoder._clock = known
+    for _ in range(3):
+        bench.take(vehicle.drive(100, keyframe=True))
+        other.drive(100, keyframe=True)
+    vehicle.drive(20, keyframe=True)
+    bench.take(other.drive(20, temp=50.0, keyframe=True), vehicle.drive(20, keyframe=True))
+    (stream,) = open_store(bench.path).streams()
+    assert stream.doubtful
+    assert (stream.offset_ns, stream.synchronised) == (known.offset_ns, True)
+
+
+def test_a_time_that_comes_back_with_its_group_is_that_of_later_streams_of_the_boot_too(bench, vehicle):
+    other = Vehicle()
+    other.run(clock=UNSET)
+    bench.take(vehicle.greeting, vehicle.schema, boot(vehicle, 7, UNSET))
+    vehicle._encoder._clock = other._encoder._clock = Clock(3_600 * NS, synchronised=True)
+    right = vehicle.drive(25)
+    bench.take(other.drive(25, temp=50.0), boot(vehicle, 7, UNSET), vehicle.drive(25), right)
+    assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(3_600 * NS, True)}
