@@ -151,8 +151,9 @@ class Blocks:
         resend = None
         first_record = before.record_count
         if keyframe is not None:
+            # By the vehicle's count: what is stored may be more records, or fewer, than there were.
+            first_record = keyframe.first_record
             if before.open_gap_seq is not None:
-                first_record = max(first_record, keyframe.first_record)
                 missing = self._missing(outbox, first_record, records.first_tick)
                 self._note_gap(
                     outbox,
@@ -163,10 +164,7 @@ class Blocks:
                     pb.GAP_REASON_QUARANTINE,
                 )
             resend = self._review(outbox, keyframe.previous_digest, digest)
-            if resend is not None:
-                # What is stored may be more records, or fewer, than there were.
-                first_record = keyframe.first_record
-            else:  # one that contradicts the group before it may be wrong itself
+            if resend is None:  # one that contradicts the group before it may be wrong itself
                 outbox.place_in_time(stream, item.seq, keyframe, self._ledger)
         skip = self._skip(outbox, records)
         changes.batches.append(rows.batch(outbox.id, item, decoded, skip))
@@ -232,8 +230,16 @@ class Blocks:
         return elsewhere.leading(records.first_tick, records.end_tick)
 
     def _missing(self, outbox: Outbox, end_record: int, end_tick: int) -> int:
-        """How many records a gap costs that ends there: those that no other outbox has."""
-        missing = outbox.progress.records_missing(end_record)
+        """How many records a gap costs that ends there: those that no other outbox has.
+
+        Each record has a tick of its own. A count that is less than what is here was believed of a block that was stored wrong:
+        ticks alone tell then.
+        """
+        progress = outbox.progress
+        missing = progress.records_missing(end_record)
+        if progress.end_tick is not None:
+            ticks = max(0, end_tick - max(progress.end_tick, outbox.gap_end_of(progress.wanted.stream_no)))
+            missing = ticks if end_record < progress.record_count else min(missing, ticks)
         first_tick = max(end_tick - missing, outbox.progress.end_tick or end_tick - missing)
         return missing - outbox.elsewhere(self._ledger).count(first_tick, end_tick)
 

@@ -95,6 +95,10 @@ class Outbox:
         stored = self.progress.wanted.stream_no, TICK_MIN if end_tick is None else end_tick
         return max(stored, self.gap_end)
 
+    def gap_end_of(self, stream_no: int) -> int:
+        """Where the last gap of that stream ends that the vehicle told of."""
+        return self.gap_end[1] if self.gap_end[0] == stream_no else TICK_MIN
+
     @property
     def asked_again(self) -> list[Repair]:
         return [*self.reviews, self.repair] if self.repair else list(self.reviews)

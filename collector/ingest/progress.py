@@ -68,7 +68,7 @@ class Progress:
     def after_gap(self, last_seq: int, end_record: int) -> Progress:
         return replace(
             self._through(last_seq),
-            record_count=max(end_record, self.record_count),
+            record_count=end_record,
             group_seq=None,
             open_gap_seq=None,
         )

@@ -116,8 +116,11 @@ class Vehicle:
         )  # fmt: skip
 
     def gap(self, first_seq: int, last_seq: int, end_record: int) -> GapItem:
+        """Up to that record of the run, which has no holes."""
+        sampled = sum(len(records) for stream_no, records in self.sampled if stream_no == self.stream_no)
+        end_tick = self.tick - (sampled - end_record)
         return GapItem(
-            self.key, self.stream_no, first_seq, last_seq, end_record, self.tick, pb.GAP_REASON_QUOTA
+            self.key, self.stream_no, first_seq, last_seq, end_record, end_tick, pb.GAP_REASON_QUOTA
         )
 
     @property

@@ -11,7 +11,7 @@ from collector.items import Damaged, Repeated, Resend, Stored
 from collector.store import open_store
 from collector.store.tables import rollups
 from tests.collector.ingest.test_materialised import left, minutes, of_the_stored_records, rows
-from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle, gaps
+from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle, gaps, spoiled
 
 SECOND = SCHEMA.rate_hz
 
@@ -161,3 +161,28 @@ def test_a_minute_is_written_though_only_what_another_outbox_has_came_after_it(b
         counted = select(rollups.c.outbox, func.sum(rollups.c.count)).where(rollups.c.signal == "Temp")
         found = transaction._connection.execute(counted.group_by(rollups.c.outbox)).all()
     assert {outbox: int(count) for outbox, count in found} == {1: 320, 2: 1200}
+
+
+def test_a_count_that_a_wrong_keyframe_gave_hides_no_gap_and_makes_none(bench, connected, forger):
+    bench.take(connected.drive(20))
+    forger.drive(20)
+    right = connected.drive(20, keyframe=True)
+    forger._encoder._coding.record_count = 4_000_000
+    bench.take(forger.drive(20, keyframe=True))
+    connected.drive(30)
+    bench.take(connected.gap(2, 2, end_record=70))
+    bench.take(connected.drive(20, keyframe=True), right)
+    connected.drive(40)
+    bench.take(connected.gap(4, 4, end_record=130), connected.drive(20, keyframe=True))
+    assert gaps(bench) == [(0, 2, 2, 30, "quota"), (0, 4, 4, 40, "quota")]
+
+
+def test_a_gap_is_no_longer_than_its_ticks_whatever_a_wrong_keyframe_says(bench, connected, forger):
+    bench.take(connected.drive(20))
+    forger.drive(20)
+    lost = connected.drive(30)
+    forger.drive(30)
+    bench.take(spoiled(lost), spoiled(lost))
+    forger._encoder._coding.record_count = 1 << 60
+    bench.take(forger.drive(20, keyframe=True))
+    assert gaps(bench) == [(0, 1, 1, 30, "quarantine")]
