@@ -42,6 +42,7 @@ from benchmarks.stored import copied_rows_per_s, decoded_records_per_s, sizes
 from codec.records import Records
 from codec.stream import StreamEncoder, StreamFacts
 from collector.config import SHIPPED_RULES
+from collector.garbage import look_seldom
 from collector.gateway import Gateway, start_server
 from collector.ingest.ingest import Ingest
 from collector.ingest.materialise import Materialise
@@ -266,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     stores = [options.store] if options.store else ["sqlite", *([] if why_not else ["postgresql"])]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    look_seldom()
     rules, driven = load_rules(SHIPPED_RULES), sample_drive(LOG, [DBC])
     work = workload(driven, rules)
     one_lap = replace(work, blocks=work.blocks[: len(work.blocks) // LAPS])

@@ -25,6 +25,7 @@ from codec.stream_decoder import StreamDecoder, decode_opened
 from collector import battery, times
 from collector.config import SHIPPED_CATALOGUE, split_address
 from collector.detectors.detection import Detection, Detectors
+from collector.garbage import look_seldom
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest.analyses import load_analyses
 from collector.ingest.ingest import Ingest
@@ -61,6 +62,7 @@ async def serve(config: Config) -> bool:
     Raises RuleError, ModelError, DetectorSettingsError, CatalogueError, RolesError, ConfigError, StoreError, NoKernels or
     OSError where it cannot start.
     """
+    look_seldom()
     kernels = origin(codec)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
