@@ -1,4 +1,4 @@
-"""Blocks that were stored with ticks that they had not: what comes after them, and what is left when the right ones have come."""
+"""A stream as it is stored, with blocks that claimed ticks that they had not: what comes after them, and what is left when the right ones came."""
 
 from __future__ import annotations
 
