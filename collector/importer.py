@@ -142,8 +142,8 @@ def too_old(wall_ns: int, now_ns: int) -> tuple[str, ...]:
     if wall_ns >= now_ns - days * 86_400 * times.NS:
         return ()
     said = (
-        f"its records are of {times.to_text(wall_ns)[:10]}: `collector serve` deletes rows older than keep_rows_days ({days} by default; 0 "
-        "keeps them), and reads them from the blocks then"
+        f"its records are of {times.to_text(wall_ns)[:10]}: `collector serve` deletes rows older than keep_rows_days ({days} by default), "
+        "and likewise faults, minutes and what else is made of records (docs/store.md); the blocks stay, and 0 keeps all of it"
     )
     return (said,)
 

@@ -305,7 +305,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], units: Mapping[str,
         )
 
 
-BESIDES = frozenset({"action", "batches", "late", "approximate"})  # CSV and JSON have them
+BESIDES = frozenset({"action", "batches", "late"})  # CSV and JSON have them
 NOT_IN_TABLES = BESIDES | {
     "started_at",
     "signal",

@@ -125,6 +125,9 @@ def _check(options: argparse.Namespace) -> int:
     plan, warnings = make_plan(config)
     for warning in warnings:
         print(f"note: {warning}")
+    for bus in config.buses:
+        if bus.interface == "replay" and not Path(bus.channel).exists():
+            raise AgentError(f"[[bus]] {bus.name}: the log that it plays is not there: {bus.channel}")
     print(
         f"{config.path}: {config.vehicle.id}, {len(plan.schema.signals)} signals at {plan.schema.rate_hz} Hz"
     )

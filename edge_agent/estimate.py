@@ -9,7 +9,7 @@ import numpy as np
 
 from codec.guards import GuardSet
 from codec.records import Availability, Records
-from codec.schema import Schema, Signal
+from codec.schema import Schema, Signal, physical
 from codec.stream import Clock
 from decoder.frames import EXTENDED
 from decoder.sampler import Sampler
@@ -39,6 +39,9 @@ class Estimate:
     block_bytes: int  # all signals, headers included
     signal_bytes: dict[str, float]  # shares of `block_bytes`, headers left out
     heartbeat_s: float
+    flat: tuple[
+        str, ...
+    ] = ()  # signals none of whose values is beyond their threshold: they may read 0 all the time
 
     @property
     def wire_bytes(self) -> float:
@@ -98,6 +101,19 @@ def estimate(log: str, config: Config, plan: Plan) -> Estimate:
         block_bytes=block_bytes,
         signal_bytes={name: size * scale for name, size in alone.items()},
         heartbeat_s=config.uplink.heartbeat_s,
+        flat=tuple(
+            signal.name
+            for column, signal in enumerate(schema.signals)
+            if _is_flat(signal, _column(runs, column))
+        ),
+    )
+
+
+def _is_flat(signal: Signal, runs: list[Records]) -> bool:
+    found = [physical(signal, run.counts[run.states == Availability.AVAILABLE]) for run in runs]
+    values = np.concatenate(found)
+    return bool(
+        signal.threshold and len(values) and np.nanmax(np.abs(values)) <= signal.threshold and values.any()
     )
 
 
@@ -119,6 +135,12 @@ def render_estimate(found: Estimate, *, hours: float) -> str:
         f"{'headers, acks, heartbeats':<{width}}{rest * months:>12.3f}{rest / found.wire_bytes:>9.1%}",
         f"{'all':<{width}}{found.wire_bytes * months:>12.3f}",
     ]
+    if found.flat:
+        lines += [
+            "",
+            "within their threshold of 0 in this log, so that they may read 0 all the time; make it smaller in [signals]:",
+            ", ".join(found.flat),
+        ]
     return "\n".join(lines)
 
 

@@ -71,7 +71,7 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
     acked = (
         f"{_duration((now_ns - link['acked_at_ns']) / NS)} ago" if link["acked_at_ns"] else "none in this run"
     )
-    depth = f"{outbox['batches']} blocks not acknowledged"
+    depth = f"{outbox['batches']} {'block' if outbox['batches'] == 1 else 'blocks'} not acknowledged"
     if outbox["batches"]:
         depth += f", oldest {_duration(outbox['oldest_s'])} old"
     rows = [
@@ -97,7 +97,7 @@ def render_status(state: dict[str, Any] | None, *, running: bool, outbox_path: s
         *([("", _set_aside(outbox))] if outbox["set_aside"] else []),
         (
             "records",
-            f"{records['count']:,} of {records['signals']} signals at {records['rate_hz']} Hz in this run",
+            f"{records['count']:,} in this run, each of {records['signals']} signals, {records['rate_hz']} a second",
         ),
         ("compression", _compression(records)),
     ]

@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         return 0  # the reader of our output has seen enough
+    except ImportError as error:
+        missing = f"{error.name} is missing; pip install --require-hashes -r requirements/logs.lock, where the sources are"
+        print(f"replay-logs {options.command}: {missing}", file=sys.stderr)
+        return 1
     except (OSError, ValueError) as error:  # LogError, DbcError, TableError, PlanError are ValueErrors
         print(f"replay-logs {options.command}: {error}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def test_an_estimate_adds_up(folder):
     assert sum(found.signal_bytes.values()) <= found.block_bytes
     assert found.wire_bytes >= found.block_bytes + 3 * ENVELOPE_BYTES
     table = render_estimate(found, hours=60)
+    assert "may read 0" not in table
     assert table.index("VehicleSpeed") < table.index("headers, acks, heartbeats")
 
 
@@ -159,3 +161,18 @@ def test_it_runs_without_numba_where_kernels_were_compiled_ahead(compiled, folde
     assert ran.stderr.splitlines()[-1].endswith(
         "Where numba is installed, none of this is needed: pip install numba"
     )
+
+
+def test_an_estimate_names_signals_that_never_leave_their_threshold(folder):
+    config, plan = configured(folder, 1)
+    signals = tuple(dataclasses.replace(one, threshold=1e6) for one in plan.schema.signals)
+    wide = dataclasses.replace(plan, schema=dataclasses.replace(plan.schema, signals=signals))
+    found = estimate("drive.log", config, wide)
+    assert found.flat
+    assert ", ".join(found.flat) in render_estimate(found, hours=60)
+
+
+def test_a_log_that_is_not_there_is_named_before_it_is_played(folder, capsys):
+    main(["init", "--dbc", "car.dbc", "--interface", "replay", "--channel", "none.log", "-o", "agent.toml"])
+    assert main(["check", "--config", "agent.toml"]) == 1
+    assert "the log that it plays is not there" in capsys.readouterr().err
