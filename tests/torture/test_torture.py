@@ -28,10 +28,23 @@ def test_a_short_torture_comes_out_whole(tmp_path, library):
     assert library is None or result.failed_calls
 
 
+RUNS_MAX = 6
+
+
 def test_planted_bugs_are_found(tmp_path):
-    result = asyncio.run(torture(tmp_path, 2, kills=16, wall_s=5.0, library=None, planted=BUGS))
-    assert "durable up to" in report(result)  # acknowledged before it was committed
-    assert "neither stored nor in a gap" in report(result)  # a journal that nobody finished
+    """The instants are the machine's: a kill has to fall into the moment between an ack and its commit."""
+    wanted = {
+        "durable up to",  # acknowledged before it was committed
+        "neither stored nor in a gap",  # a journal that nobody finished
+    }
+    for seed in range(2, 2 + RUNS_MAX):
+        result = asyncio.run(
+            torture(tmp_path / str(seed), seed, kills=16, wall_s=5.0, library=None, planted=BUGS)
+        )
+        wanted = {words for words in wanted if words not in report(result)}
+        if not wanted:
+            break
+    assert not wanted
 
 
 class Draining:
