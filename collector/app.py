@@ -25,7 +25,7 @@ from codec.stream_decoder import StreamDecoder, decode_opened
 from collector import battery, times
 from collector.config import SHIPPED_CATALOGUE, split_address
 from collector.detectors.detection import Detection, Detectors
-from collector.garbage import look_seldom
+from collector.garbage import look_now_and_then, look_seldom
 from collector.gateway import NS, Gateway, start_server
 from collector.ingest.analyses import load_analyses
 from collector.ingest.ingest import Ingest
@@ -105,17 +105,17 @@ async def serve(config: Config) -> bool:
         kernels=kernels,
     )
     loop.add_signal_handler(signal.SIGHUP, rules_file.ask)
-    telling = _started(tell(targets, config.store, time.time_ns), "telling webhooks")
+    telling = _started(tell(targets, config.store, time.time_ns), "webhooks")
     keeping = threading.Event()
     keep = Keep.of(config)
     threading.Thread(target=_keep, args=(ledger.address, keep, keeping), name="keeping", daemon=True).start()
-    watching = _started(rules_file.watch(change_rules), "watching the rules file")
+    others = [_started(rules_file.watch(change_rules), "rules"), _started(look_now_and_then(), "garbage")]
     _notify("READY=1")
     await ended.wait()
 
     log.info("ending")
-    watching.cancel()
-    telling.cancel()
+    for task in (telling, *others):
+        task.cancel()
     keeping.set()
     _notify("STOPPING=1")
     gateway.stop_reading()
@@ -132,7 +132,7 @@ def _started(work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("this has ended; restart the collector", what=what, exc_info=error)
+            log.error("a task has ended; restart the collector", task=what, exc_info=error)
 
     task = asyncio.create_task(work)
     task.add_done_callback(ended)

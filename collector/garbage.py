@@ -6,13 +6,12 @@ quarter of the processor time at Python's own thresholds, which nearly all of wh
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
-THRESHOLDS = (
-    50_000,
-    20,
-    1000,
-)  # objects that outlived their makers; and how many looks at the younger ones before one at the older
+# Objects that outlived their makers; looks at these before one at those that survived; and a full look by itself, in effect never.
+THRESHOLDS = (50_000, 20, 1000)
+LOOK_S = 600.0
 
 
 def look_seldom() -> None:
@@ -20,3 +19,10 @@ def look_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
+
+
+async def look_now_and_then() -> None:
+    """At all of it, until cancelled: what died old, as a conversation of hours does, is found by nothing else."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        gc.collect()
