@@ -39,9 +39,7 @@ class Estimate:
     block_bytes: int  # all signals, headers included
     signal_bytes: dict[str, float]  # shares of `block_bytes`, headers left out
     heartbeat_s: float
-    flat: tuple[
-        str, ...
-    ] = ()  # signals none of whose values is beyond their threshold: they may read 0 all the time
+    flat: tuple[str, ...] = ()  # signals with no value beyond their threshold: they may read 0 all the time
 
     @property
     def wire_bytes(self) -> float:

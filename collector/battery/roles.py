@@ -31,10 +31,8 @@ FLOAT_STEP = 0.001
 LEAST_V = (
     200.0  # of a car's pack: errors of a current that is power over voltage are told too large, not too small
 )
-STEPS = (
-    1e-9,
-    1e6,
-)  # V, A, W, % or degC of a count: a DBC may say anything, and what is beyond measures no pack
+# V, A, W, % or degC of a count: a DBC may say anything, and what is beyond measures no pack.
+STEPS = (1e-9, 1e6)
 OFFSET_MAX = 1e9
 _COUNTS_MAX = 1 << 40  # of a step of what is no scaled integer: beyond, it is no measurement
 

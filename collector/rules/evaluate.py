@@ -36,7 +36,7 @@ from collector.rules.expression import Value
 from collector.rules.truth import Block, Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -239,14 +239,7 @@ def evaluate_all(rules: Rules, schema: Schema, runs: Iterable[tuple[int, Records
 def withdraw_changed(rules: Rules, state: RuleState) -> tuple[list[tuple[str, Episode]], RuleState]:
     """Episodes of rules that are gone or read differently now, and the state without them."""
     current = {rule.code: rule.hash for rule in rules.rules if rule.enabled}
-    kept = {
-        code: episode for code, episode in state.episodes.items() if current.get(code) == episode.rule_hash
-    }
-    gone = [
-        (code, episode)
-        for code, episode in state.episodes.items()
-        if code not in kept and episode.detected_tick is not None
-    ]
+    gone, kept = _parted(state, lambda code, episode: current.get(code) == episode.rule_hash)
     opened = state.opened
     if len(opened) > OPENED_MAX:
         opened = {code: count for code, count in opened.items() if code in current}
@@ -257,18 +250,26 @@ def taken_back(stream_no: int, tick: int, state: RuleState) -> tuple[list[tuple[
     """Episodes that opened at or after a tick of the stream, and the state without them and what waits there: a block claimed
     these records and had not got them.
     """
-    kept = {
-        code: episode
-        for code, episode in state.episodes.items()
-        if episode.stream_no != stream_no
-        or (episode.detected_tick is not None and episode.detected_tick < tick)
-    }
+
+    def stays(_: str, episode: Episode) -> bool:
+        opened_before = episode.detected_tick is not None and episode.detected_tick < tick
+        return episode.stream_no != stream_no or opened_before
+
+    gone, kept = _parted(state, stays)
+    return gone, replace(state, episodes=kept, tail=None)
+
+
+def _parted(
+    state: RuleState, stays: Callable[[str, Episode], bool]
+) -> tuple[list[tuple[str, Episode]], dict[str, Episode]]:
+    """Open faults that do not stay, and all episodes that do."""
+    kept = {code: episode for code, episode in state.episodes.items() if stays(code, episode)}
     gone = [
         (code, episode)
         for code, episode in state.episodes.items()
         if code not in kept and episode.detected_tick is not None
     ]
-    return gone, replace(state, episodes=kept, tail=None)
+    return gone, kept
 
 
 class _Run:
@@ -321,9 +322,8 @@ class _Run:
         if one.stays is None or one.rule.clearance is None or block.may_hold(one.rule.clearance):
             return False
         assert isinstance(one.peak, Value)
-        finite = math.isfinite(
-            block.peak_of(one.peak.signal, one.peak_sign)
-        )  # of what is not, no peak is told
+        # No peak is told of what is beyond all numbers.
+        finite = math.isfinite(block.peak_of(one.peak.signal, one.peak_sign))
         return finite and block.all_available(one.stays)
 
     def _gone_on(self, episode: Episode) -> tuple[list[FaultSpan], Episode]:

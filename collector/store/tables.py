@@ -116,9 +116,8 @@ batches = Table(
     Column("skip", Integer, nullable=False),  # of its first records: another outbox of the vehicle has them
     Column("keyframe", Boolean, nullable=False),
     Column("late", Boolean, nullable=False),
-    Column(
-        "doubtful", Boolean, nullable=False, default=False
-    ),  # its group's digest did not match, or a block that built on it was quarantined
+    # Its group's digest did not match, or a block that built on it was quarantined.
+    Column("doubtful", Boolean, nullable=False, default=False),
     Column("crc", BigInteger, nullable=False),  # CRC-32 of content
     Column("content", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
