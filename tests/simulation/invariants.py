@@ -2,7 +2,8 @@
 
 1. Stored is what was sampled: each record at most once, in order, within its thresholds and on its side of every guard in force;
    what is missing is in exactly one gap, or was never committed to an outbox.
-   What was damaged on its way so that it decodes, to something else, is put right or marked when its group has ended.
+   What was damaged on its way so that it decodes, to something else, is put right or marked when its group has ended; a time that
+   such a keyframe gave, too.
 2. Acked is stored, after any crash of the collector.
 3. Some time after the network stays up, nothing is unacknowledged.
 4. Faults from the store are faults from the sampled records.
@@ -77,6 +78,7 @@ class _View:
     last: tuple[int, int] = (-1, -1)  # batch that was read
     streams: dict[int, _Stream] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
+    clocks: dict[tuple[int, int], int] = field(default_factory=dict)  # offsets in ns, of keyframes
     contents: list[int] = field(default_factory=list)  # CRCs of all batches, where some may be replaced
 
     def forget(self) -> None:
@@ -86,6 +88,7 @@ class _View:
         self.last = (-1, -1)
         self.streams.clear()
         self.blocks.clear()
+        self.clocks.clear()
 
 
 class Checker:
@@ -248,6 +251,8 @@ class Checker:
         records = decoded.records
         if decoded.keyframe is not None:
             stream.guards_hash = decoded.keyframe.guards_hash
+            if decoded.keyframe.clock_synchronised:
+                view.clocks[stream_no, seq] = decoded.keyframe.clock_offset_ns
         if stream.run is None:
             self._world.violation(f"{place}: a stream that no agent began")
             return
@@ -319,12 +324,14 @@ class Checker:
             if not vehicle.gone and not (vehicle.agent and vehicle.agent.drained):
                 self._world.violation(f"{vehicle.name}: did not drain: {vehicle.state()}")
         self._read(None)
+        unconfirmed: dict[str, set[int]] = {vin: set() for vin in self._world.truths}
         for view in self._views.values():
             self._walk(view)
-            self._check_groups(view)
+            ended = self._check_groups(view)
+            unconfirmed[view.vin] |= {view.clocks[place] for place in view.clocks.keys() - ended}
         for vin, truth in self._world.truths.items():
             self._account(vin, truth)
-            verdicts.check_reader(self._world, vin, truth)
+            verdicts.check_reader(self._world, vin, truth, unconfirmed[vin])
         assert self._db is not None
         told.check_notices(self._world, self._db)
         counts = self._world.faults.counts
@@ -369,23 +376,30 @@ class Checker:
                     )
                 at = block.at + len(block.records)
 
-    def _check_groups(self, view: _View) -> None:
-        """A whole group of which something came out wrong was replaced, or is marked, once its digest is known here."""
+    def _check_groups(self, view: _View) -> set[tuple[int, int]]:
+        """A whole group of which something came out wrong was replaced, or is marked, once its digest is known here.
+
+        Returns where the groups begin whose digests are.
+        """
         assert self._db is not None
         right = {(block.stream_no, block.seq) for block in view.blocks if not difference(block)}
         ends = set(self._db.execute(_ENDS, (view.id,)))  # of streams, as those after them have them
         wrong: list[tuple[int, int]] = []
-        before = (-1, -1)
+        ended: set[tuple[int, int]] = set()
+        begin = before = (-1, -1)
         for stream_no, seq, keyframe, doubtful in self._db.execute(_MARKS, (view.id,)).fetchall():
             if before != (stream_no, seq - 1):
-                wrong = []
+                wrong, begin = [], (-1, -1)
             if keyframe:
                 self._told_of(view, wrong, (stream_no, seq))
-                wrong = []
+                ended.add(begin)
+                wrong, begin = [], (stream_no, seq)
             wrong += [(stream_no, seq)] if (stream_no, seq) not in right and not doubtful else []
             before = (stream_no, seq)
             if before in ends and stream_no < view.position[0]:
                 self._told_of(view, wrong, before)
+                ended.add(begin)
+        return ended
 
     def _told_of(self, view: _View, wrong: list[tuple[int, int]], end: tuple[int, int]) -> None:
         if wrong:
