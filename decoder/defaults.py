@@ -4,7 +4,7 @@ Rules
 - The four that every fleet watches have classic thresholds: speed 2 mph, power 5 kW, state of charge 0.5 %, heading 5 deg.
 - Other measurements: 1 % of the range that is plausible, which is the smallest of what the DBC says, what the bits can
   hold and what the unit usually spans; at least one count.
-- States, switches, small whole numbers, counters and what has no known range are exact.
+- States, switches, small whole numbers, counters, what counts in seconds or longer, and what has no known range are exact.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from codec.schema import SIGNALS_MAX, Kind, Signal
 from decoder import tables
 from decoder.plan import SignalChoice, unusable
 from decoder.signals import bus_messages, bus_signals, is_enumeration, kind_of
+from decoder.units import plain_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +43,8 @@ _SPANS = {
     "hpa": 1100.0, "psi": 100.0, "mbar": 2500.0, "km": 10.0, "mi": 10.0, "m": 200.0, "l": 100.0, "l/h": 50.0, "kwh": 100.0, "wh": 100_000.0,
     "ah": 200.0, "hz": 100.0, "ohm": 1000.0, "kohm": 5000.0, "n": 5000.0, "mm": 1000.0, "cm": 1000.0, "s": 100.0, "min": 1000.0, "h": 100.0, "ms": 10_000.0,
 }  # fmt: skip
-_UNITS = {
-    "kph": "km/h", "kmh": "km/h", "kmph": "km/h", "km/hr": "km/h", "mps": "m/s", "meterpersecond": "m/s", "knots": "kn", "mi/h": "mph",
-    "milesperhour": "mph", "c": "degc", "celsius": "degc", "degreescelsius": "degc", "f": "degf", "percent": "%", "pct": "%", "degree": "deg",
-    "degrees": "deg", "1/min": "rpm", "u/min": "rpm", "r/min": "rpm", "/min": "rpm", "min-1": "rpm", "volt": "v", "volts": "v", "amp": "a",
-    "amps": "a", "ampere": "a", "kilowatt": "kw", "watt": "w", "watts": "w", "m/s^2": "m/s2", "m/ss": "m/s2", "deg/sec": "deg/s", "n-m": "nm",
-    "n*m": "nm", "miles": "mi", "meter": "m", "meters": "m", "liter": "l", "sec": "s", "seconds": "s", "hours": "h", "hour": "h", "minutes": "min",
-}  # fmt: skip
+# Seconds that a clock or a calendar counts in.
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86_400.0, "month": 2_629_746.0, "year": 31_556_952.0}
 _SPEED = re.compile(r"speed|spd|velocity", re.IGNORECASE)
 _VEHICLE_SPEED = re.compile(r"veh(icle)?_?spe?e?d", re.IGNORECASE)
 _POWER = re.compile(r"power|pwr", re.IGNORECASE)
@@ -65,7 +61,7 @@ _SIDE = re.compile(
     re.IGNORECASE,
 )
 _NO_UNITS = {
-    "", "-", "--", "unitless", "none", "n/a", "bit", "bits", "#", "count", "counts", "raw", "enum",
+    "", "-", "--", "1", "unitless", "none", "n/a", "undefined", "bit", "bits", "#", "number", "count", "counts", "raw", "enum", "ascii",
     "status", "state", "flag", "flags", "mask", "bitmask", "modemask", "code", "dtc", "bool", "boolean", "0/1", "on/off",
 }  # fmt: skip
 
@@ -133,6 +129,8 @@ def _threshold(signal: DbcSignal) -> tuple[float, str, int, float]:
         return 0.0, "exact: a switch or a small number", 2, 0.0
     if unit in _NO_UNITS and not signal.is_float and factor == 1 and signal.conversion.offset == 0:
         return 0.0, "exact: without unit and factor, it may be an identifier or bits", 2, 0.0
+    if not signal.is_float and factor * _SECONDS.get(unit, 0.0) >= 1:
+        return 0.0, "exact: a clock or a countdown, which moves seldom", 2, 0.0
     if unit in _MPH_IN:
         return round(SPEED_MPH * _MPH_IN[unit], 4), "2 mph", side if _SPEED.search(name) else 1, 0.0
     if unit in _KW_IN and span >= 10 * POWER_KW * _KW_IN[unit]:
@@ -183,12 +181,3 @@ def _neat(number: float) -> float:
     digits = f"{number:.1e}"
     rounded = float(digits)
     return rounded if rounded <= number else float(f"{number * 0.95:.1e}")
-
-
-def plain_unit(unit: str) -> str:
-    """One spelling for each unit: "km/h" for kph, "degc" for °C."""
-    plain = unit.rsplit(":", 1)[-1].lower().replace(" ", "").replace("²", "2")
-    plain = re.sub(r"\xe2?[°º˚]", "deg", plain)  # \xe2: the mark of UTF-8 read as Windows-1252
-    plain = re.sub(r"^deg(rees?)?(?=[./])\.?", "deg", plain)
-    plain = re.sub(r"^%[+*].*", "%", plain)  # "%+1": how to reckon with it
-    return _UNITS.get(plain, plain)
