@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from collector.reading.signals import chosen_signals, known_signals
 from collector.rules.expression import signals
 from collector.rules.parser import parse
 from collector.store import Store, StoreUnavailable, open_store
@@ -29,6 +30,7 @@ def run(options: argparse.Namespace) -> None:
 
     store = open_store(options.store)
     vin = None if options.vin is None else store.vehicle(options.vin).vin
+    check_signals(store, vin, options.signal or ())
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
     after_id = store.last_id(min(max(options.lines, 0), LINES_MAX), vin)
@@ -49,6 +51,13 @@ def run(options: argparse.Namespace) -> None:
             console.print(rendered(row, frozenset(), options.signal, width), soft_wrap=True)
         if not rows:
             time.sleep(POLL_S)
+
+
+def check_signals(store: Store, vin: str | None, names: Sequence[str]) -> None:
+    """Raises QueryError where nobody has a signal of that name; before any stream is known, any may come."""
+    known = known_signals(store.schemas()) if vin is None else store.vehicle(vin).signals()
+    if names and known:
+        chosen_signals(names, known, vin or "the fleet")
 
 
 def rendered(row: dict[str, Any], red: frozenset[str], only: Sequence[str] | None, width: int | None) -> Text:

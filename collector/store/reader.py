@@ -411,6 +411,10 @@ class Store:
             )
         return self._schemas[schema_hash]
 
+    def schemas(self) -> list[Schema]:
+        """Those of every stream that was described."""
+        return [self.schema(row.schema_hash) for row in self._fetch(select(streams.c.schema_hash).distinct())]
+
     def guards(self, name: bytes) -> GuardSet | None:
         """A guard set by its hash; None where it is not here, as the one without a name."""
         found = self._fetch(wanted_blob(pb.BLOB_KIND_GUARDS, name))

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from collector.reading.signals import QueryError
 from collector.store import open_store
-from collector.tail import Faults, Live, rendered
+from collector.tail import Faults, Live, check_signals, rendered
 
 ROW = {"timestamp": "2026-11-21T08:15:30.020Z", "vin": "asset:one", "late": False}
 
@@ -51,6 +54,19 @@ def test_what_a_heartbeat_shows_beyond_what_is_stored_is_news_once_and_marked(be
     assert live.news() == []
     bench.take(backlog, connected.beat())
     assert live.news() == [], "it is stored"
+
+
+@pytest.mark.parametrize("vin", [None, "asset:one"])
+def test_a_signal_that_nobody_has_is_named_with_those_that_are_meant(bench, connected, vin):
+    store = open_store(bench.path)
+    bench.take(connected.drive(temp=46.0))
+    check_signals(store, vin, ["Temp"])
+    with pytest.raises(QueryError, match="has no signal Tmp; did you mean Temp"):
+        check_signals(store, vin, ["Temp", "Tmp"])
+
+
+def test_before_anybody_came_any_signal_may(bench):
+    check_signals(open_store(bench.path), None, ["Nope"])
 
 
 def test_provisional_faults_are_news_once(bench, connected):
