@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import tempfile
@@ -43,8 +44,10 @@ def _begin(folder: str, mutant: str) -> None:
     global _folder  # noqa: PLW0603  # a pool's processes are begun once, and given seeds alone
     if mutant:
         mutants.plant(mutant)
+    from collector.garbage import look_seldom
     from tests.simulation.world import new_store
 
+    look_seldom()
     _folder = Path(folder) / str(os.getpid())
     _folder.mkdir()
     new_store(_folder / "template.db")
@@ -53,4 +56,6 @@ def _begin(folder: str, mutant: str) -> None:
 def _simulate(seed: int) -> Outcome:
     from tests.simulation.world import simulate
 
-    return simulate(seed, _folder / "world", _folder / "template.db")
+    outcome = simulate(seed, _folder / "world", _folder / "template.db")
+    gc.collect()  # a world that is over
+    return outcome
