@@ -74,6 +74,9 @@ def run(options: argparse.Namespace) -> None:
         PRINTERS[options.format](columns, seen)
     if not seen.any and (options.start or options.end):
         print(f"collector: nothing of that range; {_stored(store, vin)}", file=sys.stderr)
+    elif not seen.any and options.what == "faults" and not (options.only_open or options.severity):
+        told = "collector: `collector rules check RULES --store STORE` says which rules fit these vehicles at all"
+        print(told, file=sys.stderr)
     if store.unreadable:
         print(
             f"collector: {store.unreadable} stored blocks could not be read and are left out", file=sys.stderr
@@ -175,7 +178,8 @@ def vehicle_rows(store: Store) -> Iterator[Row]:
     for row in store.vehicles():
         row["live_at"] = live.get(row["vin"])
         buses = ((row["heartbeat"] or {}).get("health") or {}).get("buses", ())
-        yield row | {"buses": ", ".join(map(_bus, buses))}
+        shown = ", ".join(map(_bus, buses))
+        yield row | {"buses": shown if row["state"] == "online" or not shown else f"{shown}, when last heard"}
 
 
 def fault_rows(store: Store, vin: str | None, severity: str | None, *, only_open: bool) -> Iterator[Row]:

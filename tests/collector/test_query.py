@@ -7,7 +7,7 @@ import json
 import pytest
 
 from collector.__main__ import main
-from collector.items import Beat
+from collector.items import Beat, Farewell
 from collector.query import print_table
 from tests.collector.vehicle import Vehicle
 
@@ -45,7 +45,11 @@ def test_how_the_buses_of_a_vehicle_are_is_shown(bench, connected, ask):
     buses = [{"name": "can0", "state": "up"}, {"name": "can1", "state": "bus_off", "frames_dropped": 1999}]
     bench.take(Beat(connected.key, 0, 0, b"", b"", {"buses": [*buses, {}]}))
     (vehicle,) = rows(ask("vehicles", "--format", "csv"))
-    assert vehicle["buses"] == "can0 up, can1 bus off (1,999 frames lost), ? ?"
+    shown = "can0 up, can1 bus off (1,999 frames lost), ? ?"
+    assert vehicle["buses"] == shown
+    bench.take(Farewell(connected.key, "offline"))
+    (vehicle,) = rows(ask("vehicles", "--format", "csv"))
+    assert vehicle["buses"] == f"{shown}, when last heard"
 
 
 def test_a_signal_at_full_rate_over_a_range(ask):
@@ -102,6 +106,12 @@ def test_what_heartbeats_show_is_marked_as_provisional_and_has_its_time(bench, a
 def test_faults_by_severity(ask):
     assert json.loads(ask("faults", "--severity", "INFO", "--format", "json")) == []
     assert "nothing is stored" in ask("faults", "--open")
+
+
+def test_where_there_is_no_fault_it_says_how_to_see_which_rules_fit(bench, connected, capsys):
+    bench.take(connected.drive(20))
+    assert main(["query", "faults", "--store", str(bench.path)]) == 0
+    assert "rules check RULES --store" in capsys.readouterr().err
 
 
 def test_faults_of_a_range_and_which_range_there_is(bench, ask, capsys):
