@@ -174,25 +174,32 @@ class CaptureThread:
         said = ""
         while not self._stop.is_set():
             try:
-                outbox, aside = open_outbox(self._settings, self._new_id)
+                return self._opened()
+            except OutboxDamaged:
+                pass  # it was set aside, or what took its place is damaged, too
             except OutboxBusy as error:
                 if str(error) != said:
                     said = str(error)
                     self._tell(Trouble(said))
-                self._stop.wait(RETRY_NS / NS)
-                continue
-            if aside:
-                self._tell(FileReplaced(aside))
-            try:
-                return Capture(
-                    self._schema, self._sampler, outbox, self._settings, new_id=self._new_id, tell=self._told
-                )
-            except OutboxBusy:
-                outbox.close()
-            except OutboxDamaged:
-                outbox.close()
-                self._tell(FileReplaced(set_aside(self._settings.path)))
+            self._stop.wait(RETRY_NS / NS)
         return None
+
+    def _opened(self) -> Capture:
+        """Raises OutboxBusy, and OutboxDamaged where the file was set aside."""
+        outbox, aside = open_outbox(self._settings, self._new_id)
+        if aside:
+            self._tell(FileReplaced(aside))
+        try:
+            return Capture(
+                self._schema, self._sampler, outbox, self._settings, new_id=self._new_id, tell=self._told
+            )
+        except OutboxBusy:
+            outbox.close()
+            raise
+        except OutboxDamaged:
+            outbox.close()
+            self._tell(FileReplaced(set_aside(self._settings.path)))
+            raise
 
     def _work(self, capture: Capture) -> None:
         while not self._stop_taking.is_set():

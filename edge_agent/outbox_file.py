@@ -13,7 +13,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from edge_agent.errors import OutboxDamaged, OutboxError
+from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 
 OUTBOX_ID_BYTES = 16
 INTERRUPT_S = 0.01
@@ -41,14 +41,19 @@ def lock_outbox(path: str) -> int:
 
 
 def set_aside(path: str) -> str:
-    """Move a damaged file away, with its write-ahead log, for somebody to look at. Returns its new name."""
+    """Move a damaged file away, with its write-ahead log, for somebody to look at. Returns its new name. Raises OutboxBusy."""
     number = 0
     while Path(name := f"{path}.damaged-{number}").exists():
         number += 1
     for suffix in ("", "-wal", "-shm"):
         file = Path(path + suffix)
-        if file.exists():
-            file.rename(name + suffix)
+        try:
+            if file.exists():
+                file.rename(name + suffix)
+        except OSError as error:
+            raise OutboxBusy(
+                f"{file} is damaged and cannot be moved away: {error.strerror}; make the folder and the disk writable"
+            ) from None
     return name
 
 

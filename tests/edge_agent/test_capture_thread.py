@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import queue
 import secrets
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from edge_agent import events
-from edge_agent.capture import Capture, FileReplaced, Settings, open_outbox
+from edge_agent.capture import Capture, FileReplaced, Settings, Trouble, open_outbox
 from edge_agent.capture_thread import Begun, CaptureThread
 from edge_agent.errors import OutboxDamaged
 from edge_agent.inbox import Inbox
@@ -37,6 +40,14 @@ def damage(path):
     middle = len(content) // 2
     content[middle : middle + 2048] = b"\xff" * 2048
     path.write_bytes(content)
+
+
+def damage_blobs(path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'blobs'").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
 
 
 @contextlib.contextmanager
@@ -85,17 +96,35 @@ def test_damage_that_the_start_had_no_time_for_is_found_while_it_runs(path, monk
 
 def test_damage_that_keeping_the_schema_meets_first_sets_the_file_aside(path, monkeypatch):
     """Where the start had no time to look at all of it."""
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'blobs'").fetchone()
-    with path.open("r+b") as file:
-        file.seek((page - 1) * PAGE_BYTES)
-        file.write(b"\xff" * PAGE_BYTES)
+    damage_blobs(path)
     monkeypatch.setattr("edge_agent.outbox.check", lambda *_, **__: False)
     with capturing(path) as news:
         assert isinstance(news.get(timeout=WAIT_S), FileReplaced)
         begun = news.get(timeout=WAIT_S)
         assert isinstance(begun, Begun)
         assert begun.replaces
+
+
+@pytest.mark.parametrize("found", ["at once", "by keeping the schema"])
+def test_a_damaged_file_that_cannot_be_moved_yet_is_waited_for(path, monkeypatch, found):
+    """A folder, or a disk, that is read-only for a while."""
+    damage_blobs(path)
+    if found != "at once":
+        monkeypatch.setattr("edge_agent.outbox.check", lambda *_, **__: False)
+    rename, refusals = Path.rename, iter(range(2))
+
+    def renamed(self, target):
+        if next(refusals, None) is not None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with capturing(path) as news:
+        told = news.get(timeout=WAIT_S)
+        assert isinstance(told, Trouble)
+        assert "Read-only file system; make the folder and the disk writable" in told.text
+        assert isinstance(news.get(timeout=WAIT_S), FileReplaced)
+        assert isinstance(news.get(timeout=WAIT_S), Begun)
 
 
 def test_guards_whose_writing_met_the_damage_are_in_force_in_the_fresh_file(tmp_path, monkeypatch):
