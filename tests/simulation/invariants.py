@@ -323,6 +323,8 @@ class Checker:
         for vehicle in self._world.vehicles:
             if not vehicle.gone and not (vehicle.agent and vehicle.agent.drained):
                 self._world.violation(f"{vehicle.name}: did not drain: {vehicle.state()}")
+        for view in self._views.values():
+            view.revision = -1  # what is replaced is no step of its outbox
         self._read(None)
         unconfirmed: dict[str, set[int]] = {vin: set() for vin in self._world.truths}
         for view in self._views.values():
