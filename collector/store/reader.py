@@ -422,7 +422,10 @@ class Store:
         return None if content is None else GuardSet.from_bytes(content)
 
     def _decoded(self, span: StreamSpan, low: int | None, high: int | None) -> Iterator[tuple[Any, ...]]:
-        """(row, records, guards) of the stream's sound blocks from the keyframe at or before tick `low` on."""
+        """(row, records, guards) of the stream's sound blocks from the keyframe at or before tick `low` on.
+
+        Where a block claims the ticks of the one after it, as one that came out wrong may, that one has them: none comes twice.
+        """
         find = partial(self._prior, len(span.schema.signals))
         decoder = StreamDecoder(span.schema, span.facts, find_prior=find)
         of_stream = and_(batches.c.outbox == span.outbox, batches.c.stream_no == span.facts.stream_no)
@@ -438,7 +441,8 @@ class Store:
                 .limit(PAGE_BATCHES)
             )
             rows = self._fetch(page)
-            for row in rows:
+            is_last = len(rows) < PAGE_BATCHES
+            for row, after in itertools.zip_longest(rows if is_last else rows[:-1], rows[1:]):
                 if high is not None and row.first_tick >= high:
                     return
                 decoded = sound_block(row, decoder)
@@ -446,10 +450,13 @@ class Store:
                     self.unreadable += 1
                     continue
                 guards_hash = guards_hash if decoded.keyframe is None else decoded.keyframe.guards_hash
-                yield row, decoded.records, guards_hash
-            if len(rows) < PAGE_BATCHES:
+                records = decoded.records
+                if after is not None and after.first_tick < records.end_tick:
+                    records = records.until(after.first_tick)
+                yield row, records, guards_hash
+            if is_last:
                 return
-            seq = rows[-1].seq + 1
+            seq = rows[-1].seq
 
     def _prior(self, signals: int, name: bytes) -> Prior | None:
         found = self._fetch(wanted_blob(pb.BLOB_KIND_PRIOR, name))

@@ -274,6 +274,8 @@ class Checker:
             skip,
             decoded.keyframe is not None,
         )
+        if spoiled:
+            _give_back(view.blocks, stream_no, records.first_tick)
         view.blocks.append(block)
         stored = stream.run.stored[at + skip : at + count]
         stored += 1
@@ -461,3 +463,13 @@ class Checker:
                 f"{vin}: {len(which)} of {committed} committed records of {stream.run.name} are {name}, "
                 f"ticks {stream.run.ticks[stream.start + which[0]]}..{stream.run.ticks[stream.start + which[-1]]}"
             )
+
+
+def _give_back(blocks: Sequence[Block], stream_no: int, first_tick: int) -> None:
+    """What blocks before this place claim from it on, they have not: readers give every tick once, of the block that begins last."""
+    for block in reversed(blocks):
+        if block.stream_no != stream_no or block.records.end_tick <= first_tick:
+            return
+        kept = max(0, first_tick - block.records.first_tick)
+        block.run.stored[block.at + max(kept, block.skip) : block.at + len(block.records)] -= 1
+        block.records = block.records.slice(0, kept)

@@ -43,6 +43,8 @@ class Block:
 def difference(block: Block) -> str:
     """How a block is not what was sampled, or an empty string."""
     sampled, stored = block.sampled, block.records
+    if not len(stored):
+        return ""
     if not np.array_equal(sampled.states, stored.states):
         return "availability differs"
     errors = np.abs(sampled.counts - stored.counts).max(axis=0)

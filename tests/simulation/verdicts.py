@@ -20,11 +20,16 @@ def check_reader(world: World, vin: str, truth: Truth, unconfirmed: set[int]) ->
     store = open_store(world.station.path)
     try:
         before: tuple[bytes, int, int] | None = None
+        end_tick = 0
         for run in store.runs(vin):
             place = (run.outbox_id, run.facts.stream_no, run.seq)
             if before is not None and before[0] == place[0] and before[1:] >= place[1:]:
                 world.violation(f"{vin}: the reader gives {place[1:]} after {before[1:]}")
-            before = place
+            if before is not None and before[:2] == place[:2] and run.records.first_tick < end_tick:
+                world.violation(
+                    f"{vin}: the reader gives {place[1:]} from tick {run.records.first_tick} after {end_tick}"
+                )
+            before, end_tick = place, run.records.end_tick
             if run.synchronised and run.offset_ns not in truth.clock_offsets | unconfirmed:
                 world.violation(
                     f"{vin}: {place[1:]} is labelled with an offset that no synchronised clock showed"

@@ -28,6 +28,12 @@ def doubtful(bench):
     return [(run.seq, run.doubtful) for run in open_store(bench.path).runs("asset:one")]
 
 
+def given(bench):
+    """Ticks that a reader gets, in its order."""
+    runs = open_store(bench.path).runs("asset:one")
+    return [tick - START_TICK for run in runs for tick in range(run.records.first_tick, run.records.end_tick)]
+
+
 @pytest.mark.parametrize("ahead", [1 << 20, 1 << 40])
 def test_a_keyframe_from_far_ahead_costs_the_collector_nothing(bench, connected, forger, ahead):
     bench.take(connected.drive(20))
@@ -69,6 +75,7 @@ def test_a_fault_that_opened_in_what_a_block_only_claimed_is_over(bench, connect
     assert isinstance(bench.take(connected.drive(20)), Stored)
     (fault,) = open_store(bench.path).faults()
     assert (fault["end_reason"], fault["approximate"]) == ("came out wrong", True)
+    assert given(bench) == list(range(160))
 
 
 def test_a_fault_that_opened_late_in_a_block_that_is_replaced_by_a_shorter_one_is_over(
@@ -97,6 +104,7 @@ def test_what_a_block_claimed_hides_no_later_loss_and_is_marked(bench, connected
     bench.take(connected.gap(4, 4, end_record=470), connected.drive(100, keyframe=True))
     assert gaps(bench)[1] == (0, 4, 4, 150, "quota")
     assert doubtful(bench) == [(0, True), (1, True), (3, False), (5, False)]
+    assert given(bench) == [*range(320), *range(470, 570)]
 
 
 def test_blocks_in_what_an_earlier_one_claimed_have_their_rows(bench, connected, forger):
@@ -117,6 +125,7 @@ def test_blocks_in_what_an_earlier_one_claimed_have_their_rows(bench, connected,
     bench.take(connected.drive(20))
     shown = {tick: data["Temp"] for tick, data in rows(bench) if 140 <= tick < 280}
     assert list(shown) == list(range(140, 280, SECOND))
+    assert given(bench) == list(range(280))
     assert all(abs(temp - 20) <= 0.5 for temp in shown.values())
 
 
