@@ -63,7 +63,8 @@ class Frames:
         listed = list(rows)
         payloads = [bytes(row[3][:FD_BYTES]) for row in listed]
         width = FD_BYTES if any(len(payload) > CLASSIC_BYTES for payload in payloads) else CLASSIC_BYTES
-        joined = b"".join(payload.ljust(width, b"\0") for payload in payloads)
+        # Writable, as what is put together of parts is: kernels are compiled for either.
+        joined = bytearray().join(payload.ljust(width, b"\0") for payload in payloads)
         return cls(
             np.array([row[0] for row in listed], np.int64),
             np.array([row[1] for row in listed], np.uint8),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from codec.guards import Guard, GuardSet
 from codec.stream import StreamEncoder, StreamFacts
 from codec.stream_decoder import StreamDecoder
+from collector.app import warm_up as warm_up_collector
 from decoder import dbc
 from decoder.defaults import default_choices
 from decoder.frames import Frames
@@ -23,7 +24,11 @@ _EXTENDED = 1 << 31
 
 
 def warm_up(dbc_file: Path) -> int:
-    """Made-up frames of every message through sampler, encoder and decoder. Returns how many records came through."""
+    """Made-up frames of every message through sampler, encoder and decoder, and what the collector does with blocks.
+
+    Returns how many records came through.
+    """
+    warm_up_collector()
     buses = [Bus("warm", (dbc.load(dbc_file),))]
     plan = build_plan(buses, default_choices(buses))
     messages = buses[0].dbcs[0].messages
