@@ -52,7 +52,7 @@ _SOC = re.compile(r"(^|[^a-z])soc|soc($|[^a-z])|state.?of.?charge", re.IGNORECAS
 _HEADING = re.compile(r"heading|course|bearing|compass", re.IGNORECASE)
 _POSITION = re.compile(r"(^|[^a-z])(lat|lon|long)(itude)?($|[^a-z])|latitude|longitude", re.IGNORECASE)
 _COUNTER = re.compile(
-    r"counter|cntr|(^|[^a-z])cnt|cnt$|alive|che?ck_?su?m|(^|_)csum|m?prun(_|$)|chks|crc|rolling|(^|_)(cs|bz|mc|seq)$",
+    r"counter|cntr|(^|[^a-z])cnt|(?<!per)cnt$|alive|che?ck_?su?m|(^|_)csum|m?prun(_|$)|chks|crc|rolling|(^|_)(cs|bz|mc|seq)$",
     re.IGNORECASE,
 )
 # Of many speeds, powers and charges, those that are no measurement of the vehicle as a whole.

@@ -78,6 +78,11 @@ def test_states_identifiers_and_counters_are_exact(bits, numbers, unit, name, pr
     assert found.rationale.startswith("exact: ")
 
 
+def test_a_percentage_is_no_counter():
+    assert choice("FUEL_ALCOHOL_PERCNT", "(0.5,0) [0|100]", "Percent", "8@1+").threshold == 1.0
+    assert choice("MSGCNT", "(0.5,0) [0|100]", "Percent", "8@1+").threshold == 0.0
+
+
 def test_enumerations_are_exact_and_labels_for_missing_values_make_none():
     assert (
         choice("Mode", "(1,0) [0|255]", "", "8@1+", 'VAL_ 1 Mode 0 "off" 1 "on" ;').rationale
