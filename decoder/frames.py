@@ -63,7 +63,7 @@ class Frames:
         listed = list(rows)
         payloads = [bytes(row[3][:FD_BYTES]) for row in listed]
         width = FD_BYTES if any(len(payload) > CLASSIC_BYTES for payload in payloads) else CLASSIC_BYTES
-        # Writable, as what is put together of parts is: kernels are compiled for either.
+        # Writable, as what is put together of parts is: kernels would be compiled once more for what is not.
         joined = bytearray().join(payload.ljust(width, b"\0") for payload in payloads)
         return cls(
             np.array([row[0] for row in listed], np.int64),

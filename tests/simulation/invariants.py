@@ -386,7 +386,9 @@ class Checker:
         Returns where the groups begin whose digests are.
         """
         assert self._db is not None
-        right = {(block.stream_no, block.seq) for block in view.blocks if not difference(block)}
+        right = {
+            (block.stream_no, block.seq) for block in view.blocks if not (block.claimed or difference(block))
+        }
         ends = set(self._db.execute(_ENDS, (view.id,)))  # of streams, as those after them have them
         wrong: list[tuple[int, int]] = []
         ended: set[tuple[int, int]] = set()
@@ -473,3 +475,4 @@ def _give_back(blocks: Sequence[Block], stream_no: int, first_tick: int) -> None
         kept = max(0, first_tick - block.records.first_tick)
         block.run.stored[block.at + max(kept, block.skip) : block.at + len(block.records)] -= 1
         block.records = block.records.slice(0, kept)
+        block.claimed = True

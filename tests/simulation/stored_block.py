@@ -31,6 +31,7 @@ class Block:
     at: int  # in the run
     skip: int  # of its first records: another outbox brought them
     keyframe: bool
+    claimed: bool = False  # ticks that a block after it has
 
     @property
     def sampled(self) -> Records:
@@ -43,8 +44,6 @@ class Block:
 def difference(block: Block) -> str:
     """How a block is not what was sampled, or an empty string."""
     sampled, stored = block.sampled, block.records
-    if not len(stored):
-        return ""
     if not np.array_equal(sampled.states, stored.states):
         return "availability differs"
     errors = np.abs(sampled.counts - stored.counts).max(axis=0)
