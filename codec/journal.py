@@ -32,11 +32,20 @@ def pack_records(records: Records) -> bytes:
     return zlib.crc32(frame).to_bytes(4, "little") + frame
 
 
+def packed_extent(packed: bytes) -> tuple[int, int]:
+    """(first tick, number of records), of however many signals. Raises DamagedBlock."""
+    try:
+        first_tick, count, _ = _HEAD.unpack(
+            zstandard.ZstdDecompressor().stream_reader(_frame(packed)).read(_HEAD.size)
+        )
+    except (zstandard.ZstdError, struct.error) as error:
+        raise DamagedBlock(f"packed records: {error}") from None
+    return first_tick, count
+
+
 def unpack_records(packed: bytes, signal_count: int) -> Records:
     """Inverse of `pack_records` for records of so many signals. Raises DamagedBlock."""
-    frame = packed[4:]
-    if len(packed) < 4 or zlib.crc32(frame) != int.from_bytes(packed[:4], "little"):
-        raise DamagedBlock("packed records do not pass their checksum")
+    frame = _frame(packed)
     size_max = _HEAD.size + PACKED_RECORDS_MAX * signal_count * 9
     try:
         if not 0 <= zstandard.frame_content_size(frame) <= size_max:
@@ -59,3 +68,10 @@ def unpack_records(packed: bytes, signal_count: int) -> Records:
         np.ascontiguousarray(np.cumsum(differences, axis=1, dtype=np.int64).T),
         np.ascontiguousarray(states.reshape(signals, count).T),
     )
+
+
+def _frame(packed: bytes) -> bytes:
+    frame = packed[4:]
+    if len(packed) < 4 or zlib.crc32(frame) != int.from_bytes(packed[:4], "little"):
+        raise DamagedBlock("packed records do not pass their checksum")
+    return frame

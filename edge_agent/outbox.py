@@ -41,6 +41,8 @@ from edge_agent.outbox_rows import (
     gap_crc,
     gap_of,
     journal_crc,
+    journal_of,
+    row_crc,
     spelled,
     stream_crc,
     stream_of,
@@ -66,6 +68,7 @@ PAGE_BYTES = 512  # SQLite's smallest: a commit appends two or three of them to 
 JOURNAL_STEP_BYTES = (
     256  # the journal's rows are all as long as the longest so far, in steps: see `_put_journal`
 )
+NAMES = ("outbox_id", "replaces", "forked_from")  # facts, under one checksum
 CHECK_S = 0.5  # of the file, before it is used: capture begins within a second
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
 
@@ -124,8 +127,7 @@ class Outbox:
             with self._transaction():
                 for statement in SQL["schema"].split(";\n"):
                     self._db.execute(statement)
-                self._set_fact("outbox_id", self._new_id(OUTBOX_ID_BYTES))
-                self._set_fact("replaces", replaces)
+                self._name(self._new_id(OUTBOX_ID_BYTES), replaces, b"")
                 self._set_fact("version", VERSION)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         else:
@@ -134,12 +136,10 @@ class Outbox:
                 self._migrate(version)
             check_columns(self._db, self.path, SQL["schema"])
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
-            self._db.execute(SQL["set_fact"], ("opened", 1))
+            self._set_fact("opened", 1)
+            self.outbox_id, self.replaces, self.forked_from = self._named()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
-        self.outbox_id = self._bytes_fact("outbox_id")
-        self.replaces = self._bytes_fact("replaces")
-        self.forked_from = self._bytes_fact("forked_from")
         self.guards_hash = self._bytes_fact("guards_hash")
         self._prior = self._bytes_fact("prior")  # the schema that it is for, and its name
         self._remember()
@@ -345,12 +345,11 @@ class Outbox:
             if newest < 0:
                 return None
             stream, end = self._stream(newest)
-            rows = self._db.execute(SQL["journal"], (end.stream_no, end.end_tick)).fetchall()
-        judged: list[tuple[JournalRow, bool]] = []
-        for stream_no, first_tick, record_count, crc, size, padded in rows:
-            row = JournalRow(stream_no, first_tick, record_count, padded[:size])
-            judged.append((row, journal_crc(row) == crc))
-        live = [(row, sound) for row, sound in judged if not sound or row.first_tick >= end.end_tick]
+            rows = [journal_of(row, newest) for row in self._db.execute(SQL["journal"])]
+        held = [row.stream_no != newest or row.first_tick < end.end_tick for row, _ in rows]
+        # Slots are filled in order: what lies before a row that counts does count, even if it is too damaged to say so.
+        count = max((slot for slot, is_held in enumerate(held, 1) if not is_held), default=0)
+        live = [row for row, is_held in zip(rows[:count], held, strict=False) if not (row[1] and is_held)]
         return (stream, end, live) if live else None
 
     def _stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd]:
@@ -425,10 +424,9 @@ class Outbox:
             for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
                 self._db.execute(SQL[name], (by,))
             outbox_id = self._new_id(OUTBOX_ID_BYTES)
-            self._set_fact("forked_from", self.outbox_id)
-            for key, value in (("outbox_id", outbox_id), ("replaces", b""), ("wanted", 0)):
-                self._set_fact(key, value)
-        self.outbox_id, self.forked_from, self.replaces, self.wanted = outbox_id, self.outbox_id, b"", 0
+            self._name(outbox_id, self.replaces, self.outbox_id)
+            self._set_fact("wanted", 0)
+        self.outbox_id, self.forked_from, self.wanted = outbox_id, self.outbox_id, 0
         self._kept = (0, self._kept[1])
         with contextlib.suppress(OutboxBusy):  # it is done; what opens the file next remembers it
             self._remember()
@@ -449,6 +447,21 @@ class Outbox:
 
     def _set_fact(self, key: str, value: int | bytes) -> None:
         self._db.execute(SQL["set_fact"], (key, value))
+
+    def _name(self, outbox_id: bytes, replaces: bytes, forked_from: bytes) -> None:
+        names = (outbox_id, replaces, forked_from)
+        for key, value in zip(NAMES, names, strict=True):
+            self._set_fact(key, value)
+        self._set_fact("names_crc", row_crc(*names))
+
+    def _named(self) -> tuple[bytes, bytes, bytes]:
+        """Who this is, whose place it took, whose fork it is. Raises OutboxDamaged: under another name what is here would count twice."""
+        outbox_id, replaces, forked_from = (self._bytes_fact(key) for key in NAMES)
+        crc = row_crc(outbox_id, replaces, forked_from)
+        if self._fact("names_crc") not in (crc, None):
+            raise OutboxDamaged(f"{self.path}: an outbox whose name does not match its checksum")
+        self._set_fact("names_crc", crc)  # older software wrote none
+        return outbox_id, replaces, forked_from
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -159,10 +159,7 @@ ON CONFLICT (slot) DO UPDATE SET stream_no = excluded.stream_no, first_tick = ex
     record_count = excluded.record_count, crc = excluded.crc, size = excluded.size, content = excluded.content;
 
 -- name: journal
--- What no block of stream ?1 holds, which ends at tick ?2. Slots are filled in order, so whatever lies before a row that
--- counts does count, even if it is too damaged to say so.
-SELECT stream_no, first_tick, record_count, crc, size, content FROM journal
-WHERE slot <= (SELECT max(slot) FROM journal WHERE stream_no = ?1 AND first_tick >= ?2) ORDER BY slot;
+SELECT stream_no, first_tick, record_count, crc, size, content FROM journal ORDER BY slot;
 
 -- name: delete_journal
 DELETE FROM journal;

@@ -10,8 +10,11 @@ import importlib.resources
 import re
 import sqlite3
 import zlib
+from dataclasses import replace
 from typing import Any
 
+from codec.errors import DamagedBlock
+from codec.journal import packed_extent
 from codec.stream import Clock, StreamFacts
 from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.rows import BatchRow, GapRow, JournalRow, StreamEnd, StreamRow, split_position
@@ -55,6 +58,21 @@ def batch_crc(row: BatchRow) -> int:
 
 def journal_crc(row: JournalRow) -> bytes:
     return row_crc(row.stream_no, row.first_tick, row.record_count, row.content).to_bytes(4, "little")
+
+
+def journal_of(row: tuple[Any, ...], newest: int) -> tuple[JournalRow, bool]:
+    """The values of query `journal`, and whether the content is sound. If it is, it says more than the columns do.
+
+    `newest`: of the streams; a row whose checksum fits that number is that stream's, whatever its column says.
+    """
+    stream_no, first_tick, record_count, crc, size, padded = row
+    content = padded[:size]
+    try:
+        first_tick, record_count = packed_extent(content)
+    except DamagedBlock:
+        return JournalRow(stream_no, first_tick, record_count, content), False
+    found = JournalRow(newest, first_tick, record_count, content)
+    return (found if journal_crc(found) == crc else replace(found, stream_no=stream_no)), True
 
 
 def spelled(text: bytes) -> str:

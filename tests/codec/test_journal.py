@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import DamagedBlock
-from codec.journal import pack_records, unpack_records
+from codec.journal import pack_records, packed_extent, unpack_records
 from codec.records import Records
 
 
@@ -19,7 +19,9 @@ def some_records(seed, count=50, signals=4):
 @given(st.integers(0, 2**32), st.integers(0, 60), st.integers(1, 6))
 def test_records_come_back_to_the_bit(seed, count, signals):
     records = some_records(seed, count, signals)
-    assert unpack_records(pack_records(records), signals).equals(records)
+    packed = pack_records(records)
+    assert unpack_records(packed, signals).equals(records)
+    assert packed_extent(packed) == (records.first_tick, count)
 
 
 @given(st.data())
@@ -28,12 +30,16 @@ def test_changed_bytes_are_found(data):
     packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(DamagedBlock):
         unpack_records(bytes(packed), 4)
+    with pytest.raises(DamagedBlock):
+        packed_extent(bytes(packed))
 
 
 @given(st.binary(max_size=100))
 def test_any_bytes_give_records_or_the_one_error(content):
     with pytest.raises(DamagedBlock):
         unpack_records(content, 4)
+    with pytest.raises(DamagedBlock):
+        packed_extent(content)
 
 
 def test_records_of_another_schema_are_refused():

@@ -102,6 +102,25 @@ def test_a_damaged_row_of_the_journal_counts_unless_a_block_holds_it(path):
         assert [(count, sound) for _, count, sound in journaled(outbox)] == [(100, False), (60, True)]
 
 
+@pytest.mark.parametrize(
+    "damage", ["stream_no = 7", "first_tick = 1", "record_count = 9", "crc = x'00000000'", "slot = 7"]
+)
+def test_the_last_row_of_the_journal_counts_whichever_of_its_columns_is_damaged(path, damage):
+    """Its content says what it is; else it would be missing without a word."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        outbox.commit(pipeline().add(records(60), CLOCK), limit_bytes=NOWHERE)
+        with shell(path) as db:
+            db.execute(f"UPDATE journal SET {damage}")
+        assert journaled(outbox) == [(0, 60, True)]
+
+
+def test_a_row_that_another_stream_left_in_the_journal_does_not_count(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        outbox.commit(pipeline().add(records(60), CLOCK), limit_bytes=NOWHERE)
+        outbox.commit(pipeline(1).add(records(500, first=START + 100), CLOCK), limit_bytes=NOWHERE)
+        assert journaled(outbox) == []
+
+
 def test_a_row_of_the_journal_is_written_over_in_place(path):
     """What wears the disk is pages: one of the table, one of the row's rest, and the write-ahead log's frames of both."""
     noise = np.random.default_rng(1).uniform(0, 40, 60 * 50)
@@ -430,6 +449,18 @@ def test_a_fork_keeps_what_is_not_acknowledged_under_a_name_of_its_own(path):
             assert reader.stream(0)[0].facts.stream_id == named
     with contextlib.closing(Outbox(str(path))) as again:
         assert (again.forked_from, again.replaces) == (before, b"")
+
+
+def test_a_fork_still_says_whose_place_it_took(path):
+    """A store that is older than what it replaced has to hear of it, whatever became of the outbox since."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        lost = outbox.outbox_id
+    path.unlink()
+    with contextlib.closing(new_outbox(path)) as outbox:
+        outbox.fork()
+        assert outbox.replaces == lost
+    with contextlib.closing(Outbox(str(path))) as again:
+        assert again.replaces == lost
 
 
 def test_a_fork_of_streams_that_are_done_starts_their_numbers_again(path):

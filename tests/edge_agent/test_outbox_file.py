@@ -50,6 +50,23 @@ def test_a_fork_takes_nobodys_place(path):
     fresh.close()
 
 
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_name_with_a_flipped_bit_costs_the_file(path, which):
+    """Under another name everything would be sent again, and nobody would hear of an outbox that is missing."""
+    lost = new_outbox(path)
+    lost.close()
+    path.unlink()
+    with contextlib.closing(new_outbox(path)) as outbox:
+        outbox.fork()
+        named = (outbox.outbox_id, outbox.replaces, outbox.forked_from)[which]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        flipped = bytes([named[0] ^ 1]) + named[1:]
+        db.execute("UPDATE facts SET value = ? WHERE value = ?", (flipped, named))
+        db.commit()
+    with pytest.raises(OutboxDamaged, match="name does not match its checksum"):
+        Outbox(str(path))
+
+
 HEADER_BYTES = 100
 
 
