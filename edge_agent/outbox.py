@@ -138,6 +138,7 @@ class Outbox:
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
             self._set_fact("opened", 1)
             self.outbox_id, self.replaces, self.forked_from = self._named()
+            self._check_places()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
         self.guards_hash = self._bytes_fact("guards_hash")
@@ -146,6 +147,14 @@ class Outbox:
         self.wanted = int(self._fact("wanted") or 0)
         self.spent = Spent(int(self._fact("spent_month") or 0), int(self._fact("spent_bytes") or 0))
         self._kept = (self.wanted, self.spent)
+
+    def _check_places(self) -> None:
+        """Row ids have no checksum, but no holes either. Raises OutboxDamaged."""
+        count, next_no = self._db.execute(SQL["count_streams"]).fetchone()
+        if count != next_no:
+            raise OutboxDamaged(f"{self.path}: has {count} streams, and the last one is number {next_no - 1}")
+        end = position_of(next_no - 1, self._stream(next_no - 1)[1].next_seq) if count else 0
+        self._db.execute(SQL["delete_batches"], (end, NOWHERE))  # it would stand where the next one goes
 
     def _migrate(self, version: int) -> None:
         """Step by step, all or nothing: what older software wrote is sent by this one."""
@@ -173,7 +182,7 @@ class Outbox:
 
     def close(self) -> None:
         """Keep the last acknowledgement and let go of the file."""
-        if hasattr(self, "outbox_id") and (self.wanted, self.spent) != self._kept:
+        if hasattr(self, "_kept") and (self.wanted, self.spent) != self._kept:
             # Where it fails, what the collector knows already is sent again.
             with contextlib.suppress(OutboxBusy, OutboxDamaged):
                 self.commit(Commit(), limit_bytes=NOWHERE)
@@ -458,7 +467,7 @@ class Outbox:
         """Who this is, whose place it took, whose fork it is. Raises OutboxDamaged: under another name what is here would count twice."""
         outbox_id, replaces, forked_from = (self._bytes_fact(key) for key in NAMES)
         crc = row_crc(outbox_id, replaces, forked_from)
-        if self._fact("names_crc") not in (crc, None):
+        if len(outbox_id) != OUTBOX_ID_BYTES or self._fact("names_crc") not in (crc, None):
             raise OutboxDamaged(f"{self.path}: an outbox whose name does not match its checksum")
         self._set_fact("names_crc", crc)  # older software wrote none
         return outbox_id, replaces, forked_from

@@ -86,6 +86,9 @@ SELECT stream_id, stream_no, origin_tick, clock_offset_ns, clock_synchronised, g
 -- name: next_stream_no
 SELECT coalesce(max(stream_no) + 1, 0) FROM streams;
 
+-- name: count_streams
+SELECT count(*), coalesce(max(stream_no) + 1, 0) FROM streams;
+
 -- name: unacked_batches
 -- Seqs of all streams from `wanted` (stream_no, seq, stream_no) on; no batch is read for it.
 SELECT coalesce(sum(CASE WHEN stream_no = ? THEN max(next_seq - ?, 0) ELSE next_seq END), 0)

@@ -451,18 +451,6 @@ def test_a_fork_keeps_what_is_not_acknowledged_under_a_name_of_its_own(path):
         assert (again.forked_from, again.replaces) == (before, b"")
 
 
-def test_a_fork_still_says_whose_place_it_took(path):
-    """A store that is older than what it replaced has to hear of it, whatever became of the outbox since."""
-    with contextlib.closing(new_outbox(path)) as outbox:
-        lost = outbox.outbox_id
-    path.unlink()
-    with contextlib.closing(new_outbox(path)) as outbox:
-        outbox.fork()
-        assert outbox.replaces == lost
-    with contextlib.closing(Outbox(str(path))) as again:
-        assert again.replaces == lost
-
-
 def test_a_fork_of_streams_that_are_done_starts_their_numbers_again(path):
     with contextlib.closing(Outbox(str(path), ids(7))) as outbox:
         fill(outbox, 3)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge_agent.errors import OutboxDamaged, OutboxError
+from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import REPLACED_MAX, set_aside
 from edge_agent.outbox_reader import OutboxReader
-from tests.edge_agent.samples import fill, new_outbox
+from edge_agent.outbox_rows import NOWHERE
+from edge_agent.rows import GapRow, position_of
+from tests.edge_agent.samples import CLOCK, START, everything, fill, new_outbox, pipeline, records
 
 
 @pytest.fixture
@@ -50,6 +54,29 @@ def test_a_fork_takes_nobodys_place(path):
     fresh.close()
 
 
+def test_a_fork_still_says_whose_place_it_took(path):
+    """A store that is older than what it replaced has to hear of it, whatever became of the outbox since."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        lost = outbox.outbox_id
+    path.unlink()
+    with contextlib.closing(new_outbox(path)) as outbox:
+        outbox.fork()
+        assert outbox.replaces == lost
+    with contextlib.closing(Outbox(str(path))) as again:
+        assert again.replaces == lost
+
+
+def test_where_the_lock_takes_no_name_it_is_tried_again(path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OutboxBusy, match="free some disk space"):
+            new_outbox(path)
+    new_outbox(path).close()
+
+
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_a_name_with_a_flipped_bit_costs_the_file(path, which):
     """Under another name everything would be sent again, and nobody would hear of an outbox that is missing."""
@@ -65,6 +92,42 @@ def test_a_name_with_a_flipped_bit_costs_the_file(path, which):
         db.commit()
     with pytest.raises(OutboxDamaged, match="name does not match its checksum"):
         Outbox(str(path))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE facts SET key = 'gutbox_id' WHERE key = 'outbox_id'",
+        "UPDATE streams SET stream_no = 6 WHERE stream_no = 1",
+    ],
+)
+def test_a_row_under_another_key_costs_the_file(path, damage):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 1)
+        fill(outbox, 1, stream_no=1)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(damage)
+        db.commit()
+    with pytest.raises(OutboxDamaged):
+        Outbox(str(path))
+
+
+def test_a_block_that_stands_where_the_next_one_goes_makes_room(path):
+    """Its own place is found empty, and becomes a gap."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 2)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE batches SET position = 2 WHERE position = 1")
+        db.commit()
+    with contextlib.closing(Outbox(str(path))) as outbox:
+        source = pipeline()
+        for block in range(3):
+            added = source.add(records(500, first=START + 500 * block), CLOCK)
+        outbox.commit(replace(added, stream=None), limit_bytes=NOWHERE)
+        outbox.mend(position_of(0, 1))
+    rows, broken = everything(path)
+    assert [(row.position, row.end, isinstance(row, GapRow)) for row in rows] == [(0, 1, False), (1, 3, True)]
+    assert broken is None
 
 
 HEADER_BYTES = 100
