@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 SHOWN = 5  # runs of ticks
 LINES_MAX = 20
@@ -96,17 +96,28 @@ def undone_from(before: Held | None, after: Held | None) -> int | None:
 
 
 def batches_of(
-    commits: list[dict[str, Any]], acks: dict[bytes, list[tuple[float, int]]], undone: Iterable[Undone]
+    commits: list[dict[str, Any]],
+    acks: dict[bytes, list[tuple[float, int]]],
+    undone: Iterable[Undone],
+    drops: Mapping[bytes, list[tuple[float, int, int]]],
 ) -> list[Batch]:
-    """Acknowledged is what was told so after it was committed and before it was undone: a stream goes on in the same
-    places after that, with other records.
+    """Acknowledged is what was told so after it was committed and before it was undone, or dropped for a gap: a stream goes
+    on in the same places after that, with other records, and of a gap it is the gap that is acknowledged.
     """
     cuts = sorted(undone, key=lambda cut: cut.at)
+    dropped: dict[tuple[bytes, int], list[float]] = {}
+    for outbox_id, told_drops in drops.items():
+        for at, first, end in told_drops:
+            for position in range(first, end):
+                dropped.setdefault((outbox_id, position), []).append(at)
     batches = []
     for told in commits:
         outbox_id, at = bytes.fromhex(told["outbox"]), told["at"]
         for position, first, count in told["batches"]:
-            until = next((cut.at for cut in cuts if cut.at > at and first + count > cut.first), float("inf"))
+            until = min(
+                next((cut.at for cut in cuts if cut.at > at and first + count > cut.first), float("inf")),
+                next((when for when in dropped.get((outbox_id, position), ()) if when > at), float("inf")),
+            )
             acked_at = (
                 when for when, wanted in acks.get(outbox_id, ()) if at <= when < until and wanted > position
             )

@@ -9,7 +9,8 @@ Rules
 - What was acknowledged is stored. Only where the store itself lost it (it was damaged, and a backup restored after the
   ack) and the vehicle does not have it any more may it lie in a gap.
 - Acknowledged is what the vehicle was told so of while it had it. What a cut write-ahead log took back before that was
-  not: its outbox goes on in the same places, with other records, and what is acknowledged there later is those.
+  not: its outbox goes on in the same places, with other records, and what is acknowledged there later is those. Nor was
+  what it had dropped for a gap by then.
 - What a cut write-ahead log took back counts as never committed: SQLite goes back to a commit, and cannot tell it from a
   crash. That is what was committed after all that the outbox holds then, and nothing where SQLite finds damage. What was
   acknowledged before is no less stored for it.
@@ -28,13 +29,16 @@ from codec.records import concatenate
 from collector.store import StoreError, open_store
 from demo.comparison import Comparison, compare
 from tests.torture.history import Batch, Undone, batches_of, runs_of, ticks_of, traced
+from tests.torture.tap import sampled_by
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
     from codec.schema import Schema
     from tests.torture.tap import Told
 
+STARTS_READ = 8  # of an agent, and what it sampled, where a damaged store is read
 _FAR = 1 << 62
 
 
@@ -137,7 +141,7 @@ def judge_vehicle(store: Path, vehicle: str, told: Told, schema: Schema, endured
     runs = list(reader.runs(vehicle))
     comparison = compare(schema, [(0, run) for run in told.sampled], [(0, run.records) for run in runs])
     stored = ticks_of([(run.records.first_tick, len(run.records)) for run in runs])
-    batches = batches_of(told.commits, told.acks, endured.undone)
+    batches = batches_of(told.commits, told.acks, endured.undone, told.drops)
     committed = ticks_of([piece for commit in told.commits for piece in _pieces(commit)])
     account = Account(
         sampled=ticks_of([(run.first_tick, len(run)) for run in concatenate(told.sampled)]),
@@ -166,16 +170,29 @@ def judge_vehicle(store: Path, vehicle: str, told: Told, schema: Schema, endured
     return Found(comparison, account, [f"{vehicle}: {one}" for one in complaints], wrong)
 
 
-def read_damaged(store: Path, vehicle: str, told: Told, schema: Schema) -> list[str]:
-    """What a reader was given of a damaged store and should not have been. That it refuses is as it should be."""
-    told.signal_count = len(schema.signals)
-    told.read(records=True)
+def read_damaged(store: Path, vehicle: str, told: Told, schema: Schema, rng: random.Random) -> list[str]:
+    """What a reader was given of a damaged store and should not have been. That it refuses is as it should be.
+
+    Of a stretch of time, so that it takes no longer when the store is large.
+    """
+    taps = sorted(told.folder.glob("tap.*"))
+    first = rng.randrange(max(1, len(taps) - STARTS_READ + 1))
+    sampled = [
+        run for tap in taps[first : first + STARTS_READ] for run in sampled_by(tap, len(schema.signals))
+    ]
+    if not sampled:
+        return []
+    low, high = sampled[0].first_tick, sampled[-1].end_tick
     try:
-        runs = [(0, run.records) for run in open_store(store).runs(vehicle)]
+        reader = open_store(store)
+        runs = [
+            (0, run.records)
+            for span in reader.spans(vehicle)
+            for run in reader.runs_of(span, span.wall_ns(low), span.wall_ns(high))
+        ]
     except StoreError:
         return []
-    found = compare(schema, [(0, run) for run in told.sampled], runs)
-    told.sampled, told.commits, told.acks = [], [], {}
+    found = compare(schema, [(0, run) for run in sampled], runs)
     wrong = found.availability_differs or found.max_error_over_threshold > 1
     return [f"{found.invented:,} records were never sampled"] * bool(found.invented) + [
         "values are wrong"

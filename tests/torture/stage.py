@@ -350,7 +350,7 @@ class Stage:
         await asyncio.sleep(DAMAGED_S)
         await self._collector.kill()
         for name, vehicle in self.vehicles.items():
-            wrong = await asyncio.to_thread(read_damaged, self._store, name, vehicle.told, self._schema)
+            wrong = await asyncio.to_thread(read_damaged, self._store, name, vehicle.told, self._schema, rng)
             self.complaints += [f"{name}: of a damaged store, {one}" for one in wrong]
         for suffix in FILES:
             self._store.with_name(self._store.name + suffix).unlink(missing_ok=True)

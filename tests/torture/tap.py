@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge_agent.rows import Commit
 
 _HEAD = struct.Struct("<cII")
-SAMPLED, COMMITTED, ACKED, FORKED = b"S", b"C", b"A", b"F"
+SAMPLED, COMMITTED, ACKED, FORKED, DROPPED = b"S", b"C", b"A", b"F", b"D"
 
 
 class Tap:
@@ -49,6 +49,12 @@ class Tap:
     def acked(self, outbox_id: bytes, wanted: int) -> None:
         """Everything before `wanted`."""
         self._put(ACKED, _json({"outbox": outbox_id.hex(), "at": time.monotonic(), "wanted": wanted}))
+
+    def dropped(self, outbox_id: bytes, first: int, end: int) -> None:
+        """The batches from position `first` on and before `end`, for a gap in their place; before the transaction ends."""
+        self._put(
+            DROPPED, _json({"outbox": outbox_id.hex(), "at": time.monotonic(), "first": first, "end": end})
+        )
 
     def forked(self, outbox_id: bytes, first: int) -> None:
         """Into `outbox_id`, which took along what was not acknowledged, from this tick on."""
@@ -84,6 +90,9 @@ class Told:
     sampled: list[Records] = field(default_factory=list)
     commits: list[dict[str, Any]] = field(default_factory=list)
     acks: dict[bytes, list[tuple[float, int]]] = field(default_factory=dict)  # outbox_id -> when, `wanted`
+    drops: dict[bytes, list[tuple[float, int, int]]] = field(
+        default_factory=dict
+    )  # outbox_id -> when, first position, and the one after the last
     forks: dict[bytes, int] = field(default_factory=dict)  # outbox_id -> the first tick that it took along
     acked: dict[bytes, int] = field(default_factory=dict)  # outbox_id -> the last `wanted`
     acked_max: dict[bytes, int] = field(default_factory=dict)
@@ -93,9 +102,9 @@ class Told:
     _read: dict[Path, int] = field(default_factory=dict)
 
     def read(self, *, records: bool = False) -> None:
-        """`records`: also what was sampled and committed, and each ack, which takes memory; from the start."""
+        """`records`: also what was sampled, committed and dropped, and each ack, which takes memory; from the start."""
         if records:
-            self.sampled, self.commits, self.acks = [], [], {}
+            self.sampled, self.commits, self.acks, self.drops = [], [], {}, {}
         for path in sorted(self.folder.glob("tap.*")):
             for kind, content, end in entries(path, 0 if records else self._read.get(path, 0)):
                 self._read[path] = end
@@ -108,6 +117,10 @@ class Told:
                     self.acked_max[outbox_id] = max(wanted, self.acked_max.get(outbox_id, 0))
                 elif records and kind == SAMPLED:
                     self.sampled.append(unpack_records(content, self.signal_count))
+                elif records and kind == DROPPED:
+                    told = json.loads(content)
+                    drop = (told["at"], told["first"], told["end"])
+                    self.drops.setdefault(bytes.fromhex(told["outbox"]), []).append(drop)
                 elif kind == FORKED:
                     told = json.loads(content)
                     self.forks[bytes.fromhex(told["outbox"])] = told["first"]
@@ -117,6 +130,11 @@ class Told:
                     self.ends[bytes.fromhex(told["outbox"])] = max(first + count for first, count in pieces)
                     if records:
                         self.commits.append(told)
+
+
+def sampled_by(path: Path, signal_count: int) -> list[Records]:
+    """All that one start of the agent sampled."""
+    return [unpack_records(content, signal_count) for kind, content, _ in entries(path) if kind == SAMPLED]
 
 
 def next_tap(folder: Path) -> Path:

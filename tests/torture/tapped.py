@@ -1,4 +1,4 @@
-"""The agent's outbox and capture, as they are, with a tap: what is sampled, committed and acknowledged is told."""
+"""The agent's outbox and capture, as they are, with a tap: what is sampled, committed, dropped and acknowledged is told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from codec.records import Records
     from codec.stream import Clock
-    from edge_agent.rows import Commit
+    from edge_agent.rows import Commit, GapRow
     from tests.torture.tap import Tap
 
 
@@ -22,6 +22,10 @@ def tapped(tap: Tap) -> tuple[type[Outbox], type[Capture]]:
             asked = super().commit(commit, limit_bytes=limit_bytes)
             tap.committed(self.outbox_id, commit)
             return asked
+
+        def _insert_gap(self, new: GapRow) -> None:
+            tap.dropped(self.outbox_id, new.position, new.end)
+            super()._insert_gap(new)
 
         def fork(self) -> None:
             super().fork()

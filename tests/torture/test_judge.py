@@ -59,17 +59,17 @@ def test_an_ack_is_for_the_batch_that_stood_in_its_place():
         committed(6.0, (6, 150, 10)),
     ]
     acks = {BOX: [(1.5, 5), (7.0, 7)]}
-    batches = batches_of(commits, acks, [Undone(4.0, 110, 130)])
+    batches = batches_of(commits, acks, [Undone(4.0, 110, 130)], {})
     assert [(one.first, one.acked_at) for one in batches] == [
         (100, 1.5), (110, None), (120, None), (140, 7.0), (150, 7.0),
     ]  # fmt: skip
     assert not complaints(batches, [(100, 10), (140, 20)], uncertain=(110, 20))
-    assert batches_of(commits, acks, [])[1].acked_at == 7.0, "with nothing undone it is acknowledged"
+    assert batches_of(commits, acks, [], {})[1].acked_at == 7.0, "with nothing undone it is acknowledged"
 
 
 def test_what_was_acknowledged_before_a_log_took_it_back_has_to_be_stored():
     commits = [committed(1.0, (4, 100, 10)), committed(2.0, (5, 110, 10))]
-    batches = batches_of(commits, {BOX: [(3.0, 6)]}, [Undone(4.0, 110, 120)])
+    batches = batches_of(commits, {BOX: [(3.0, 6)]}, [Undone(4.0, 110, 120)], {})
     (found,) = complaints(batches, [(100, 10)], uncertain=(110, 10))
     assert found.startswith("10 acknowledged records are not stored: 110-119\n")
     assert (
@@ -80,13 +80,23 @@ def test_what_was_acknowledged_before_a_log_took_it_back_has_to_be_stored():
 
 @pytest.mark.parametrize(("restored_at", "lost"), [(None, True), (2.5, True), (3.5, False)])
 def test_a_gap_excuses_what_was_acknowledged_only_before_the_store_was_restored(restored_at, lost):
-    batches = batches_of([committed(1.0, (4, 100, 10), (5, 110, 10))], {BOX: [(3.0, 6)]}, [])
+    batches = batches_of([committed(1.0, (4, 100, 10), (5, 110, 10))], {BOX: [(3.0, 6)]}, [], {})
     gap = Gap(110, 120, 10, "quota")
     assert bool(complaints(batches, [(100, 10)], gaps=(gap,), restored_at=restored_at)) is lost
 
 
+@pytest.mark.parametrize(("dropped_at", "acknowledged"), [(2.5, False), (3.5, True)])
+def test_an_ack_of_a_gap_is_none_for_what_was_dropped_for_it(dropped_at, acknowledged):
+    batches = batches_of(
+        [committed(1.0, (4, 100, 10), (5, 110, 10))], {BOX: [(3.0, 6)]}, [], {BOX: [(dropped_at, 5, 6)]}
+    )
+    assert [one.acked_at for one in batches] == [3.0, 3.0 if acknowledged else None]
+    gap = Gap(110, 120, 10, "quota")
+    assert bool(complaints(batches, [(100, 10)], gaps=(gap,))) is acknowledged
+
+
 def test_what_waits_in_an_outbox_is_not_lost_and_what_was_acknowledged_does_not_wait():
-    batches = batches_of([committed(1.0, (4, 100, 10), (5, 110, 10))], {BOX: [(3.0, 5)]}, [])
+    batches = batches_of([committed(1.0, (4, 100, 10), (5, 110, 10))], {BOX: [(3.0, 5)]}, [], {})
     assert not complaints(batches, [(100, 10)], waiting=ticks_of([(110, 10)]))
     assert complaints(batches, [(100, 10)])
     assert complaints(batches, [], waiting=ticks_of([(100, 20)]))
@@ -125,6 +135,17 @@ def test_an_outbox_that_the_cut_damaged_excuses_nothing(tmp_path):
     os.truncate(path, 5000)
     assert held(path, FILES) is None
     assert undone_from(None, None) is None
+
+
+def test_what_the_quota_takes_is_told(tmp_path):
+    outbox_class, _ = tapped(Tap(next_tap(tmp_path)))
+    with contextlib.closing(outbox_class(str(tmp_path / "outbox.db"), ids())) as outbox:
+        fill(outbox, 12, limit_bytes=outbox.file_bytes() + 4096)
+        told = Told(tmp_path)
+        told.read(records=True)
+        drops = [(first, end) for _, first, end in told.drops[outbox.outbox_id]]
+        assert drops[0] == (0, 3)
+        assert [first for first, _ in drops[1:]] == [end for _, end in drops[:-1]]
 
 
 def test_a_fork_begins_with_what_it_took_along(tmp_path):
