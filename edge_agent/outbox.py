@@ -18,7 +18,7 @@ import os
 import secrets
 import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edge_agent.allowance import Spent
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
@@ -72,6 +72,8 @@ NAMES = ("outbox_id", "replaces", "forked_from")  # facts, under one checksum
 CHECK_S = 0.5  # of the file, before it is used: capture begins within a second
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
 
+Fact = TypeVar("Fact", int, bytes)
+
 
 class Outbox:
     """The writer. Not thread-safe; readers have connections of their own (see `outbox_reader`)."""
@@ -110,7 +112,7 @@ class Outbox:
         version = self._pragma("user_version")
         if version < 0:
             raise OutboxDamaged(f"{self.path}: an outbox that says version {version}")
-        if version > VERSION and self._fact("version") == VERSION:
+        if version > VERSION and self._fact("version", 0) == VERSION:
             raise OutboxDamaged(f"{self.path}: an outbox of version {VERSION} that says {version}")
         if version > VERSION:
             raise OutboxError(
@@ -141,11 +143,11 @@ class Outbox:
             self._check_places()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
-        self.guards_hash = self._bytes_fact("guards_hash")
-        self._prior = self._bytes_fact("prior")  # the schema that it is for, and its name
+        self.guards_hash = self._fact("guards_hash", b"")
+        self._prior = self._fact("prior", b"")  # the schema that it is for, and its name
         self._remember()
-        self.wanted = int(self._fact("wanted") or 0)
-        self.spent = Spent(int(self._fact("spent_month") or 0), int(self._fact("spent_bytes") or 0))
+        self.wanted = self._fact("wanted", 0)
+        self.spent = Spent(self._fact("spent_month", 0), self._fact("spent_bytes", 0))
         self._kept = (self.wanted, self.spent)
 
     def _check_places(self) -> None:
@@ -446,13 +448,10 @@ class Outbox:
         with self._explained():
             return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _fact(self, key: str) -> int | bytes | None:
+    def _fact(self, key: str, default: Fact) -> Fact:
+        """One that is not there, or of another type, which only damage makes it, is as it was at first."""
         row = self._db.execute(SQL["fact"], (key,)).fetchone()
-        return None if row is None else row[0]
-
-    def _bytes_fact(self, key: str) -> bytes:
-        value = self._fact(key)
-        return value if isinstance(value, bytes) else b""
+        return row[0] if row and isinstance(row[0], type(default)) else default
 
     def _set_fact(self, key: str, value: int | bytes) -> None:
         self._db.execute(SQL["set_fact"], (key, value))
@@ -465,9 +464,9 @@ class Outbox:
 
     def _named(self) -> tuple[bytes, bytes, bytes]:
         """Who this is, whose place it took, whose fork it is. Raises OutboxDamaged: under another name what is here would count twice."""
-        outbox_id, replaces, forked_from = (self._bytes_fact(key) for key in NAMES)
+        outbox_id, replaces, forked_from = (self._fact(key, b"") for key in NAMES)
         crc = row_crc(outbox_id, replaces, forked_from)
-        if len(outbox_id) != OUTBOX_ID_BYTES or self._fact("names_crc") not in (crc, None):
+        if len(outbox_id) != OUTBOX_ID_BYTES or self._fact("names_crc", crc) != crc:
             raise OutboxDamaged(f"{self.path}: an outbox whose name does not match its checksum")
         self._set_fact("names_crc", crc)  # older software wrote none
         return outbox_id, replaces, forked_from

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 VEHICLES_MAX = 4
 FORGE_ODDS = 0.5  # of a block, while there is one to be forged: the last of its group is found by the group's digest alone
 PAGE_BYTES = 4096
+BIT_SHARE = (
+    0.5  # of damaged outboxes: one bit flips, which leaves most of them usable; else a page is garbled
+)
 DAMAGING = {"damage a block on its way", "forge a block", "damage the outbox"}
 
 
@@ -268,7 +271,7 @@ class Faults:
             vehicle.committed = dict(committed)
             self._world.note(vehicle.name, "was restored from an image")
         elif fate == "page":
-            self._garble_page(Path(vehicle.outbox_path))
+            self._garble(Path(vehicle.outbox_path))
         elif Path(vehicle.outbox_path).exists():
             self._garble_row(vehicle.outbox_path, "batches" if fate == "row" else "journal")
 
@@ -284,16 +287,20 @@ class Faults:
                         f"UPDATE {table} SET content = ? WHERE {key} = ?", (flipped(self._rng, content), row)
                     )
 
-    def _garble_page(self, path: Path) -> None:
+    def _garble(self, path: Path) -> None:
+        """A page of the file, or a bit."""
         if not path.exists():
             return
         with contextlib.suppress(sqlite3.DatabaseError), contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        pages = path.stat().st_size // PAGE_BYTES
-        if pages == 0:
+        content = path.read_bytes()
+        if len(content) < PAGE_BYTES:
+            return
+        if self._rng.random() < BIT_SHARE:
+            path.write_bytes(flipped(self._rng, content))
             return
         with path.open("r+b") as file:
-            file.seek(self._rng.randrange(pages) * PAGE_BYTES)
+            file.seek(self._rng.randrange(len(content) // PAGE_BYTES) * PAGE_BYTES)
             file.write(self._rng.randbytes(PAGE_BYTES))
 
     # Blocks on their way
