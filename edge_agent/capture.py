@@ -303,8 +303,9 @@ class Capture:
             disk = shutil.disk_usage(Path(self._settings.path).parent)
         except OSError:
             return self._settings.quota_bytes
-        spare = disk.free - int(disk.total * DISK_FREE_SHARE)
-        return min(self._settings.quota_bytes, self.outbox.file_bytes() + max(0, spare))
+        spare = max(0, disk.free - int(disk.total * DISK_FREE_SHARE))
+        quota = self._settings.quota_bytes
+        return quota if spare >= quota else min(quota, self.outbox.file_bytes() + spare)
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

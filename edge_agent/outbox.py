@@ -143,6 +143,7 @@ class Outbox:
             self._check_places()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
+        self._page_bytes = self._pragma("page_size")
         self.guards_hash = self._fact("guards_hash", b"")
         self._prior = self._fact("prior", b"")  # the schema that it is for, and its name
         self._remember()
@@ -267,11 +268,11 @@ class Outbox:
 
     def used_bytes(self) -> int:
         """Bytes of the file that hold something."""
-        return self.file_bytes() - self._pragma("freelist_count") * self._pragma("page_size")
+        return self.file_bytes() - self._pragma("freelist_count") * self._page_bytes
 
     def file_bytes(self) -> int:
         """Bytes of the file; it never shrinks."""
-        return self._pragma("page_count") * self._pragma("page_size")
+        return self._pragma("page_count") * self._page_bytes
 
     def _evict(self, limit_bytes: int) -> bool:
         open_group = False
