@@ -149,7 +149,7 @@ def judge_vehicle(store: Path, vehicle: str, told: Told, schema: Schema, endured
         acked=ticks_of((one.first, one.count) for one in batches if one.acked_at is not None),
         uncertain=committed[_inside(committed, endured.undone)],
         stored=stored,
-        gaps=stored_gaps(store, vehicle, first_ticks_of(told)),
+        gaps=stored_gaps(store, vehicle, first_ticks_of(told), set(told.forks)),
         endured=endured,
         batches=batches,
     )
@@ -223,7 +223,7 @@ def first_ticks_of(told: Told) -> dict[bytes, int]:
     return first
 
 
-def stored_gaps(store: Path, vehicle: str, first_ticks: dict[bytes, int]) -> list[Gap]:
+def stored_gaps(store: Path, vehicle: str, first_ticks: dict[bytes, int], forks: set[bytes]) -> list[Gap]:
     """As tick ranges: from the end of what is stored, or noted, before it in its outbox."""
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
         items = db.execute(
@@ -252,8 +252,10 @@ def stored_gaps(store: Path, vehicle: str, first_ticks: dict[bytes, int]) -> lis
             place = (outbox_id, stream_no)
             end = max(end, origins.get(place, 0)) if records is not None or reason is None else end
         if reason is not None:
-            # With an open end: up to where the outbox that took its place begins.
-            later = [tick for tick in first_ticks.values() if tick > first_ticks.get(outbox_id, 0)]
+            # With an open end: up to where the outbox begins that took its place. A fork did not, and where a cut
+            # write-ahead log took it back, its former self went on.
+            begun = first_ticks.get(outbox_id, 0)
+            later = [tick for other, tick in first_ticks.items() if other not in forks and tick > begun]
             gaps.append(Gap(end, end_tick or min(later, default=_FAR), records, reason))
         end = max(end, end_tick or 0)
     return gaps

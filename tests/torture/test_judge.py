@@ -10,10 +10,14 @@ import sqlite3
 import numpy as np
 import pytest
 
+from collector.ingest import rows
+from collector.items import OutboxKey
+from collector.store.ledger import StoreLedger
 from edge_agent.rows import position_of
+from protos import telemetry_pb2 as pb
 from tests.edge_agent.samples import START, fill, ids, new_outbox
 from tests.torture.history import Batch, Undone, batches_of, held, ticks_of, undone_from
-from tests.torture.judge import Account, Endured, Gap, first_ticks_of
+from tests.torture.judge import Account, Endured, Gap, first_ticks_of, stored_gaps
 from tests.torture.tap import Tap, Told, next_tap
 from tests.torture.tapped import tapped
 
@@ -135,6 +139,20 @@ def test_an_outbox_that_the_cut_damaged_excuses_nothing(tmp_path):
     os.truncate(path, 5000)
     assert held(path, FILES) is None
     assert undone_from(None, None) is None
+
+
+def test_an_open_gap_ends_where_the_next_outbox_begins_that_is_no_fork(tmp_path):
+    """A write-ahead log that was cut can take a fork back: then the outbox went on under its former name."""
+    lost, fork, now = (bytes([number] * 16) for number in range(3))
+    ledger = StoreLedger(tmp_path / "store.db")
+    with ledger.transaction() as transaction:
+        saved = transaction.open_outbox(OutboxKey("asset:test", lost), "now")
+        row = rows.gap(saved.id, 0, 0, None, None, None, pb.GAP_REASON_OUTBOX_LOST, "now")
+        transaction.changes.gaps[saved.id, 0, 0] = row
+        transaction.finish("now")
+    ledger.close()
+    (gap,) = stored_gaps(tmp_path / "store.db", "asset:test", {lost: 100, fork: 150, now: 300}, {fork})
+    assert (gap.first, gap.end, gap.records) == (100, 300, None)
 
 
 def test_what_the_quota_takes_is_told(tmp_path):
