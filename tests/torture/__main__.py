@@ -18,16 +18,23 @@ from typing import TYPE_CHECKING
 from tests.torture.disk import NoCompiler, build
 from tests.torture.faults import counted, plan
 from tests.torture.planted import BUGS
-from tests.torture.stage import VEHICLES, Result, Stage
+from tests.torture.stage import STALL_S, VEHICLES, Result, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 async def torture(
-    folder: Path, seed: int, kills: int, wall_s: float, *, library: Path | None, planted: Sequence[str] = ()
+    folder: Path,
+    seed: int,
+    kills: int,
+    wall_s: float,
+    *,
+    library: Path | None,
+    planted: Sequence[str] = (),
+    stall_s: float = STALL_S,
 ) -> Result:
-    stage = Stage(folder, library=library, planted=planted)
+    stage = Stage(folder, library=library, planted=planted, stall_s=stall_s)
     try:
         await stage.open()
         return await stage.run(plan(seed, kills, wall_s, VEHICLES))

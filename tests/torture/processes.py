@@ -70,11 +70,9 @@ class Starter:
         if self._process is None:
             return
         assert self._process.stdin is not None
-        for program in self._programs.values():
-            await program.kill()
-        self._process.stdin.close()
+        self._process.stdin.close()  # it ends what still runs, even if nobody of us listens any more
         await self._process.wait()
-        await self._reader
+        await asyncio.wait([self._reader])
 
 
 class Tortured:

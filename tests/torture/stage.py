@@ -81,8 +81,11 @@ class Result:
 
 
 class Stage:
-    def __init__(self, folder: Path, *, library: Path | None, planted: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, library: Path | None, planted: Sequence[str] = (), stall_s: float = STALL_S
+    ) -> None:
         self.folder = folder
+        self._stall_s = stall_s
         self._planted = list(planted)
         self._library = library
         self.done: Counter[Kind] = Counter()
@@ -227,12 +230,12 @@ class Stage:
         last.order["config"] = str(vehicle.outbox.parent.parent / "last.toml")
         await last.start()
         self.history.note(vehicle.name, "left in peace")
-        if not await drained(vehicle.agent, vehicle.told, STALL_S):
+        if not await drained(vehicle.agent, vehicle.told, self._stall_s):
             await last.kill()
             if (left := held(vehicle.outbox, FILES)) is not None:
                 vehicle.waiting = left.ticks
             self.complaints.append(
-                f"{vehicle.name}: in peace, nothing was acknowledged for {STALL_S:g} s; see {last.log}"
+                f"{vehicle.name}: in peace, nothing was acknowledged for {self._stall_s:g} s; see {last.log}"
             )
         elif last.status:
             self.complaints.append(
