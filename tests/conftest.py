@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` by default, HYPOTHESIS_PROFILE=ci or soak for more."""
+"""Hypothesis profiles (`dev` by default, HYPOTHESIS_PROFILE=ci or soak for more), and kernels for all that ask for them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ settings.register_profile(
 )
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=_SLOW_MACHINES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+COMPILING_S = 600  # a minute and more of work, and the first test that asks for it waits
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "compiled" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(COMPILING_S))
 
 
 @pytest.fixture(scope="session")
