@@ -39,7 +39,7 @@ $(READY): requirements/dev.lock pyproject.toml
 	if ! { [ -x $(BIN)/python ] && $(BIN)/python -m pip --version >/dev/null 2>&1; }; then \
 	  $$python -m venv --clear .venv || { echo "$$python -m venv failed; on Debian and Ubuntu it is a package of its own: apt install python3-venv"; exit 1; }; \
 	fi
-	@echo "installing what requirements/dev.lock names into .venv: a minute or two, once"
+	@echo "installing what requirements/dev.lock names into .venv: one to four minutes, once, and nothing is said meanwhile"
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

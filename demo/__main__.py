@@ -120,12 +120,13 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
     view: View = LiveView(console) if console.is_terminal else PlainView(console)
     try:
         view.event(
-            None, "getting ready; kernels are compiled the first time, which takes a core for a minute"
+            None, "getting ready; kernels are compiled the first time, which takes a core for a minute or two"
         )
         bill = _bill(options, folder)
         for note in (*bill.notes, _speed(bill.drives)):
             view.event(None, note)
         warm_up(CAR_DBC)
+        ready_s = time.monotonic() - began
         stage = Stage(folder, bill.rules)
         poster = await _run(stage, bill, view)
         view.event(None, "comparing what was sampled with what the collector gives back")
@@ -134,7 +135,7 @@ async def _demo(options: argparse.Namespace, console: Console) -> int:
         view.close()
     ok = all(verdict.ok for verdict in verdicts)
     wall_s = time.monotonic() - began
-    _report(console, verdicts, folder, ok=ok, wall_s=wall_s)
+    _report(console, verdicts, folder, ok=ok, wall_s=wall_s, ready_s=ready_s)
     if options.json:
         options.json.write_text(json_report(verdicts, ok=ok, wall_s=wall_s))
     if options.svg:
@@ -202,7 +203,9 @@ def _judge(stage: Stage, rules_file: Path | None) -> list[Verdict]:
     return [judge(case, store, rules) for case in cases]
 
 
-def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: bool, wall_s: float) -> None:
+def _report(
+    console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: bool, wall_s: float, ready_s: float
+) -> None:
     console.print()
     console.print(verdict_table(verdicts))
     console.print()
@@ -212,7 +215,10 @@ def _report(console: Console, verdicts: Sequence[Verdict], folder: Path, *, ok: 
         for complaint in verdict.complaints():
             console.print(f"[red]{verdict.model}: {complaint}[/]", soft_wrap=True)
     end = "[bold green]everything arrived whole[/]" if ok else "[bold red]not everything arrived whole[/]"
-    console.print(f"{end} after {wall_s:.0f} s. Ask the store yourself:", soft_wrap=True)
+    console.print(
+        f"{end} after {wall_s:.0f} s, {ready_s:.0f} of them to get ready. Ask the store yourself:",
+        soft_wrap=True,
+    )
     for query in QUERIES:
         console.print(f'  sqlite3 {folder / "collector.db"} "{query}"', soft_wrap=True, markup=False)
 

@@ -218,5 +218,5 @@ def _plain_line(at_s: float, one: Snapshot) -> str:
     saved = "" if one.reduction is None else f", {one.reduction:.2%} saved"
     return (
         f"{at_s:6.1f} s    {one.model}: {one.state}, {one.sampled:,} records, {counted(one.outbox_batches, 'block')} in outbox, "
-        f"{one.bytes_wire:,} bytes sent{saved}, {counted(one.faults_open, 'fault')} open"
+        f"{one.bytes_wire:,} bytes sent{saved}, {counted(one.faults, 'fault')} found, {one.faults_open} open"
     )

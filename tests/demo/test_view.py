@@ -91,7 +91,7 @@ def test_plain_lines_come_now_and_then():
     assert "dead zone 1" in lines[0]
     assert len(lines) == 1 + 2
     assert (
-        "no network, 12,345 records, 7 blocks in outbox, 4,321 bytes sent, 99.89% saved, 1 fault open"
+        "no network, 12,345 records, 7 blocks in outbox, 4,321 bytes sent, 99.89% saved, 2 faults found, 1 open"
         in lines[1]
     )
 
