@@ -25,7 +25,7 @@ from benchmarks.screen import write_json
 from codec.guards import GuardSet
 from codec.stream import Clock
 from decoder.sampler import Sampler
-from edge_agent.capture import pack_schema
+from edge_agent.blobs import pack_schema
 from edge_agent.choices import make_plan
 from edge_agent.clock import FRAMES_BOOT_ID
 from edge_agent.config_file import load_config

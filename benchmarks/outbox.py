@@ -31,7 +31,8 @@ from benchmarks.screen import console, write_json
 from codec.guards import GuardSet
 from codec.stream import Clock
 from collector.ingest.materialise import Readable, to_json
-from edge_agent.capture import Settings, open_outbox, pack_schema
+from edge_agent.blobs import pack_schema
+from edge_agent.capture import Settings, open_outbox
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks, Mode, Pipeline, StreamName

@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zstandard
-
 from codec.errors import DamagedBlock, SchemaError
 from codec.guards import GuardSet
-from codec.priors import Prior, prior_hash
-from codec.schema import SCHEMA_BYTES_MAX, Schema
+from codec.priors import Prior
+from edge_agent.blobs import pack_schema, unpack_schema
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_file import set_aside
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from codec.records import Records
+    from codec.schema import Schema
     from codec.stream import Clock
     from decoder.frames import Frames
     from decoder.sampler import Sampler
@@ -119,11 +118,8 @@ def _finish(outbox: Outbox) -> None:
     if unfinished is None:
         return
     stream, end, journal = unfinished
-    packed = outbox.blob(BlobKind.SCHEMA, stream.schema_hash)
     try:
-        schema = unpack_schema(packed or b"")
-        if schema.hash != stream.schema_hash:
-            raise SchemaError("a schema that does not match its hash")
+        schema = stored_schema(outbox, stream.schema_hash)
         guards = stored_guards(outbox, end.guards_hash)
         prior = _prior_or_none(outbox, stream.facts.prior_hash, len(schema.signals))
     except SchemaError:
@@ -133,37 +129,30 @@ def _finish(outbox: Outbox) -> None:
     outbox.commit(finish_stream(schema, guards, prior, stream, end, journal), limit_bytes=1 << 62)
 
 
-def pack_schema(schema: Schema) -> bytes:
-    """As it goes over the wire and stands in the outbox."""
-    return zstandard.ZstdCompressor().compress(schema.to_bytes())
-
-
-def unpack_schema(packed: bytes) -> Schema:
-    """Raises SchemaError."""
-    try:
-        return Schema.from_bytes(
-            zstandard.ZstdDecompressor().decompress(packed, max_output_size=SCHEMA_BYTES_MAX)
-        )
-    except zstandard.ZstdError as error:
-        raise SchemaError(f"not a packed schema: {error}") from None
+def stored_schema(outbox: Outbox, schema_hash: bytes) -> Schema:
+    """The one of that hash. Raises SchemaError where the outbox has no such schema."""
+    content = outbox.blob(BlobKind.SCHEMA, schema_hash)
+    if content is None:
+        raise SchemaError(f"schema {schema_hash.hex()} is damaged, or not here")
+    return unpack_schema(content)
 
 
 def stored_guards(outbox: Outbox, guards_hash: bytes) -> GuardSet:
     """The set of that hash. Raises SchemaError where the outbox has no such set."""
     if not guards_hash:
         return GuardSet()
-    guards = GuardSet.from_bytes(outbox.blob(BlobKind.GUARDS, guards_hash) or b"")
-    if guards.hash != guards_hash:
-        raise SchemaError("guards that do not match their hash")
-    return guards
+    content = outbox.blob(BlobKind.GUARDS, guards_hash)
+    if content is None:
+        raise SchemaError(f"guards {guards_hash.hex()} are damaged, or not here")
+    return GuardSet.from_bytes(content)
 
 
 def stored_prior(outbox: Outbox, name: bytes, signals: int) -> Prior | None:
     """The prior of that name; None: the built-in one. Raises DamagedBlock where the outbox has no such prior."""
     if not name:
         return None
-    content = outbox.blob(BlobKind.PRIOR, name) or b""
-    if prior_hash(content) != name:
+    content = outbox.blob(BlobKind.PRIOR, name)
+    if content is None:
         raise DamagedBlock(f"prior {name.hex()} is damaged, or not here")
     return Prior.from_bytes(content, signals)
 

@@ -18,15 +18,16 @@ import os
 import secrets
 import sqlite3
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from edge_agent.allowance import Spent
+from edge_agent.blobs import is_sound
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
+from edge_agent.outbox_check import check, check_columns, check_rows
+from edge_agent.outbox_facts import Facts
 from edge_agent.outbox_file import (
     OUTBOX_ID_BYTES,
     REPLACED_MAX,
-    check,
-    check_columns,
     lock_outbox,
     remember_ids,
     remembered_ids,
@@ -35,6 +36,7 @@ from edge_agent.outbox_rows import (
     NOWHERE,
     SQL,
     batch_crc,
+    batch_of,
     damaged_stream,
     end_crc,
     explain,
@@ -42,7 +44,6 @@ from edge_agent.outbox_rows import (
     gap_of,
     journal_crc,
     journal_of,
-    row_crc,
     spelled,
     stream_crc,
     stream_of,
@@ -68,11 +69,8 @@ PAGE_BYTES = 512  # SQLite's smallest: a commit appends two or three of them to 
 JOURNAL_STEP_BYTES = (
     256  # the journal's rows are all as long as the longest so far, in steps: see `_put_journal`
 )
-NAMES = ("outbox_id", "replaces", "forked_from")  # facts, under one checksum
 CHECK_S = 0.5  # of the file, before it is used: capture begins within a second
 BUSY_MS = 1000  # somebody else's lock (a shell, a backup) holds a commit up for so long, then it is tried again later
-
-Fact = TypeVar("Fact", int, bytes)
 
 
 class Outbox:
@@ -108,11 +106,12 @@ class Outbox:
 
     def _open(self, synchronous: str, *, side_log: bool) -> None:
         self._db.text_factory = spelled
+        self._facts = Facts(self._db)
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         version = self._pragma("user_version")
         if version < 0:
             raise OutboxDamaged(f"{self.path}: an outbox that says version {version}")
-        if version > VERSION and self._fact("version", 0) == VERSION:
+        if version > VERSION and self._facts.get("version", 0) == VERSION:
             raise OutboxDamaged(f"{self.path}: an outbox of version {VERSION} that says {version}")
         if version > VERSION:
             raise OutboxError(
@@ -129,8 +128,8 @@ class Outbox:
             with self._transaction():
                 for statement in SQL["schema"].split(";\n"):
                     self._db.execute(statement)
-                self._name(self._new_id(OUTBOX_ID_BYTES), replaces, b"")
-                self._set_fact("version", VERSION)
+                self._facts.name(self._new_id(OUTBOX_ID_BYTES), replaces, b"")
+                self._facts.set("version", VERSION)
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
         else:
             self.checked = check(self._db, self.path, within_s=CHECK_S)
@@ -138,26 +137,19 @@ class Outbox:
                 self._migrate(version)
             check_columns(self._db, self.path, SQL["schema"])
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
-            self._set_fact("opened", 1)
-            self.outbox_id, self.replaces, self.forked_from = self._named()
-            self._check_places()
+            self._facts.set("opened", 1)
+            self.outbox_id, self.replaces, self.forked_from = self._facts.named(self.path)
+            end = check_rows(self._db, self.path)
+            self._delete_damaged_gaps()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
         self._page_bytes = self._pragma("page_size")
-        self.guards_hash = self._fact("guards_hash", b"")
-        self._prior = self._fact("prior", b"")  # the schema that it is for, and its name
+        self.guards_hash = self._facts.get("guards_hash", b"")
+        self._prior = self._facts.get("prior", b"")  # the schema that it is for, and its name
         self._remember()
-        self.wanted = self._fact("wanted", 0)
-        self.spent = Spent(self._fact("spent_month", 0), self._fact("spent_bytes", 0))
+        self.wanted = min(max(self._facts.get("wanted", 0), 0), end)
+        self.spent = Spent(self._facts.get("spent_month", 0), self._facts.get("spent_bytes", 0))
         self._kept = (self.wanted, self.spent)
-
-    def _check_places(self) -> None:
-        """Row ids have no checksum, but no holes either. Raises OutboxDamaged."""
-        count, next_no = self._db.execute(SQL["count_streams"]).fetchone()
-        if count != next_no:
-            raise OutboxDamaged(f"{self.path}: has {count} streams, and the last one is number {next_no - 1}")
-        end = position_of(next_no - 1, self._stream(next_no - 1)[1].next_seq) if count else 0
-        self._db.execute(SQL["delete_batches"], (end, NOWHERE))  # it would stand where the next one goes
 
     def _migrate(self, version: int) -> None:
         """Step by step, all or nothing: what older software wrote is sent by this one."""
@@ -165,7 +157,7 @@ class Outbox:
             for older in range(version, VERSION):
                 for statement in SQL[f"migrate_from_{older}"].split(";\n"):
                     self._db.execute(statement)
-            self._set_fact("version", VERSION)
+            self._facts.set("version", VERSION)
             self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _expect_nothing(self) -> None:
@@ -224,10 +216,10 @@ class Outbox:
         """What was told since the last commit."""
         wanted, spent = self._kept
         if self.wanted != wanted:
-            self._set_fact("wanted", self.wanted)
+            self._facts.set("wanted", self.wanted)
         if self.spent != spent:
-            self._set_fact("spent_month", self.spent.month)
-            self._set_fact("spent_bytes", self.spent.bytes)
+            self._facts.set("spent_month", self.spent.month)
+            self._facts.set("spent_bytes", self.spent.bytes)
 
     def _insert_stream(self, row: StreamRow) -> None:
         facts, clock = row.facts, row.facts.clock
@@ -294,22 +286,26 @@ class Outbox:
         return int((plain or oldest)[0])
 
     def _group_end(self, position: int) -> int:
-        """Where the group that `position` is in ends: the next keyframe, or all that the stream has."""
+        """Where the group that `position` is in ends: the next sound keyframe, or all that the stream has."""
         stream_no, _ = split_position(position)
-        limit = position_of(stream_no + 1, 0)
-        keyframe = self._db.execute(SQL["next_keyframe"], (position, limit)).fetchone()[0]
-        if keyframe is not None:
-            return int(keyframe)
+        for row in self._db.execute(SQL["keyframes_between"], (position, position_of(stream_no + 1, 0))):
+            if batch_of(row) is not None:
+                return int(row[0])
         return position_of(stream_no, self._stream(stream_no)[1].next_seq)
+
+    def _batch_at(self, position: int) -> BatchRow | None:
+        """If there is one, and it is sound."""
+        row = self._db.execute(SQL["batches_from"], (position, position + 1, 1)).fetchone()
+        return batch_of(row) if row else None
 
     def _drop(self, first: int, end: int, reason: Reason) -> bool:
         """Delete [first, end) and say so in a gap. True if the stream's newest block is among them."""
         stream_no, _ = split_position(first)
         stream_end = self._stream(stream_no)[1]
         record_count, end_tick = stream_end.record_count, stream_end.end_tick
-        after = self._db.execute(SQL["batch_place"], (end,)).fetchone()
+        after = self._batch_at(end)
         if after is not None:
-            end_tick, record_count = after[0], after[2] - after[1]
+            end_tick, record_count = after.first_tick, after.end_record - after.record_count
         self._db.execute(SQL["delete_batches"], (first, end))
         first_seq, last_seq = split_position(first)[1], split_position(end - 1)[1]
         self._insert_gap(GapRow(stream_no, first_seq, last_seq, record_count, end_tick, reason))
@@ -330,11 +326,18 @@ class Outbox:
             if gap is not None:  # else damaged: what it covered beyond is found missing, and mended
                 last = gap if gap.last_seq > new.last_seq else new
                 new = replace(last, first_seq=min(gap.first_seq, new.first_seq), reason=new.reason)
+        self._delete_gaps(new.position, new.position + 1)  # a damaged one that says it ends elsewhere
         values = (new.position, new.end - 1, new.end_record, new.end_tick, int(new.reason), gap_crc(new))
         self._db.execute(SQL["insert_gap"], values)
 
     def _delete_gaps(self, first: int, end: int) -> None:
         self._db.execute(SQL["delete_gaps"], (first, end))
+
+    def _delete_damaged_gaps(self) -> None:
+        """What they covered is found missing, and mended."""
+        for row in self._db.execute(SQL["gaps"]).fetchall():
+            if gap_of(row) is None:
+                self._delete_gaps(row[0], row[0] + 1)
 
     def mend(self, position: int) -> bool:
         """A row that is damaged or not there: it and what builds on it become a gap up to the next keyframe.
@@ -384,7 +387,7 @@ class Outbox:
         with self._explained(), self._transaction():
             if guards_hash:
                 self._db.execute(SQL["insert_blob"], (BlobKind.GUARDS, guards_hash, content))
-            self._set_fact("guards_hash", guards_hash)
+            self._facts.set("guards_hash", guards_hash)
         self.guards_hash = guards_hash
 
     def keep_prior(self, schema_hash: bytes, prior_hash: bytes, content: bytes) -> None:
@@ -392,7 +395,7 @@ class Outbox:
         with self._explained(), self._transaction():
             self._db.execute(SQL["delete_priors"])
             self._db.execute(SQL["insert_blob"], (BlobKind.PRIOR, prior_hash, content))
-            self._set_fact("prior", schema_hash + prior_hash)
+            self._facts.set("prior", schema_hash + prior_hash)
         self._prior = schema_hash + prior_hash
 
     def prior_hash(self, schema_hash: bytes) -> bytes:
@@ -400,9 +403,10 @@ class Outbox:
         return self._prior.removeprefix(schema_hash) if self._prior.startswith(schema_hash) else b""
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
+        """None: not here, or not what its name says."""
         with self._explained():
             row = self._db.execute(SQL["blob"], (kind, blob_hash)).fetchone()
-        return None if row is None else row[0]
+        return row[0] if row and is_sound(kind, blob_hash, row[0]) else None
 
     # Becoming another outbox
 
@@ -414,18 +418,10 @@ class Outbox:
         stream_id.
         """
         with self._explained(), self._transaction():
-            for row in self._db.execute(SQL["gaps"]).fetchall():
-                if gap_of(row) is None:  # what it covered is found missing, and mended
-                    self._delete_gaps(row[0], row[0] + 1)
-            batch = self._db.execute(SQL["first_batch"], (self.wanted,)).fetchone()
-            gap = self._db.execute(SQL["first_gap"], (self.wanted,)).fetchone()
-            nothing = position_of(self.next_stream_no(), 0)
-            start = min(batch[1] if batch else nothing, gap[0] if gap else nothing)
+            self._delete_damaged_gaps()
+            start = self._unacked_from()
             stream_no, seq = split_position(start)
-            before = [
-                self._db.execute(SQL[name], (start,)).fetchone() for name in ("batch_before", "gap_before")
-            ]
-            _, end_tick, end_record = max((row for row in before if row), default=(0, 0, 0))
+            end_tick, end_record = self._before(start)
             self._db.execute(SQL["delete_batches"], (0, start))
             self._delete_gaps(0, start)
             self._db.execute(SQL["delete_streams"], (stream_no,))
@@ -436,41 +432,42 @@ class Outbox:
             for name, by in (("move_batches", offset), ("move_gaps", offset), ("move_streams", stream_no)):
                 self._db.execute(SQL[name], (by,))
             outbox_id = self._new_id(OUTBOX_ID_BYTES)
-            self._name(outbox_id, self.replaces, self.outbox_id)
-            self._set_fact("wanted", 0)
+            self._facts.name(outbox_id, self.replaces, self.outbox_id)
+            self._facts.set("wanted", 0)
         self.outbox_id, self.forked_from, self.wanted = outbox_id, self.outbox_id, 0
         self._kept = (0, self._kept[1])
         with contextlib.suppress(OutboxBusy):  # it is done; what opens the file next remembers it
             self._remember()
+
+    def _unacked_from(self) -> int:
+        """Where the first group begins that is not all acknowledged, or the gap; where all is, after the last stream."""
+        row = self._db.execute(SQL["first_longer"], split_position(self.wanted)).fetchone()
+        if row is None:
+            return position_of(self.next_stream_no(), 0)
+        place = max(self.wanted, position_of(row[0], 0))
+        if batch := self._batch_at(place):
+            return position_of(batch.stream_no, batch.group_seq)
+        gaps = [gap_of(row) for row in self._db.execute(SQL["gaps_from"], (place, place + 1, 1))]
+        return gaps[0].position if gaps and gaps[0] else place  # damaged, or not there: mended from here on
+
+    def _before(self, position: int) -> tuple[int, int]:
+        """(end_tick, end_record) of what a stream has before a position, as far as it can be told."""
+        if batch := self._batch_at(position):
+            return batch.first_tick, batch.end_record - batch.record_count
+        stream_no, _ = split_position(position)
+        values = (position_of(stream_no, 0), position)
+        batches = (batch_of(row) for row in self._db.execute(SQL["batches_before"], values))
+        gaps = (gap_of(row) for row in self._db.execute(SQL["gaps_before"], values))
+        batch, gap = next(filter(None, batches), None), next(filter(None, gaps), None)
+        if batch and (gap is None or gap.end < batch.end):
+            return batch.first_tick + batch.record_count, batch.end_record
+        return (gap.end_tick, gap.end_record) if gap else (0, 0)
 
     # SQLite
 
     def _pragma(self, name: str) -> int:
         with self._explained():
             return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
-
-    def _fact(self, key: str, default: Fact) -> Fact:
-        """One that is not there, or of another type, which only damage makes it, is as it was at first."""
-        row = self._db.execute(SQL["fact"], (key,)).fetchone()
-        return row[0] if row and isinstance(row[0], type(default)) else default
-
-    def _set_fact(self, key: str, value: int | bytes) -> None:
-        self._db.execute(SQL["set_fact"], (key, value))
-
-    def _name(self, outbox_id: bytes, replaces: bytes, forked_from: bytes) -> None:
-        names = (outbox_id, replaces, forked_from)
-        for key, value in zip(NAMES, names, strict=True):
-            self._set_fact(key, value)
-        self._set_fact("names_crc", row_crc(*names))
-
-    def _named(self) -> tuple[bytes, bytes, bytes]:
-        """Who this is, whose place it took, whose fork it is. Raises OutboxDamaged: under another name what is here would count twice."""
-        outbox_id, replaces, forked_from = (self._fact(key, b"") for key in NAMES)
-        crc = row_crc(outbox_id, replaces, forked_from)
-        if len(outbox_id) != OUTBOX_ID_BYTES or self._fact("names_crc", crc) != crc:
-            raise OutboxDamaged(f"{self.path}: an outbox whose name does not match its checksum")
-        self._set_fact("names_crc", crc)  # older software wrote none
-        return outbox_id, replaces, forked_from
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -86,8 +86,17 @@ SELECT stream_id, stream_no, origin_tick, clock_offset_ns, clock_synchronised, g
 -- name: next_stream_no
 SELECT coalesce(max(stream_no) + 1, 0) FROM streams;
 
--- name: count_streams
-SELECT count(*), coalesce(max(stream_no) + 1, 0) FROM streams;
+-- name: first_longer
+-- The first stream from a number on that goes beyond a seq; in those after it any block does.
+SELECT stream_no FROM streams WHERE stream_no >= ?1 AND next_seq > CASE stream_no WHEN ?1 THEN ?2 ELSE 0 END
+ORDER BY stream_no LIMIT 1;
+
+-- name: streams
+SELECT stream_id, stream_no, origin_tick, clock_offset_ns, clock_synchronised, guards_hash, prior_hash, boot_id,
+    schema_hash, crc, next_seq, record_count, end_tick, digest, guards_now, end_crc FROM streams ORDER BY stream_no;
+
+-- name: stream_of_schema
+SELECT stream_no FROM streams WHERE schema_hash = ? LIMIT 1;
 
 -- name: unacked_batches
 -- Seqs of all streams from `wanted` (stream_no, seq, stream_no) on; no batch is read for it.
@@ -104,17 +113,16 @@ SELECT position, group_position, first_tick, record_count, end_record, crossing,
 WHERE position >= ? AND position < ? ORDER BY position LIMIT ?;
 
 -- name: first_batch
-SELECT position, group_position FROM batches WHERE position >= ? ORDER BY position LIMIT 1;
+SELECT position FROM batches WHERE position >= ? ORDER BY position LIMIT 1;
 
 -- name: last_begun
 -- The newest stream before a number that has batches, or had.
 SELECT stream_no, next_seq FROM streams WHERE next_seq > 0 AND stream_no < ? ORDER BY stream_no DESC LIMIT 1;
 
--- name: batch_before
-SELECT position, first_tick + record_count, end_record FROM batches WHERE position < ? ORDER BY position DESC LIMIT 1;
-
--- name: batch_place
-SELECT first_tick, record_count, end_record FROM batches WHERE position = ?;
+-- name: batches_before
+-- In reverse, of what `batches_from` gives.
+SELECT position, group_position, first_tick, record_count, end_record, crossing, crc, content FROM batches
+WHERE position >= ? AND position < ? ORDER BY position DESC;
 
 -- name: first_plain_group
 -- The oldest keyframe from a position on in whose group no guard was crossed.
@@ -122,9 +130,10 @@ SELECT position FROM batches AS b WHERE position >= ? AND position = group_posit
     SELECT 1 FROM batches AS c WHERE c.crossing AND c.group_position = b.position
 ) ORDER BY position LIMIT 1;
 
--- name: next_keyframe
--- Between two positions, both left out.
-SELECT min(position) FROM batches WHERE position > ? AND position < ? AND position = group_position;
+-- name: keyframes_between
+-- Two positions, both left out.
+SELECT position, group_position, first_tick, record_count, end_record, crossing, crc, content FROM batches
+WHERE position > ? AND position < ? AND position = group_position ORDER BY position;
 
 -- name: delete_batches
 DELETE FROM batches WHERE position >= ? AND position < ?;
@@ -140,17 +149,15 @@ WHERE last_position >= ? AND position < ? ORDER BY position LIMIT ?;
 -- name: insert_gap
 INSERT INTO gaps (position, last_position, end_record, end_tick, reason, crc) VALUES (?, ?, ?, ?, ?, ?);
 
--- name: first_gap
--- That ends at or after a position.
-SELECT position FROM gaps WHERE last_position >= ? ORDER BY position LIMIT 1;
-
 -- name: gaps_between
 -- That share a position with first..last, or touch it (last + 1, first - 1).
 SELECT position, last_position, end_record, end_tick, reason, crc FROM gaps
 WHERE position <= ? AND last_position >= ? ORDER BY position;
 
--- name: gap_before
-SELECT last_position, end_tick, end_record FROM gaps WHERE position < ? ORDER BY position DESC LIMIT 1;
+-- name: gaps_before
+-- In reverse, of what `gaps_from` gives.
+SELECT position, last_position, end_record, end_tick, reason, crc FROM gaps
+WHERE position >= ? AND position < ? ORDER BY position DESC;
 
 -- name: delete_gaps
 DELETE FROM gaps WHERE position >= ? AND position < ?;

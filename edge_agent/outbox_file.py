@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
-import threading
-from contextlib import closing
 from pathlib import Path
 
-from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
+from edge_agent.errors import OutboxBusy, OutboxError
 
 OUTBOX_ID_BYTES = 16
-INTERRUPT_S = 0.01
 REPLACED_MAX = 16  # outboxes that were lost one after the other; the collector has long heard of those before
 
 
@@ -79,47 +75,3 @@ def remember_ids(lock: int, ids: bytes) -> None:
         os.pwrite(lock, ids, 0)
         os.ftruncate(lock, len(ids))
         os.fsync(lock)
-
-
-def check_columns(db: sqlite3.Connection, path: str, schema: str) -> None:
-    """SQLite takes any name for a column, a damaged one too. Raises OutboxDamaged where one of ours has another name."""
-    with closing(sqlite3.connect(":memory:")) as sound:
-        sound.executescript(schema)
-        missing = _columns(sound) - _columns(db)
-    if missing:
-        table, column = min(missing)
-        raise OutboxDamaged(f"{path}: an outbox whose table {table} has lost its column {column}")
-
-
-def _columns(db: sqlite3.Connection) -> set[tuple[str, str]]:
-    return set(
-        db.execute(
-            "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c WHERE t.type = 'table'"
-        )
-    )
-
-
-def check(db: sqlite3.Connection, path: str, *, within_s: float = threading.TIMEOUT_MAX) -> bool:
-    """Whether SQLite looked at the whole file in this time. Raises OutboxDamaged for what it found, and sqlite3.Error."""
-    over = threading.Event()
-
-    def interrupt() -> None:
-        wait_s = within_s
-        while not over.wait(wait_s):  # again and again: what comes before the statement begins is forgotten
-            db.interrupt()
-            wait_s = INTERRUPT_S
-
-    alarm = threading.Thread(target=interrupt, name="outbox-alarm", daemon=True)
-    alarm.start()
-    try:
-        (finding,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        return False
-    finally:
-        over.set()
-        alarm.join()  # so that it interrupts nothing else
-    if finding != "ok":
-        raise OutboxDamaged(f"{path}: {finding}")
-    return True

@@ -8,8 +8,9 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from edge_agent.errors import OutboxBusy
-from edge_agent.outbox_file import check
+from edge_agent.blobs import is_sound
+from edge_agent.errors import OutboxBusy, OutboxDamaged
+from edge_agent.outbox_check import check
 from edge_agent.outbox_rows import NOWHERE, SQL, batch_of, damaged_stream, explain, gap_of, spelled, stream_of
 from edge_agent.rows import BatchRow, BlobKind, GapRow, StreamEnd, StreamRow, position_of, split_position
 
@@ -153,8 +154,13 @@ class OutboxReader:
         return (found[0].facts.stream_id, found[1].next_seq, crc) if found else (None, 0, 0)
 
     def blob(self, kind: BlobKind, blob_hash: bytes) -> bytes | None:
+        """None: not here, or not what its name says. Raises OutboxDamaged where that is a schema of a stream: no block of it can be sent."""
         row = self._one("blob", (int(kind), blob_hash))
-        return None if row is None else row[0]
+        if row and is_sound(kind, blob_hash, row[0]):
+            return bytes(row[0])
+        if kind is BlobKind.SCHEMA and self._one("stream_of_schema", (blob_hash,)):
+            raise OutboxDamaged(f"{self.path}: schema {blob_hash.hex()} is damaged, or not there")
+        return None
 
     def extent(self, wanted: int) -> Extent:
         """As Hello says it, where everything before `wanted` is acknowledged."""
@@ -167,7 +173,8 @@ class OutboxReader:
         if position != NOWHERE and seq > 0:
             return position - 1
         row = self._one("last_begun", (stream_no,))
-        return position_of(row[0], row[1] - 1) if row else None
+        found = self.stream(row[0]) if row else None
+        return position_of(row[0], found[1].next_seq - 1) if found else None
 
     def unacked(self, wanted: int) -> int:
         """Batches from `wanted` on."""
@@ -177,7 +184,8 @@ class OutboxReader:
     def oldest_unacked(self, wanted: int) -> tuple[int, int] | None:
         """(stream_no, first_tick) of the oldest batch from `wanted` on."""
         row = self._one("batches_from", (wanted, NOWHERE, 1))
-        return None if row is None else (split_position(row[0])[0], row[2])
+        batch = batch_of(row) if row else None
+        return (batch.stream_no, batch.first_tick) if batch else None
 
     def used_bytes(self) -> int:
         with self._explained():

@@ -63,16 +63,20 @@ def journal_crc(row: JournalRow) -> bytes:
 def journal_of(row: tuple[Any, ...], newest: int) -> tuple[JournalRow, bool]:
     """The values of query `journal`, and whether the content is sound. If it is, it says more than the columns do.
 
-    `newest`: of the streams; a row whose checksum fits that number is that stream's, whatever its column says.
+    `newest`: of the streams; a row is of the stream whose number its checksum fits, whatever its column says.
     """
-    stream_no, first_tick, record_count, crc, size, padded = row
-    content = padded[:size]
+    stream_no, first_tick, record_count = (value if isinstance(value, int) else 0 for value in row[:3])
+    crc, size, padded = row[3:]
+    content = padded[:size] if isinstance(padded, bytes) and isinstance(size, int) else b""
     try:
         first_tick, record_count = packed_extent(content)
     except DamagedBlock:
         return JournalRow(stream_no, first_tick, record_count, content), False
-    found = JournalRow(newest, first_tick, record_count, content)
-    return (found if journal_crc(found) == crc else replace(found, stream_no=stream_no)), True
+    found = JournalRow(stream_no, first_tick, record_count, content)
+    for number in (newest, stream_no, *range(newest)):
+        if journal_crc(replace(found, stream_no=number)) == crc:
+            return replace(found, stream_no=number), True
+    return found, True  # it is the checksum that is damaged
 
 
 def spelled(text: bytes) -> str:
@@ -109,9 +113,16 @@ def end_crc(row: StreamEnd) -> int:
     return row_crc(row.next_seq, row.record_count, row.end_tick, row.digest, row.guards_hash)
 
 
+def _typed(row: tuple[Any, ...], *types: type) -> bool:
+    """Whether values have the types of their columns, which a flipped bit changes, too."""
+    return all(isinstance(value, kind) for value, kind in zip(row, types, strict=True))
+
+
 def batch_of(row: tuple[Any, ...]) -> BatchRow | None:
     """The values of query `batches_from`, if they are sound."""
     position, group, first_tick, record_count, end_record, crossing, crc, content = row
+    if not _typed(row, *[int] * 7, bytes):
+        return None
     stream_no, seq = split_position(position)
     batch = BatchRow(
         stream_no,
@@ -129,6 +140,8 @@ def batch_of(row: tuple[Any, ...]) -> BatchRow | None:
 def gap_of(row: tuple[Any, ...]) -> GapRow | None:
     """The values of query `gaps_from`, if they are sound."""
     position, last_position, end_record, end_tick, reason, crc = row
+    if not _typed(row, *[int] * 6):
+        return None
     stream_no, first_seq = split_position(position)
     last_no, last_seq = split_position(last_position)
     gap = GapRow(stream_no, first_seq, last_seq, end_record, end_tick, reason)
@@ -140,6 +153,8 @@ def stream_of(row: tuple[Any, ...]) -> tuple[StreamRow, StreamEnd] | None:
     (
         stream_id, stream_no, origin_tick, offset_ns, synchronised, guards_hash, prior_hash, boot_id, schema_hash, crc,
     ) = row[:10]  # fmt: skip
+    if not _typed(row, bytes, *[int] * 4, *[bytes] * 4, *[int] * 5, bytes, int):
+        return None
     clock = Clock(offset_ns, bool(synchronised))
     facts = StreamFacts(stream_id, stream_no, origin_tick, clock, guards_hash, prior_hash)
     stream, end = StreamRow(facts, boot_id, schema_hash), StreamEnd(stream_no, *row[10:15])

@@ -310,8 +310,6 @@ class Session:
 
     def _blob_found(self, event: BlobFound) -> list[Action]:
         content = event.content or b""
-        if event.kind is BlobKind.PRIOR and prior_hash(content) != event.hash:
-            content = b""
         blob = pb.Blob(kind=int(event.kind), hash=event.hash, content=content)  # type: ignore[arg-type]
         actions: list[Action] = [self._say(pb.Up(blob=blob))]
         if not content:

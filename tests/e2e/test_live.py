@@ -22,7 +22,7 @@ from collector.store.ledger import StoreLedger
 from collector.times import from_text
 from collector.writer import Writer
 from edge_agent.app import Agent
-from edge_agent.capture import pack_schema
+from edge_agent.blobs import pack_schema
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_rows import NOWHERE
 from edge_agent.pipeline import BlockTicks, Pipeline, StreamName

@@ -12,7 +12,8 @@ from codec.records import Availability, Records
 from codec.schema import Schema, Signal
 from codec.stream import Clock
 from codec.stream_decoder import StreamDecoder
-from edge_agent.capture import Settings, pack_schema
+from edge_agent.blobs import pack_schema
+from edge_agent.capture import Settings
 from edge_agent.events import Identity
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_reader import OutboxReader

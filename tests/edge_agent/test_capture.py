@@ -16,7 +16,8 @@ from codec.journal import unpack_records
 from codec.records import Availability, Records, concatenate
 from codec.schema import SchemaError
 from decoder.frames import Frames
-from edge_agent.capture import Capture, FileReplaced, Trouble, Written, open_outbox, unpack_schema
+from edge_agent.blobs import unpack_schema
+from edge_agent.capture import Capture, FileReplaced, Trouble, Written, open_outbox
 from edge_agent.errors import OutboxBusy
 from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_file import set_aside

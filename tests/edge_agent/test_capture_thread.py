@@ -18,7 +18,7 @@ from edge_agent.capture_thread import Begun, CaptureThread
 from edge_agent.errors import OutboxDamaged
 from edge_agent.inbox import Inbox
 from edge_agent.outbox import PAGE_BYTES
-from edge_agent.outbox_file import check
+from edge_agent.outbox_check import check
 from edge_agent.pipeline import BlockTicks
 from tests.edge_agent.samples import HOT, SCHEMA, fill, ids, new_outbox, settings
 

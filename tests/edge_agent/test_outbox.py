@@ -267,8 +267,10 @@ def test_whatever_goes_is_in_one_gap_before_a_fork_and_after_it(tmp_path_factory
             position = position_of(stream_no, seq)
             if what == "mend":
                 outbox.mend(position)
-            elif (group := outbox._db.execute(SQL["first_batch"], (position,)).fetchone()) is not None:
-                outbox._drop(group[1], outbox._group_end(group[1]), Reason.QUOTA)
+            elif (
+                row := outbox._db.execute(SQL["batches_from"], (position, NOWHERE, 1)).fetchone()
+            ) is not None:
+                outbox._drop(row[1], outbox._group_end(row[1]), Reason.QUOTA)
         assert_all_accounted(path, streams=2)
         outbox.wanted = position_of(*wanted)
         kept = [row.content for row in everything(path, outbox.wanted)[0] if isinstance(row, BatchRow)]

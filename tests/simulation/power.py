@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.capture import open_outbox, pack_schema
+from edge_agent.blobs import pack_schema
+from edge_agent.capture import open_outbox
 from edge_agent.outbox_rows import NOWHERE
 from tests.edge_agent import samples
 from tests.edge_agent.samples import CLOCK, RATE_HZ, SCHEMA, START
