@@ -19,9 +19,9 @@ def pack_schema(schema: Schema) -> bytes:
 def unpack_schema(packed: bytes) -> Schema:
     """Raises SchemaError."""
     try:
-        return Schema.from_bytes(
-            zstandard.ZstdDecompressor().decompress(packed, max_output_size=SCHEMA_BYTES_MAX)
-        )
+        if not 0 <= zstandard.frame_content_size(packed) <= SCHEMA_BYTES_MAX:
+            raise SchemaError("a packed schema of an impossible size")
+        return Schema.from_bytes(zstandard.ZstdDecompressor().decompress(packed))
     except zstandard.ZstdError as error:
         raise SchemaError(f"not a packed schema: {error}") from None
 

@@ -267,11 +267,13 @@ class Outbox:
         return self._pragma("page_count") * self._page_bytes
 
     def _evict(self, limit_bytes: int) -> bool:
-        open_group = False
+        open_group, first = False, None
         while self.used_bytes() > limit_bytes:
-            first = self._evictable()
+            gone, first = first, self._evictable()
             if first is None:
                 break
+            if first == gone:
+                raise OutboxDamaged(f"{self.path}: block {first} was deleted, and is still found")
             open_group |= self._drop(first, self._group_end(first), Reason.QUOTA)
         return open_group
 
@@ -360,7 +362,7 @@ class Outbox:
             if newest < 0:
                 return None
             stream, end = self._stream(newest)
-            rows = [journal_of(row, newest) for row in self._db.execute(SQL["journal"])]
+            rows = [journal_of(row, newest, self.path) for row in self._db.execute(SQL["journal"])]
         held = [row.stream_no != newest or row.first_tick < end.end_tick for row, _ in rows]
         # Slots are filled in order: what lies before a row that counts does count, even if it is too damaged to say so.
         count = max((slot for slot, is_held in enumerate(held, 1) if not is_held), default=0)

@@ -20,7 +20,11 @@ from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.rows import BatchRow, GapRow, JournalRow, StreamEnd, StreamRow, split_position
 
 NOWHERE = (1 << 63) - 1  # larger than every position
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CONSTRAINT,
+}  # no sound row breaks a constraint
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free some disk space",
     sqlite3.SQLITE_READONLY: "make the file, its folder and the disk writable",
@@ -60,14 +64,16 @@ def journal_crc(row: JournalRow) -> bytes:
     return row_crc(row.stream_no, row.first_tick, row.record_count, row.content).to_bytes(4, "little")
 
 
-def journal_of(row: tuple[Any, ...], newest: int) -> tuple[JournalRow, bool]:
+def journal_of(row: tuple[Any, ...], newest: int, path: str) -> tuple[JournalRow, bool]:
     """The values of query `journal`, and whether the content is sound. If it is, it says more than the columns do.
 
-    `newest`: of the streams; a row is of the stream whose number its checksum fits, whatever its column says.
+    `newest`: of the streams; a row is of the stream whose number its checksum fits, whatever its column says. Raises
+    OutboxDamaged for one that does not even say how many records are missing.
     """
-    stream_no, first_tick, record_count = (value if isinstance(value, int) else 0 for value in row[:3])
-    crc, size, padded = row[3:]
-    content = padded[:size] if isinstance(padded, bytes) and isinstance(size, int) else b""
+    if not _typed(row, *[int] * 3, bytes, int, bytes):
+        raise OutboxDamaged(f"{path}: a row of the journal has values of other types than its columns")
+    stream_no, first_tick, record_count, crc, size, padded = row
+    content = padded[:size]
     try:
         first_tick, record_count = packed_extent(content)
     except DamagedBlock:
