@@ -11,7 +11,7 @@ from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.outbox_reader import ROWS_MAX, Extent, OutboxReader
 from edge_agent.outbox_rows import NOWHERE
 from edge_agent.rows import BatchRow, BlobKind, GapRow, Reason, position_of
-from tests.edge_agent.samples import CLOCK, SCHEMA, START, fill, new_outbox, pipeline, records
+from tests.edge_agent.samples import CLOCK, HOT, SCHEMA, START, fill, new_outbox, pipeline, records
 
 
 @pytest.fixture
@@ -100,6 +100,20 @@ def test_depth_is_counted_over_streams(outbox, reader):
 def test_schemas_are_found_by_hash(reader):
     assert reader.blob(BlobKind.SCHEMA, SCHEMA.hash)
     assert reader.blob(BlobKind.SCHEMA, b"other") is None
+
+
+def test_a_damaged_schema_costs_the_file_where_a_stream_needs_it_and_damaged_guards_are_not_here(
+    outbox, reader
+):
+    """Without its schema no block of a stream can be sent; a collector may ask for what was never here."""
+    outbox.keep_schema(b"of no stream", b"damaged")
+    outbox.keep_guards(HOT.hash, HOT.to_bytes()[1:])
+    assert reader.blob(BlobKind.SCHEMA, b"of no stream") is None
+    assert reader.blob(BlobKind.GUARDS, HOT.hash) is None
+    fill(outbox, 1)
+    outbox.keep_schema(SCHEMA.hash, b"damaged")
+    with pytest.raises(OutboxDamaged, match=f"schema {SCHEMA.hash.hex()} is damaged"):
+        reader.blob(BlobKind.SCHEMA, SCHEMA.hash)
 
 
 def test_a_missing_file_is_not_made(tmp_path):
