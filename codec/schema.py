@@ -146,7 +146,12 @@ class Schema:
         twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
         if twice:
             raise SchemaError(f"signal names that stand twice: {', '.join(sorted(twice))}")
-        object.__setattr__(self, "hash", hashlib.sha256(self.to_bytes()).digest()[:HASH_BYTES])
+        content = self.to_bytes()
+        if len(content) > SCHEMA_BYTES_MAX:
+            raise SchemaError(
+                f"a schema of {len(content)} bytes, mostly value tables; at most {SCHEMA_BYTES_MAX}: leave signals out"
+            )
+        object.__setattr__(self, "hash", hashlib.sha256(content).digest()[:HASH_BYTES])
 
     def __hash__(self) -> int:
         return hash(self.hash)

@@ -201,6 +201,10 @@ class Capture:
         return b"" if self._lost else self.outbox.outbox_id
 
     @property
+    def forked_from(self) -> bytes:
+        return b"" if self._lost else self.outbox.forked_from
+
+    @property
     def full(self) -> bool:
         """Whether so much waits for the disk that nothing more may be taken."""
         return self._unwritten.size_bytes > UNWRITTEN_BYTES_MAX
@@ -427,9 +431,9 @@ class Capture:
         """In force; empty: the built-in one."""
         return self.pipeline.prior_hash
 
-    def mend(self, position: int) -> None:
-        """See `Outbox.mend`. Raises OutboxBusy: to be done again."""
-        if self.outbox.mend(position):
+    def mend(self, position: int, *, again: bool = False) -> None:
+        """See `Outbox.mend`. Raises OutboxBusy: to be done again; OutboxDamaged."""
+        if self.outbox.mend(position, again=again):
             self.pipeline.ask_keyframe()
 
     def fork(self, clock: Clock) -> None:

@@ -266,7 +266,8 @@ class CaptureThread:
     def _perform(self, capture: Capture, command: commands.Command) -> None:
         match command:
             case commands.ToOutbox():
-                if command.outbox_id == capture.outbox_id:
+                damaged = isinstance(command.command, commands.ReplaceFile)  # a fork is the same file
+                if command.outbox_id in (capture.outbox_id, capture.forked_from if damaged else None):
                     self._perform_on(capture, command.command)
             case events.SetGuards():
                 try:
@@ -299,8 +300,8 @@ class CaptureThread:
                 capture.set_wanted(command.wanted)
             case events.Mend():
                 log.error("a row of the outbox is damaged; it becomes a gap", position=command.position)
-                capture.mend(command.position)
-                self._tell(events.Mended())
+                capture.mend(command.position, again=command.again)
+                self._tell(events.Mended(command.position))
             case events.BecomeFork():
                 capture.fork(self._wall())
                 self._tell(_begun(capture))

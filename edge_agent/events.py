@@ -74,6 +74,8 @@ class FetchDone:
 class Mended:
     """Answers Mend: what was broken is a gap now."""
 
+    position: int
+
 
 @dataclass(frozen=True, slots=True)
 class BlobFound:
@@ -152,7 +154,10 @@ class FetchAgain:
 
 @dataclass(frozen=True, slots=True)
 class Mend:
+    """`again`: it was mended on this connection, and is still found broken."""
+
     position: int
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from edge_agent.allowance import Spent
 from edge_agent.blobs import is_sound
 from edge_agent.errors import OutboxBusy, OutboxDamaged, OutboxError
-from edge_agent.outbox_check import check, check_columns, check_rows
+from edge_agent.outbox_check import check, check_columns, check_rows, expect_nothing
 from edge_agent.outbox_facts import Facts
 from edge_agent.outbox_file import (
     OUTBOX_ID_BYTES,
@@ -123,7 +123,7 @@ class Outbox:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(f"PRAGMA synchronous = {synchronous}")
         if version == 0:
-            self._expect_nothing()
+            expect_nothing(self._db, self.path)
             replaces = remembered_ids(self._lock)[-REPLACED_MAX * OUTBOX_ID_BYTES :]
             with self._transaction():
                 for statement in SQL["schema"].split(";\n"):
@@ -139,7 +139,8 @@ class Outbox:
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
             self._facts.set("opened", 1)
             self.outbox_id, self.replaces, self.forked_from = self._facts.named(self.path)
-            end = check_rows(self._db, self.path)
+            wanted = self._facts.get("wanted", 0)
+            end = check_rows(self._db, self.path, wanted)
             self._delete_damaged_gaps()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
@@ -147,7 +148,7 @@ class Outbox:
         self.guards_hash = self._facts.get("guards_hash", b"")
         self._prior = self._facts.get("prior", b"")  # the schema that it is for, and its name
         self._remember()
-        self.wanted = min(max(self._facts.get("wanted", 0), 0), end)
+        self.wanted = min(max(wanted, 0), end)
         self.spent = Spent(self._facts.get("spent_month", 0), self._facts.get("spent_bytes", 0))
         self._kept = (self.wanted, self.spent)
 
@@ -159,14 +160,6 @@ class Outbox:
                     self._db.execute(statement)
             self._facts.set("version", VERSION)
             self._db.execute(f"PRAGMA user_version = {VERSION}")
-
-    def _expect_nothing(self) -> None:
-        """A file of version 0 is a new one."""
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if {"facts", "batches"} <= tables:
-            raise OutboxDamaged(f"{self.path}: an outbox whose version is gone")
-        if tables:
-            raise OutboxError(f"{self.path}: a database, but no outbox; name another [outbox] path")
 
     def _remember(self) -> None:
         """Where damage to the file does not reach: should it be lost, what begins in its place says so."""
@@ -304,6 +297,11 @@ class Outbox:
         """Delete [first, end) and say so in a gap. True if the stream's newest block is among them."""
         stream_no, _ = split_position(first)
         stream_end = self._stream(stream_no)[1]
+        if first >= position_of(stream_no, stream_end.next_seq):  # where its stream has no block
+            self._db.execute(SQL["delete_batch"], (first,))
+            return False
+        if end <= first:
+            raise OutboxDamaged(f"{self.path}: the group of block {first} ends before it")
         record_count, end_tick = stream_end.record_count, stream_end.end_tick
         after = self._batch_at(end)
         if after is not None:
@@ -341,11 +339,13 @@ class Outbox:
             if gap_of(row) is None:
                 self._delete_gaps(row[0], row[0] + 1)
 
-    def mend(self, position: int) -> bool:
+    def mend(self, position: int, *, again: bool = False) -> bool:
         """A row that is damaged or not there: it and what builds on it become a gap up to the next keyframe.
 
-        Returns, as `commit`, whether the next block has to be a keyframe.
+        Returns, as `commit`, whether the next block has to be a keyframe. `again`: that gap is not found. Raises OutboxDamaged.
         """
+        if again:
+            raise OutboxDamaged(f"{self.path}: the gap that took the place of block {position} is not found")
         with self._explained(), self._transaction():
             return self._drop(position, self._group_end(position), Reason.DAMAGED)
 
@@ -453,15 +453,16 @@ class Outbox:
         return gaps[0].position if gaps and gaps[0] else place  # damaged, or not there: mended from here on
 
     def _before(self, position: int) -> tuple[int, int]:
-        """(end_tick, end_record) of what a stream has before a position, as far as it can be told."""
-        if batch := self._batch_at(position):
-            return batch.first_tick, batch.end_record - batch.record_count
+        """(end_tick, end_record) of what a stream has before a position, as far as sound rows tell."""
         stream_no, _ = split_position(position)
         values = (position_of(stream_no, 0), position)
         batches = (batch_of(row) for row in self._db.execute(SQL["batches_before"], values))
         gaps = (gap_of(row) for row in self._db.execute(SQL["gaps_before"], values))
         batch, gap = next(filter(None, batches), None), next(filter(None, gaps), None)
-        if batch and (gap is None or gap.end < batch.end):
+        last = max(batch.end if batch else 0, gap.end if gap else 0)
+        if last < position and (after := self._batch_at(position)):
+            return after.first_tick, after.end_record - after.record_count
+        if batch and batch.end == last:
             return batch.first_tick + batch.record_count, batch.end_record
         return (gap.end_tick, gap.end_record) if gap else (0, 0)
 

@@ -6,27 +6,43 @@ import sqlite3
 import threading
 from contextlib import closing
 
-from edge_agent.errors import OutboxDamaged
-from edge_agent.outbox_rows import NOWHERE, SQL, damaged_stream, stream_of
-from edge_agent.rows import position_of
+from edge_agent.errors import OutboxDamaged, OutboxError
+from edge_agent.outbox_rows import SQL, damaged_stream, stream_of
+from edge_agent.rows import position_of, split_position
 
 INTERRUPT_S = 0.01
 
 
-def check_rows(db: sqlite3.Connection, path: str) -> int:
-    """Streams are sound and have every number. Blocks that lie where no stream has one go: their own places are found empty.
+def expect_nothing(db: sqlite3.Connection, path: str) -> None:
+    """A file of version 0 is a new one. Raises OutboxDamaged, or OutboxError for another database."""
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if {"facts", "batches"} <= tables:
+        raise OutboxDamaged(f"{path}: an outbox whose version is gone")
+    if tables:
+        raise OutboxError(f"{path}: a database, but no outbox; name another [outbox] path")
 
-    Returns the position after all streams. Raises OutboxDamaged.
+
+def check_rows(db: sqlite3.Connection, path: str, wanted: int) -> int:
+    """Streams have every number, and those from the one before `wanted` on are sound: Hello and what is sent build on them.
+
+    Blocks that stand where the next ones go make room: their own places are found empty. Returns the position after all
+    streams. Raises OutboxDamaged.
     """
-    end = -NOWHERE
-    for stream_no, row in enumerate(db.execute(SQL["streams"]).fetchall()):
+    count, next_no = db.execute(SQL["count_streams"]).fetchone()
+    if count != next_no:
+        raise OutboxDamaged(f"{path}: has {count} streams, and the last one is number {next_no - 1}")
+    first = max(min(split_position(wanted)[0], next_no) - 1, 0)
+    end = 0
+    for stream_no, row in enumerate(db.execute(SQL["streams_from"], (first,)).fetchall(), first):
         found = stream_of(row)
         if found is None or found[0].stream_no != stream_no:
             raise damaged_stream(path, stream_no)
-        db.execute(SQL["delete_batches"], (end, position_of(stream_no, 0)))
         end = position_of(stream_no, found[1].next_seq)
-    db.execute(SQL["delete_batches"], (end, NOWHERE))  # they would stand where the next ones go
-    return max(end, 0)
+    # One by one: where SQLite had no time to look at the tree, a range may find what lies elsewhere.
+    for (position,) in db.execute(SQL["places_from"], (end,)).fetchall():
+        if position >= end:
+            db.execute(SQL["delete_batch"], (position,))
+    return end
 
 
 def check_columns(db: sqlite3.Connection, path: str, schema: str) -> None:

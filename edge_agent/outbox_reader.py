@@ -148,7 +148,7 @@ class OutboxReader:
         """What is here of a place that a collector claims: (stream_id, next_seq, CRC-32 of the block or 0)."""
         stream_no, _ = split_position(position)
         found = self.stream(stream_no)
-        row = self._one("batches_from", (position, position + 1, 1))
+        row = self._one("batches_from", (position, min(position + 1, NOWHERE), 1))
         batch = batch_of(row) if row else None
         crc = zlib.crc32(batch.content) if batch else 0
         return (found[0].facts.stream_id, found[1].next_seq, crc) if found else (None, 0, 0)
@@ -203,4 +203,8 @@ class OutboxReader:
         try:
             yield
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if (
+                getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
+            ):  # no such column: its name is damaged
+                raise OutboxDamaged(f"{self.path}: {error}") from error
             raise explain(error, self.path) from error

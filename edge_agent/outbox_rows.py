@@ -20,8 +20,8 @@ from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.rows import BatchRow, GapRow, JournalRow, StreamEnd, StreamRow, split_position
 
 NOWHERE = (1 << 63) - 1  # larger than every position
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_MISTYPED = {sqlite3.SQLITE_CONSTRAINT_NOTNULL, sqlite3.SQLITE_CONSTRAINT | 12 << 8}  # the latter: _DATATYPE
+# No sound file breaks a constraint: what is moved is mistyped, or stands where no place is taken.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "free some disk space",
     sqlite3.SQLITE_READONLY: "make the file, its folder and the disk writable",
@@ -94,9 +94,8 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> Exception:
     """
     if isinstance(error, UnicodeDecodeError):
         return OutboxDamaged(f"{path}: {spelled(error.object)}")
-    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    code = extended & 0xFF
-    if code in _DAMAGED or extended in _MISTYPED:  # we write nothing that is mistyped, but move what is there
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _DAMAGED:
         return OutboxDamaged(f"{path}: {error}")
     return OutboxBusy(f"{path}: {error}; {_REMEDIES[code]}") if code in _REMEDIES else error
 

@@ -127,6 +127,7 @@ class Session:
         self._now_ns = 0  # as last told
         self._aliases: dict[int, int] = {}  # by stream_no
         self._busy = False  # a Fetch or Mend is under way
+        self._mending: int | None = None  # the position that was mended last
         self._holding = False  # the collector is too old for our blocks
         self._ending: Ending | None = None
         self._guards_hash = b""
@@ -154,6 +155,8 @@ class Session:
             case FetchDone():
                 return self._send_again(event.fetched) if event.again else self._send(event)
             case Mended():
+                if event.position != self._mending:
+                    return []  # what an earlier connection asked for
                 self._busy = False
                 return self._go_on()
             case BlobFound():
@@ -366,8 +369,7 @@ class Session:
             self._cursor = row.end
             self._flight.sent(row.end, size, self._now_ns, late=late)
         if event.fetched.broken is not None:
-            self._busy = True
-            return [*actions, Mend(event.fetched.broken)]
+            return [*actions, self._mend(event.fetched.broken)]
         if not event.fetched.rows:
             self._end = self._cursor  # nothing is there yet; Stored will say when
         return actions + self._go_on()
@@ -380,9 +382,12 @@ class Session:
                 self._say(self._wire_row(row, fetched)),
             ]
         if fetched.broken is not None and not self._busy:
-            self._busy = True
-            actions.append(Mend(fetched.broken))
+            actions.append(self._mend(fetched.broken))
         return actions
+
+    def _mend(self, position: int) -> Mend:
+        self._busy, again, self._mending = True, position == self._mending, position
+        return Mend(position, again)
 
     def _describe(self, described: Described) -> list[Action]:
         """The description of a stream, where this connection has not had it."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from codec.errors import SchemaError
 from codec.records import Availability
-from codec.schema import Kind, Schema, Signal, physical
+from codec.schema import SCHEMA_BYTES_MAX, Kind, Schema, Signal, physical
 from tests.codec.strategies import schemas
 
 
@@ -121,3 +121,9 @@ def test_index_names_the_column():
     with pytest.raises(KeyError):
         schema.index("c")
     assert physical(schema.signals[0], np.array([3])).tolist() == [3.0]
+
+
+def test_a_schema_that_could_not_be_sent_is_none():
+    labels = tuple((count, "x" * 1000) for count in range(SCHEMA_BYTES_MAX // 1000))
+    with pytest.raises(SchemaError, match=r"value tables; at most 4194304: leave signals out"):
+        Schema(50, (Signal("a", labels=labels),))

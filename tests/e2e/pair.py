@@ -221,7 +221,7 @@ class Link:
                     capture.refuse_prior(str(error))
             case events.Mend(position=position):
                 capture.mend(position)
-                return events.Mended()
+                return events.Mended(position)
             case events.BecomeFork():
                 self.forked = True
             case events.Complain(text=text):

@@ -6,7 +6,6 @@ import pytest
 import zstandard
 
 from codec.errors import SchemaError
-from codec.priors import prior_hash
 from edge_agent.blobs import is_sound, pack_schema, unpack_schema
 from edge_agent.rows import BlobKind
 from tests.edge_agent.samples import HOT, SCHEMA, TRAINED
@@ -29,16 +28,15 @@ def test_only_what_its_name_says_is_sound(kind):
         assert not is_sound(kind, name, mistyped)
 
 
-@pytest.mark.parametrize("kind", [BlobKind.SCHEMA, BlobKind.GUARDS])
+@pytest.mark.parametrize("kind", BlobKind)
 def test_no_flipped_bit_passes_as_something_else(kind):
     name, content = KEPT[kind]
-    for bit in range(len(content) * 8):
+    for bit in range(0, len(content) * 8, 1 + len(content) // 1000):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
-        if is_sound(kind, name, bytes(flipped)) and kind is BlobKind.SCHEMA:
+        if is_sound(kind, name, bytes(flipped)):
+            assert kind is BlobKind.SCHEMA  # packed: what a frame's header says may not matter
             assert unpack_schema(bytes(flipped)) == SCHEMA
-        elif kind is BlobKind.GUARDS:
-            assert not is_sound(kind, name, bytes(flipped))
 
 
 def test_a_schema_that_does_not_say_its_size_is_none():
@@ -46,8 +44,3 @@ def test_a_schema_that_does_not_say_its_size_is_none():
     sizeless = zstandard.ZstdCompressor(write_content_size=False).compress(SCHEMA.to_bytes())
     with pytest.raises(SchemaError, match="impossible size"):
         unpack_schema(sizeless)
-
-
-def test_a_prior_is_named_by_its_content():
-    name, content = KEPT[BlobKind.PRIOR]
-    assert prior_hash(content) == name

@@ -8,17 +8,19 @@ import os
 import queue
 import secrets
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
-from edge_agent import events
+from edge_agent import commands, events
 from edge_agent.capture import Capture, FileReplaced, Settings, Trouble, open_outbox
 from edge_agent.capture_thread import Begun, CaptureThread
 from edge_agent.errors import OutboxDamaged
 from edge_agent.inbox import Inbox
 from edge_agent.outbox import PAGE_BYTES
 from edge_agent.outbox_check import check
+from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import BlockTicks
 from tests.edge_agent.samples import HOT, SCHEMA, fill, ids, new_outbox, settings
 
@@ -53,6 +55,13 @@ def damage_blobs(path):
 @contextlib.contextmanager
 def capturing(path):
     """News of a capture thread."""
+    with thread_of(path) as (_, news):
+        yield news
+
+
+@contextlib.contextmanager
+def thread_of(path):
+    """A capture thread and its news."""
     news: queue.Queue[object] = queue.Queue()
     ticks = BlockTicks(offline=60, online=30, watched=10, keyframe=120, loss_max=10)
     settings = Settings(str(path), "OFF", 1 << 30, ticks, 60 * 10**9, bytes(16))
@@ -60,7 +69,7 @@ def capturing(path):
         SCHEMA, None, settings, Inbox(), 1, own_clock=True, new_id=secrets.token_bytes, tell=news.put
     )
     thread.start()
-    yield news
+    yield thread, news
     thread.stop(WAIT_S)
 
 
@@ -92,6 +101,26 @@ def test_damage_that_the_start_had_no_time_for_is_found_while_it_runs(path, monk
         while not isinstance(told := news.get(timeout=WAIT_S), Begun):
             pass
         assert told.replaces == begun.outbox_id
+
+
+def test_damage_that_is_found_after_a_fork_is_that_files_too(path, monkeypatch):
+    forked = threading.Event()
+
+    def find(_reader):
+        assert forked.wait(WAIT_S)
+        raise OutboxDamaged("found late")
+
+    monkeypatch.setattr("edge_agent.outbox.check", lambda *_, **__: False)
+    monkeypatch.setattr(OutboxReader, "check", find)
+    with thread_of(path) as (thread, news):
+        begun = news.get(timeout=WAIT_S)
+        thread.post(commands.ToOutbox(begun.outbox_id, events.BecomeFork()))
+        fork = news.get(timeout=WAIT_S)
+        assert fork.forked_from == begun.outbox_id
+        forked.set()
+        while not isinstance(told := news.get(timeout=WAIT_S), Begun):
+            pass
+        assert told.replaces == fork.outbox_id
 
 
 def test_damage_that_keeping_the_schema_meets_first_sets_the_file_aside(path, monkeypatch):

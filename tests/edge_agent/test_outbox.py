@@ -141,7 +141,7 @@ def test_a_commit_is_all_or_nothing(path):
         source = pipeline()
         whole = source.add(records(500), CLOCK)
         doubled = Commit(stream=whole.stream, batches=whole.batches * 2, end=whole.end)
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(OutboxDamaged, match="UNIQUE"):
             outbox.commit(doubled, limit_bytes=NOWHERE)
         assert outbox.next_stream_no() == 0
         outbox.commit(whole, limit_bytes=NOWHERE)

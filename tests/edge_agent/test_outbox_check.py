@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -21,10 +22,31 @@ def path(tmp_path):
     return tmp_path / "outbox.db"
 
 
+@pytest.fixture
+def unchecked(monkeypatch):
+    """As where SQLite's own check takes too long for the start."""
+    monkeypatch.setattr("edge_agent.outbox.check", lambda *_, **__: False)
+
+
 def damage(path, *statements):
     with contextlib.closing(sqlite3.connect(path)) as db:
         for statement in statements:
             db.execute(statement)
+        db.commit()
+
+
+def mistype(path, table, change):
+    """With values of types that SQLite would not take, as a flipped bit of a row's header makes them."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (sql,) = db.execute("SELECT sql FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        db.execute("PRAGMA writable_schema = ON")
+        for text in (sql.replace("STRICT", ""), sql):
+            db.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (text, table))
+            db.execute("PRAGMA writable_schema = RESET")
+            if text != sql:
+                db.execute(f"UPDATE {table} SET {change}")
+                db.commit()
+            db.execute("PRAGMA writable_schema = ON")
         db.commit()
 
 
@@ -43,33 +65,45 @@ def drained(outbox) -> dict[int, list[tuple[str, int, int]]]:
 
 
 @pytest.mark.parametrize("column", ["next_seq = 0", "next_seq = -5", "stream_id = 'text'", "end_tick = 1.5"])
-def test_a_stream_that_lies_costs_the_file_at_once(path, column):
+def test_a_stream_that_lies_costs_the_file_at_once(path, column, unchecked):
     """Whoever says Hello, or tells how much is waiting, believes it before its blocks are looked at."""
     with contextlib.closing(new_outbox(path)) as outbox:
         fill(outbox, 3)
         fill(outbox, 3, stream_no=1)
         outbox.wanted = position_of(1, 0)
         outbox.commit(Commit(), limit_bytes=NOWHERE)
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        mistyped = db.execute("PRAGMA writable_schema = ON") and column.endswith(("'", ".5"))
-        if mistyped:  # as a flipped bit of the record's header does
-            db.execute("UPDATE sqlite_master SET sql = replace(sql, 'STRICT', '') WHERE name = 'streams'")
-            db.execute("PRAGMA writable_schema = RESET")
-        db.execute(f"UPDATE streams SET {column} WHERE stream_no = 0")
-        db.commit()
+    mistype(path, "streams", f"{column} WHERE stream_no = 0")
     with pytest.raises(OutboxDamaged, match="stream 0"):
         Outbox(str(path))
 
 
-@pytest.mark.parametrize("place", [position_of(0, 70), position_of(1, 3), position_of(7, 0), -5])
-def test_a_block_where_no_stream_has_one_makes_room(path, place):
+def test_a_stream_that_nobody_needs_any_more_costs_nothing(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        for stream_no in range(4):
+            fill(outbox, 3, stream_no=stream_no)
+        outbox.wanted = position_of(2, 1)
+        outbox.commit(Commit(), limit_bytes=NOWHERE)
+    damage(path, "UPDATE streams SET end_tick = 1 WHERE stream_no = 0")
+    with contextlib.closing(Outbox(str(path))), OutboxReader(str(path)) as reader:
+        assert [row.position for row in reader.fetch(position_of(2, 1), bytes_max=1 << 20).rows][
+            -1
+        ] == position_of(3, 2)
+
+
+@pytest.mark.parametrize("place", [position_of(0, 70), position_of(1, 3), position_of(7, 0)])
+def test_a_block_where_no_stream_has_one_is_in_nobodys_way(path, place):
     with contextlib.closing(new_outbox(path)) as outbox:
         fill(outbox, 6)
         fill(outbox, 3, stream_no=1)
     damage(path, f"UPDATE batches SET position = {place} WHERE position = 4")
     with contextlib.closing(Outbox(str(path))) as outbox:
-        assert outbox._db.execute("SELECT count(*) FROM batches").fetchone() == (8,)
-        assert drained(outbox)[0][4:] == [("DAMAGED", 5, 3000)]
+        source = pipeline(1)
+        for block in range(4):
+            added = source.add(records(500, first=START + 500 * block), CLOCK)
+        outbox.commit(replace(added, stream=None), limit_bytes=NOWHERE)
+        fill(outbox, 1, stream_no=2, limit_bytes=1)
+        assert outbox._db.execute("SELECT count(*) FROM batches").fetchone() == (0,)
+        assert drained(outbox) == {0: [("QUOTA", 5, 3000)], 1: [("QUOTA", 3, 2000)], 2: [("QUOTA", 0, 500)]}
 
 
 @pytest.mark.parametrize("wanted", [-5, position_of(3, 3), NOWHERE])
@@ -178,3 +212,43 @@ def test_a_fork_counts_by_what_is_left_where_its_first_block_is_damaged_too(path
         damage(path, "UPDATE batches SET end_record = 7 WHERE position IN (3, 4)")
         outbox.fork()
         assert drained(outbox)[0][:2] == [("FORKED", 3, 1500), ("DAMAGED", 5, 3000)]
+
+
+def test_what_a_fork_leaves_behind_ends_where_its_last_record_was_not_where_the_next_one_is(path):
+    """In between the vehicle was silent; a gap up to the next record would cover what is stored twice over."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = fill(outbox, 3)
+        for block in range(3):
+            outbox.commit(
+                source.add(records(500, first=START + 30_000 + 500 * block), CLOCK), limit_bytes=NOWHERE
+            )
+        outbox.wanted = 3
+        outbox.fork()
+        (gap, *_), _ = everything(path)
+        assert gap == GapRow(0, 0, 2, 1500, START + 1500, Reason.FORKED)
+
+
+def test_a_gap_that_is_not_found_once_it_was_made_costs_the_file(path):
+    """As in a tree whose order is damaged: it would be mended for ever."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+        with pytest.raises(OutboxDamaged, match="is not found"):
+            outbox.mend(1, again=True)
+
+
+def test_a_group_that_ends_before_it_begins_costs_the_file(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+        with pytest.raises(OutboxDamaged, match="ends before"):
+            outbox._drop(1, 1, Reason.DAMAGED)
+
+
+def test_a_fork_that_meets_mistyped_rows_costs_the_file(path, unchecked):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        for stream_no in (0, 1):
+            fill(outbox, 3, stream_no=stream_no)
+        outbox.wanted = position_of(1, 0)
+        outbox.commit(Commit(), limit_bytes=NOWHERE)
+    mistype(path, "batches", f"first_tick = x'00' WHERE position = {position_of(1, 1)}")
+    with contextlib.closing(Outbox(str(path))) as outbox, pytest.raises(OutboxDamaged, match="first_tick"):
+        outbox.fork()

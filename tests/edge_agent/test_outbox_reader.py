@@ -116,6 +116,21 @@ def test_a_damaged_schema_costs_the_file_where_a_stream_needs_it_and_damaged_gua
         reader.blob(BlobKind.SCHEMA, SCHEMA.hash)
 
 
+def test_a_place_that_no_outbox_has_is_not_here(outbox, reader):
+    fill(outbox, 1)
+    assert reader.stored(NOWHERE) == (None, 0, 0)
+
+
+def test_a_column_whose_name_is_damaged_while_it_runs_is_damage_to_whoever_reads_next(outbox):
+    fill(outbox, 1)
+    outbox._db.execute("ALTER TABLE batches RENAME COLUMN first_tick TO girst_tick")
+    with (
+        OutboxReader(outbox.path) as reader,
+        pytest.raises(OutboxDamaged, match="no such column: first_tick"),
+    ):
+        reader.fetch(0, bytes_max=1)
+
+
 def test_a_missing_file_is_not_made(tmp_path):
     with pytest.raises(OutboxBusy):
         OutboxReader(str(tmp_path / "none.db"))

@@ -148,9 +148,20 @@ def test_a_broken_row_is_mended_before_anything_after_it_is_sent(outbox, side):
     assert side.batches() == ALL[:1]
     (mend,) = side.of(events.Mend)
     outbox.mend(mend.position)
-    side.hear(events.Mended())
+    side.hear(events.Mended(mend.position))
     assert side.batches() == [(0, 0), (0, 1), (0, 3), *ALL[4:]]
     assert [message.gap.last_seq for message in side.sent if message.HasField("gap")] == [2]
+
+
+def test_what_is_still_broken_once_it_was_mended_is_said_to_be_and_an_earlier_connections_answer_is_none(
+    outbox, side
+):
+    outbox._db.execute("UPDATE batches SET content = x'00' WHERE position = 1")
+    side.welcome()
+    side.hear(events.Mended(position_of(0, 0)))
+    assert side.of(events.Mend) == [events.Mend(1)]
+    side.hear(events.Mended(1))
+    assert side.of(events.Mend) == [events.Mend(1), events.Mend(1, again=True)]
 
 
 def test_late_is_what_is_older_than_30_s_or_of_an_earlier_run(outbox):

@@ -47,7 +47,7 @@ class Agent:
                 self.outbox.wanted = wanted
             case events.Mend(position=position):
                 self.outbox.mend(position)
-                self.uplink.put(events.Mended())
+                self.uplink.put(events.Mended(position))
             case commands.AskSnapshot():
                 self.uplink.put(Snapped(None))
             case events.BecomeFork():

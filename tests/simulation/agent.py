@@ -248,8 +248,8 @@ class Agent:
                 capture.set_wanted(command.wanted)
             case events.Mend():
                 self.note(f"mends position {command.position >> 32}/{command.position & 0xFFFFFFFF}")
-                capture.mend(command.position)
-                self.uplink.put(events.Mended())
+                capture.mend(command.position, again=command.again)
+                self.uplink.put(events.Mended(command.position))
             case events.BecomeFork():
                 left = capture.outbox.outbox_id
                 capture.fork(self.vehicle.clock())
