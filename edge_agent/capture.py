@@ -200,9 +200,9 @@ class Capture:
         """Which outbox is written; empty while there is none."""
         return b"" if self._lost else self.outbox.outbox_id
 
-    @property
-    def forked_from(self) -> bytes:
-        return b"" if self._lost else self.outbox.forked_from
+    def was(self, outbox_id: bytes) -> bool:
+        """Whether its file went under that id since it was opened: a fork is the same file."""
+        return not self._lost and outbox_id in self.outbox.ids
 
     @property
     def full(self) -> bool:

@@ -266,8 +266,8 @@ class CaptureThread:
     def _perform(self, capture: Capture, command: commands.Command) -> None:
         match command:
             case commands.ToOutbox():
-                damaged = isinstance(command.command, commands.ReplaceFile)  # a fork is the same file
-                if command.outbox_id in (capture.outbox_id, capture.forked_from if damaged else None):
+                of_file = isinstance(command.command, commands.ReplaceFile) and capture.was(command.outbox_id)
+                if of_file or command.outbox_id == capture.outbox_id:
                     self._perform_on(capture, command.command)
             case events.SetGuards():
                 try:

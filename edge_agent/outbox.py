@@ -92,9 +92,7 @@ class Outbox:
         self._new_id = new_id
         self._journal_slot = 0  # where the next row of the journal goes
         self._journal_bytes = 0  # how long its rows are
-        self.checked = (
-            True  # whether the whole file was; if not, somebody else has to, see `OutboxReader.check`
-        )
+        self.checked = True  # the whole file; if not, somebody else has to: see `OutboxReader.check`
         self._lock = lock_outbox(path)
         try:
             with self._explained(opening=True):
@@ -139,11 +137,12 @@ class Outbox:
         with self._transaction():  # shows now, not at the first block, whether the disk takes writes
             self._facts.set("opened", 1)
             self.outbox_id, self.replaces, self.forked_from = self._facts.named(self.path)
-            wanted = self._facts.get("wanted", 0)
+            wanted = self._facts.wanted()
             end = check_rows(self._db, self.path, wanted)
             self._delete_damaged_gaps()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
+        self.ids = {self.outbox_id}  # of this file since it was opened
         self._page_bytes = self._pragma("page_size")
         self.guards_hash = self._facts.get("guards_hash", b"")
         self._prior = self._facts.get("prior", b"")  # the schema that it is for, and its name
@@ -209,7 +208,7 @@ class Outbox:
         """What was told since the last commit."""
         wanted, spent = self._kept
         if self.wanted != wanted:
-            self._facts.set("wanted", self.wanted)
+            self._facts.keep_wanted(self.wanted)
         if self.spent != spent:
             self._facts.set("spent_month", self.spent.month)
             self._facts.set("spent_bytes", self.spent.bytes)
@@ -435,8 +434,9 @@ class Outbox:
                 self._db.execute(SQL[name], (by,))
             outbox_id = self._new_id(OUTBOX_ID_BYTES)
             self._facts.name(outbox_id, self.replaces, self.outbox_id)
-            self._facts.set("wanted", 0)
+            self._facts.keep_wanted(0)
         self.outbox_id, self.forked_from, self.wanted = outbox_id, self.outbox_id, 0
+        self.ids.add(outbox_id)
         self._kept = (0, self._kept[1])
         with contextlib.suppress(OutboxBusy):  # it is done; what opens the file next remembers it
             self._remember()

@@ -91,20 +91,12 @@ SELECT coalesce(max(stream_no) + 1, 0) FROM streams;
 SELECT stream_no FROM streams WHERE stream_no >= ?1 AND next_seq > CASE stream_no WHEN ?1 THEN ?2 ELSE 0 END
 ORDER BY stream_no LIMIT 1;
 
--- name: count_streams
-SELECT count(*), coalesce(max(stream_no) + 1, 0) FROM streams;
-
--- name: streams_from
+-- name: streams
 SELECT stream_id, stream_no, origin_tick, clock_offset_ns, clock_synchronised, guards_hash, prior_hash, boot_id,
-    schema_hash, crc, next_seq, record_count, end_tick, digest, guards_now, end_crc FROM streams WHERE stream_no >= ? ORDER BY stream_no;
+    schema_hash, crc, next_seq, record_count, end_tick, digest, guards_now, end_crc FROM streams ORDER BY stream_no;
 
 -- name: stream_of_schema
--- One that it matters to: that has batches left, or is the newest.
-SELECT stream_no FROM streams AS s WHERE schema_hash = ? AND (
-    stream_no = (SELECT max(stream_no) FROM streams) OR EXISTS (
-        SELECT 1 FROM batches WHERE position >= s.stream_no << 32 AND position < (s.stream_no + 1) << 32
-    )
-) LIMIT 1;
+SELECT stream_no FROM streams WHERE schema_hash = ? LIMIT 1;
 
 -- name: unacked_batches
 -- Seqs of all streams from `wanted` (stream_no, seq, stream_no) on; no batch is read for it.
@@ -143,8 +135,8 @@ SELECT position FROM batches AS b WHERE position >= ? AND position = group_posit
 SELECT position, group_position, first_tick, record_count, end_record, crossing, crc, content FROM batches
 WHERE position > ? AND position < ? AND position = group_position ORDER BY position;
 
--- name: places_from
-SELECT position FROM batches WHERE position >= ?;
+-- name: places
+SELECT position FROM batches WHERE position >= ? AND position < ?;
 
 -- name: delete_batch
 DELETE FROM batches WHERE position = ?;

@@ -7,7 +7,7 @@ import threading
 from contextlib import closing
 
 from edge_agent.errors import OutboxDamaged, OutboxError
-from edge_agent.outbox_rows import SQL, damaged_stream, stream_of
+from edge_agent.outbox_rows import NOWHERE, SQL, damaged_stream, stream_of
 from edge_agent.rows import position_of, split_position
 
 INTERRUPT_S = 0.01
@@ -25,24 +25,29 @@ def expect_nothing(db: sqlite3.Connection, path: str) -> None:
 def check_rows(db: sqlite3.Connection, path: str, wanted: int) -> int:
     """Streams have every number, and those from the one before `wanted` on are sound: Hello and what is sent build on them.
 
-    Blocks that stand where the next ones go make room: their own places are found empty. Returns the position after all
-    streams. Raises OutboxDamaged.
+    Blocks that stand where the next ones go make room: their own places are found empty. So do those of an earlier stream that
+    lies, which are acknowledged and cannot be described again. Returns the position after all streams. Raises OutboxDamaged.
     """
-    count, next_no = db.execute(SQL["count_streams"]).fetchone()
-    if count != next_no:
-        raise OutboxDamaged(f"{path}: has {count} streams, and the last one is number {next_no - 1}")
-    first = max(min(split_position(wanted)[0], next_no) - 1, 0)
+    needed = split_position(wanted)[0] - 1
     end = 0
-    for stream_no, row in enumerate(db.execute(SQL["streams_from"], (first,)).fetchall(), first):
+    for stream_no, row in enumerate(db.execute(SQL["streams"]).fetchall()):
         found = stream_of(row)
-        if found is None or found[0].stream_no != stream_no:
+        if row[1] != stream_no or (found is None and stream_no >= needed):
             raise damaged_stream(path, stream_no)
-        end = position_of(stream_no, found[1].next_seq)
-    # One by one: where SQLite had no time to look at the tree, a range may find what lies elsewhere.
-    for (position,) in db.execute(SQL["places_from"], (end,)).fetchall():
-        if position >= end:
-            db.execute(SQL["delete_batch"], (position,))
+        end = position_of(stream_no + 1, 0)
+        if found is None:
+            _delete(db, position_of(stream_no, 0), end)
+        else:
+            end = position_of(stream_no, found[1].next_seq)
+    _delete(db, end, NOWHERE)
     return end
+
+
+def _delete(db: sqlite3.Connection, first: int, end: int) -> None:
+    """Blocks, one by one: where SQLite had no time to look at the tree, a range may find what lies elsewhere."""
+    for (position,) in db.execute(SQL["places"], (first, end)).fetchall():
+        if first <= position < end:
+            db.execute(SQL["delete_batch"], (position,))
 
 
 def check_columns(db: sqlite3.Connection, path: str, schema: str) -> None:

@@ -30,6 +30,15 @@ class Facts:
     def set(self, key: str, value: int | bytes) -> None:
         self._db.execute(SQL["set_fact"], (key, value))
 
+    def wanted(self) -> int:
+        """What is acknowledged; nothing where that does not match its checksum: a fork would leave behind what is not."""
+        wanted = self.get("wanted", 0)
+        return wanted if self.get("wanted_crc", row_crc(wanted)) == row_crc(wanted) else 0
+
+    def keep_wanted(self, wanted: int) -> None:
+        self.set("wanted", wanted)
+        self.set("wanted_crc", row_crc(wanted))
+
     def name(self, outbox_id: bytes, replaces: bytes, forked_from: bytes) -> None:
         names = (outbox_id, replaces, forked_from)
         for key, value in zip(NAMES, names, strict=True):

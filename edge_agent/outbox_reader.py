@@ -80,7 +80,8 @@ class OutboxReader:
             try:
                 return self._fetch(start, bytes_max, end, rows_max)
             finally:
-                self._db.execute("COMMIT")
+                if self._db.in_transaction:  # where reading failed, SQLite has ended it
+                    self._db.execute("COMMIT")
 
     def _fetch(self, start: int, bytes_max: int, end: int, rows_max: int) -> Fetched:
         batches = self._db.execute(SQL["batches_from"], (start, end, rows_max + 1))
@@ -203,8 +204,6 @@ class OutboxReader:
         try:
             yield
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if (
-                getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
-            ):  # no such column: its name is damaged
+            if str(error).startswith("no such"):  # column, or table: its name is damaged
                 raise OutboxDamaged(f"{self.path}: {error}") from error
             raise explain(error, self.path) from error

@@ -219,8 +219,8 @@ class Link:
                     capture.set_prior(content, CLOCK)
                 except DamagedBlock as error:
                     capture.refuse_prior(str(error))
-            case events.Mend(position=position):
-                capture.mend(position)
+            case events.Mend(position=position, again=again):
+                capture.mend(position, again=again)
                 return events.Mended(position)
             case events.BecomeFork():
                 self.forked = True

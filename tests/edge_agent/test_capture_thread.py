@@ -114,13 +114,27 @@ def test_damage_that_is_found_after_a_fork_is_that_files_too(path, monkeypatch):
     monkeypatch.setattr(OutboxReader, "check", find)
     with thread_of(path) as (thread, news):
         begun = news.get(timeout=WAIT_S)
-        thread.post(commands.ToOutbox(begun.outbox_id, events.BecomeFork()))
-        fork = news.get(timeout=WAIT_S)
-        assert fork.forked_from == begun.outbox_id
+        fork = begun
+        for _ in range(2):
+            thread.post(commands.ToOutbox(fork.outbox_id, events.BecomeFork()))
+            former, fork = fork, news.get(timeout=WAIT_S)
+            assert fork.forked_from == former.outbox_id
         forked.set()
         while not isinstance(told := news.get(timeout=WAIT_S), Begun):
             pass
         assert told.replaces == fork.outbox_id
+
+
+def test_what_was_mended_and_is_still_broken_costs_the_file(path):
+    with thread_of(path) as (thread, news):
+        begun = news.get(timeout=WAIT_S)
+        thread.post(commands.ToOutbox(begun.outbox_id, events.Mend(1)))
+        while (told := news.get(timeout=WAIT_S)) != events.Mended(1):
+            assert not isinstance(told, Begun)
+        thread.post(commands.ToOutbox(begun.outbox_id, events.Mend(1, again=True)))
+        while not isinstance(told := news.get(timeout=WAIT_S), Begun):
+            pass
+        assert told.replaces == begun.outbox_id
 
 
 def test_damage_that_keeping_the_schema_meets_first_sets_the_file_aside(path, monkeypatch):

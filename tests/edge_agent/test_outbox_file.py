@@ -22,7 +22,7 @@ from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_file import REPLACED_MAX, set_aside
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.outbox_rows import NOWHERE
-from edge_agent.rows import BlobKind, Commit, GapRow, Reason, position_of
+from edge_agent.rows import BlobKind, Commit, GapRow, Reason, position_of, split_position
 from tests.edge_agent.samples import (
     CLOCK,
     IDENTITY,
@@ -258,8 +258,8 @@ def crashed(request, tmp_path) -> Crashed:
     with contextlib.closing(new_outbox(path)) as outbox:
         fill(outbox, 6)
         outbox._drop(position_of(0, 3), position_of(0, 6), Reason.QUOTA)
-        second = fill(outbox, 2, stream_no=1, first=START + 10_000)
-        for start, count in ((11_000, 50), (11_050, 50), (11_100, 50), (11_150, 350)):
+        second = fill(outbox, 5, stream_no=1, first=START + 10_000)
+        for start, count in ((12_500, 50), (12_550, 50), (12_600, 50), (12_650, 350)):
             journaled = records(count, first=START + start, temp=noisy(start, count))
             outbox.commit(second.add(journaled, CLOCK), limit_bytes=NOWHERE)
         open_stream = fill(outbox, 1, stream_no=2, first=START + 20_000)
@@ -268,14 +268,14 @@ def crashed(request, tmp_path) -> Crashed:
         for start in (20_500, 20_550):
             added = open_stream.add(records(50, first=START + start, temp=noisy(start, 50)), CLOCK)
             outbox.commit(added, limit_bytes=NOWHERE)
-        outbox.wanted = position_of(0, 1)
+        outbox.wanted = position_of(1, 4)
         outbox.commit(Commit(), limit_bytes=NOWHERE)
         if request.param == "in the file":
             outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for suffix in SUFFIXES:
             shutil.copy(f"{path}{suffix}", image)
         names = (outbox.outbox_id, outbox.replaces, outbox.forked_from)
-    return Crashed(image, names, {0: 3000, 1: 1500, 2: 600})
+    return Crashed(image, names, {0: 3000, 1: 3000, 2: 600})
 
 
 def noisy(seed: int, count: int) -> np.ndarray:
@@ -307,20 +307,23 @@ def drained(outbox) -> dict[int, int]:
             return counts
 
 
-def goes_on(outbox) -> dict[int, int]:
-    """How many records it takes meanwhile, by stream."""
-    return {}
+def goes_on(_outbox, counts: dict[int, int]) -> dict[int, int]:
+    """What it holds then, as `drained` counts it."""
+    return counts
 
 
-def evicts(outbox) -> dict[int, int]:
+def evicts(outbox, counts: dict[int, int]) -> dict[int, int]:
     fresh = outbox.next_stream_no()
     fill(outbox, 4, stream_no=fresh, first=START + 40_000, limit_bytes=outbox.used_bytes() - 3000)
-    return {fresh: 2000}
+    return counts | {fresh: 2000}
 
 
-def forks(outbox) -> dict[int, int]:
+def forks(outbox, counts: dict[int, int]) -> dict[int, int]:
+    """It leaves the stream before the one of which something is not acknowledged, if it knows that."""
+    left, _ = split_position(outbox.wanted)
+    assert outbox.wanted in (0, position_of(1, 4))
     outbox.fork()
-    return {}
+    return {stream_no - left: count for stream_no, count in counts.items() if stream_no >= left}
 
 
 LIVES = (goes_on, evicts, forks)
@@ -335,13 +338,13 @@ def check_nothing_missing(crashed: Crashed, folder: Path, what: str, live=goes_o
             return "set aside"
         assert (outbox.outbox_id, outbox.replaces, outbox.forked_from) == crashed.names, what
         try:
-            more = live(outbox)
+            expected = live(outbox, crashed.record_counts)
             counts = drained(outbox)
             with OutboxReader(outbox.path) as reader:
                 reader.check()  # as it is beside capture, where the start had no time for it
         except OutboxDamaged:
             return "set aside"  # by whoever meets it
-        assert counts == crashed.record_counts | more, what
+        assert counts == expected, what
         return "taken"
 
 

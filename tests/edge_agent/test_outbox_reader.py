@@ -116,6 +116,30 @@ def test_a_damaged_schema_costs_the_file_where_a_stream_needs_it_and_damaged_gua
         reader.blob(BlobKind.SCHEMA, SCHEMA.hash)
 
 
+def test_a_schema_of_which_only_a_gap_is_left_is_needed_too(outbox, reader):
+    fill(outbox, 3)
+    outbox._drop(0, 3, Reason.QUOTA)
+    outbox.keep_schema(SCHEMA.hash, b"damaged")
+    with pytest.raises(OutboxDamaged):
+        reader.blob(BlobKind.SCHEMA, SCHEMA.hash)
+
+
+def test_a_read_that_fails_for_once_costs_nothing(outbox, reader, monkeypatch):
+    fill(outbox, 2)
+
+    def fail(*_):
+        reader._db.execute("ROLLBACK")  # as SQLite does where the disk fails
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_fetch", fail)
+        with pytest.raises(OutboxBusy, match="look at the disk"):
+            reader.fetch(0, bytes_max=1)
+    assert len(reader.fetch(0, bytes_max=1 << 20).rows) == 2
+
+
 def test_a_place_that_no_outbox_has_is_not_here(outbox, reader):
     fill(outbox, 1)
     assert reader.stored(NOWHERE) == (None, 0, 0)

@@ -45,8 +45,8 @@ class Agent:
         match command.command if isinstance(command, commands.ToOutbox) else command:
             case SetWanted(wanted=wanted):
                 self.outbox.wanted = wanted
-            case events.Mend(position=position):
-                self.outbox.mend(position)
+            case events.Mend(position=position, again=again):
+                self.outbox.mend(position, again=again)
                 self.uplink.put(events.Mended(position))
             case commands.AskSnapshot():
                 self.uplink.put(Snapped(None))
