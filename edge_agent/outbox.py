@@ -42,6 +42,7 @@ from edge_agent.outbox_rows import (
     explain,
     gap_crc,
     gap_of,
+    in_order,
     journal_crc,
     journal_of,
     spelled,
@@ -138,7 +139,7 @@ class Outbox:
             self._facts.set("opened", 1)
             self.outbox_id, self.replaces, self.forked_from = self._facts.named(self.path)
             wanted = self._facts.wanted()
-            end = check_rows(self._db, self.path, wanted)
+            end = check_rows(self._db, self.path, wanted, checked=self.checked)
             self._delete_damaged_gaps()
             if side_log:
                 self._db.execute(SQL["side_log_schema"])
@@ -225,16 +226,8 @@ class Outbox:
 
     def _insert_batch(self, row: BatchRow) -> None:
         group = position_of(row.stream_no, row.group_seq)
-        values = (
-            row.position,
-            group,
-            row.first_tick,
-            row.record_count,
-            row.end_record,
-            row.crossing,
-            batch_crc(row),
-        )
-        self._db.execute(SQL["insert_batch"], (*values, row.content))
+        values = (row.position, group, row.first_tick, row.record_count, row.end_record, row.crossing)
+        self._db.execute(SQL["insert_batch"], (*values, batch_crc(row), row.content))
 
     def _put_journal(self, slot: int, row: JournalRow) -> None:
         """SQLite overwrites a row of the same size in place, and of that only the pages that change."""
@@ -366,6 +359,8 @@ class Outbox:
         # Slots are filled in order: what lies before a row that counts does count, even if it is too damaged to say so.
         count = max((slot for slot, is_held in enumerate(held, 1) if not is_held), default=0)
         live = [row for row, is_held in zip(rows[:count], held, strict=False) if not (row[1] and is_held)]
+        if not in_order(row for row, sound in live if sound):
+            raise OutboxDamaged(f"{self.path}: rows of the journal that are out of order, or there twice")
         return (stream, end, live) if live else None
 
     def _stream(self, stream_no: int) -> tuple[StreamRow, StreamEnd]:

@@ -22,14 +22,15 @@ def expect_nothing(db: sqlite3.Connection, path: str) -> None:
         raise OutboxError(f"{path}: a database, but no outbox; name another [outbox] path")
 
 
-def check_rows(db: sqlite3.Connection, path: str, wanted: int) -> int:
+def check_rows(db: sqlite3.Connection, path: str, wanted: int, *, checked: bool) -> int:
     """Streams have every number, and those from the one before `wanted` on are sound: Hello and what is sent build on them.
 
     Blocks that stand where the next ones go make room: their own places are found empty. So do those of an earlier stream that
-    lies, which are acknowledged and cannot be described again. Returns the position after all streams. Raises OutboxDamaged.
+    lies, which are acknowledged and cannot be described again. `checked`: SQLite looked at the whole file; else it may be the
+    last streams that are gone. Returns the position after all streams. Raises OutboxDamaged.
     """
     needed = split_position(wanted)[0] - 1
-    end = 0
+    end = stream_no = 0
     for stream_no, row in enumerate(db.execute(SQL["streams"]).fetchall()):
         found = stream_of(row)
         if row[1] != stream_no or (found is None and stream_no >= needed):
@@ -39,6 +40,11 @@ def check_rows(db: sqlite3.Connection, path: str, wanted: int) -> int:
             _delete(db, position_of(stream_no, 0), end)
         else:
             end = position_of(stream_no, found[1].next_seq)
+    beyond = db.execute(SQL["places"], (position_of(stream_no + 1, 0), NOWHERE)).fetchone()
+    if beyond and not checked:
+        raise OutboxDamaged(
+            f"{path}: has a block of stream {split_position(beyond[0])[0]}, and no such stream"
+        )
     _delete(db, end, NOWHERE)
     return end
 

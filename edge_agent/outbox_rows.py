@@ -11,13 +11,17 @@ import re
 import sqlite3
 import zlib
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from codec.errors import DamagedBlock
 from codec.journal import packed_extent
 from codec.stream import Clock, StreamFacts
 from edge_agent.errors import OutboxBusy, OutboxDamaged
 from edge_agent.rows import BatchRow, GapRow, JournalRow, StreamEnd, StreamRow, split_position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NOWHERE = (1 << 63) - 1  # larger than every position
 # No sound file breaks a constraint: what is moved is mistyped, or stands where no place is taken.
@@ -80,6 +84,11 @@ def journal_of(row: tuple[Any, ...], newest: int, path: str) -> tuple[JournalRow
         if journal_crc(replace(found, stream_no=number)) == crc:
             return replace(found, stream_no=number), True
     return found, True  # it is the checksum that is damaged
+
+
+def in_order(rows: Iterable[JournalRow]) -> bool:
+    """Whether each begins where the one before it ended, or later."""
+    return all(row.first_tick + row.record_count <= later.first_tick for row, later in pairwise(rows))
 
 
 def spelled(text: bytes) -> str:

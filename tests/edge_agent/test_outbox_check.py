@@ -9,12 +9,24 @@ from dataclasses import replace
 import pytest
 
 from edge_agent import messages
+from edge_agent.capture import open_outbox
 from edge_agent.errors import OutboxDamaged
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.outbox_rows import NOWHERE, SQL
 from edge_agent.rows import BatchRow, Commit, GapRow, Reason, position_of
-from tests.edge_agent.samples import CLOCK, IDENTITY, START, everything, fill, new_outbox, pipeline, records
+from tests.edge_agent.samples import (
+    CLOCK,
+    IDENTITY,
+    START,
+    everything,
+    fill,
+    ids,
+    new_outbox,
+    pipeline,
+    records,
+    settings,
+)
 
 
 @pytest.fixture
@@ -108,6 +120,15 @@ def test_a_block_where_no_stream_has_one_is_in_nobodys_way(path, place):
         assert drained(outbox) == {0: [("QUOTA", 5, 3000)], 1: [("QUOTA", 3, 2000)], 2: [("QUOTA", 0, 500)]}
 
 
+def test_a_block_without_a_stream_costs_the_file_where_nobody_looked_at_the_tree(path, unchecked):
+    """It may be the stream that is not found any more."""
+    with contextlib.closing(new_outbox(path)) as outbox:
+        fill(outbox, 3)
+    damage(path, f"UPDATE batches SET position = {position_of(1, 0)} WHERE position = 1")
+    with pytest.raises(OutboxDamaged, match="block of stream 1, and no such stream"):
+        Outbox(str(path))
+
+
 @pytest.mark.parametrize("wanted", [-5, 2, position_of(3, 3), NOWHERE])
 def test_an_acknowledgement_of_what_never_was_is_none(path, wanted):
     with contextlib.closing(new_outbox(path)) as outbox:
@@ -132,6 +153,17 @@ def test_what_an_earlier_stream_left_in_the_journal_is_not_stored_again_under_an
         stream, _, journal = outbox.unfinished()
         assert stream.stream_no == 1
         assert [(row.first_tick, sound) for row, sound in journal] == [(5000, True), (5050, True)]
+
+
+def test_rows_of_the_journal_that_are_out_of_order_cost_the_file(path):
+    with contextlib.closing(new_outbox(path)) as outbox:
+        source = pipeline()
+        for start in (0, 50, 100):
+            outbox.commit(source.add(records(50, first=START + start), CLOCK), limit_bytes=NOWHERE)
+    damage(path, "UPDATE journal SET slot = 8 WHERE slot = 0")
+    outbox, aside = open_outbox(settings(path.parent), ids(9))
+    outbox.close()
+    assert aside
 
 
 # Where it is used
