@@ -30,8 +30,9 @@ def check_rows(db: sqlite3.Connection, path: str, wanted: int, *, checked: bool)
     last streams that are gone. Returns the position after all streams. Raises OutboxDamaged.
     """
     needed = split_position(wanted)[0] - 1
-    end = stream_no = 0
-    for stream_no, row in enumerate(db.execute(SQL["streams"]).fetchall()):
+    streams = db.execute(SQL["streams"]).fetchall()
+    end = 0
+    for stream_no, row in enumerate(streams):
         found = stream_of(row)
         if row[1] != stream_no or (found is None and stream_no >= needed):
             raise damaged_stream(path, stream_no)
@@ -40,7 +41,7 @@ def check_rows(db: sqlite3.Connection, path: str, wanted: int, *, checked: bool)
             _delete(db, position_of(stream_no, 0), end)
         else:
             end = position_of(stream_no, found[1].next_seq)
-    beyond = db.execute(SQL["places"], (position_of(stream_no + 1, 0), NOWHERE)).fetchone()
+    beyond = db.execute(SQL["places"], (position_of(len(streams), 0), NOWHERE)).fetchone()
     if beyond and not checked:
         raise OutboxDamaged(
             f"{path}: has a block of stream {split_position(beyond[0])[0]}, and no such stream"

@@ -120,12 +120,14 @@ def test_a_block_where_no_stream_has_one_is_in_nobodys_way(path, place):
         assert drained(outbox) == {0: [("QUOTA", 5, 3000)], 1: [("QUOTA", 3, 2000)], 2: [("QUOTA", 0, 500)]}
 
 
-def test_a_block_without_a_stream_costs_the_file_where_nobody_looked_at_the_tree(path, unchecked):
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_block_without_a_stream_costs_the_file_where_nobody_looked_at_the_tree(path, unchecked, lost):
     """It may be the stream that is not found any more."""
     with contextlib.closing(new_outbox(path)) as outbox:
-        fill(outbox, 3)
-    damage(path, f"UPDATE batches SET position = {position_of(1, 0)} WHERE position = 1")
-    with pytest.raises(OutboxDamaged, match="block of stream 1, and no such stream"):
+        for stream_no in range(lost + 1):
+            fill(outbox, 3, stream_no=stream_no)
+    damage(path, f"DELETE FROM streams WHERE stream_no = {lost}")
+    with pytest.raises(OutboxDamaged, match=f"block of stream {lost}, and no such stream"):
         Outbox(str(path))
 
 
