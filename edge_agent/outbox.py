@@ -139,6 +139,7 @@ class Outbox:
             self._facts.set("opened", 1)
             self.outbox_id, self.replaces, self.forked_from = self._facts.named(self.path)
             wanted = self._facts.wanted()
+            self._facts.keep_wanted(wanted)
             end = check_rows(self._db, self.path, wanted, checked=self.checked)
             self._delete_damaged_gaps()
             if side_log:

@@ -204,6 +204,7 @@ class OutboxReader:
         try:
             yield
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            if str(error).startswith("no such"):  # column, or table: its name is damaged
+            # A name is damaged, or a header: statements that a sound file takes.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR:
                 raise OutboxDamaged(f"{self.path}: {error}") from error
             raise explain(error, self.path) from error

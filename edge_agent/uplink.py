@@ -184,7 +184,7 @@ class Uplink:
     async def _converse(self) -> None:
         """One conversation, to its Goodbye. Raises LinkDownError."""
         assert self._identity is not None
-        waits = self._waits
+        identity, waits = self._identity, self._waits
         deciding = Session(
             rate_hz=self._rate_hz,
             heartbeat_ns=int(waits.heartbeat_s * NS),
@@ -204,14 +204,15 @@ class Uplink:
                         conversation.written(self._written)
                     if self._leaving is not None:
                         conversation.put(events.Ending(parked=self._leaving is Leaving.PARK))
-                    await conversation.run(self._identity)
+                    await conversation.run(identity)
             if conversation.forked:
                 raise LinkDownError("the outbox had a twin; it goes on under a name of its own")
         except OutboxBusy as error:
             raise LinkDownError(str(error)) from error
         except OutboxDamaged as error:
-            lost, self._identity = self._identity.outbox_id, None
-            self._post(commands.ToOutbox(lost, commands.ReplaceFile(str(error))))
+            if self._identity is identity:  # else another file has taken its place meanwhile
+                self._identity = None
+            self._post(commands.ToOutbox(identity.outbox_id, commands.ReplaceFile(str(error))))
             raise LinkDownError(str(error)) from error
         finally:
             self._part()

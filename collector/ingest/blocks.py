@@ -188,7 +188,7 @@ class Blocks:
         progress = outbox.progress
         match progress.place(item.stream_no, item.first_seq, item.last_seq):
             case Place.BEFORE:
-                return self._repeated(outbox, item.stream_no)
+                return self._repeated(outbox, item.stream_no, item.last_seq)
             case Place.BEYOND:
                 return Ignored() if outbox.repair else Hole(progress.wanted)
             case Place.NEXT:
@@ -213,12 +213,13 @@ class Blocks:
         asked = any(one.covers(item.stream_no, item.seq) for one in outbox.asked_again)
         if stored not in (None, item.content) and not asked:
             return Forked()
-        return self._repeated(outbox, item.stream_no)
+        return self._repeated(outbox, item.stream_no, item.seq)
 
-    def _repeated(self, outbox: Outbox, stream_no: int) -> Outcome:
+    def _repeated(self, outbox: Outbox, stream_no: int, seq: int) -> Outcome:
+        """Of a stream that ended before it, as the next one says, of which nothing came: a twin began that one."""
         stored = outbox.progress.stored
-        if stored is None:
-            return Failed(f"a batch of stream {stream_no}, which the next stream describes as empty")
+        if stored is None or (stored.stream_no, stored.seq) < (stream_no, seq):
+            return Forked()
         return Repeated(stored)
 
     def _skip(self, outbox: Outbox, records: Records) -> int:

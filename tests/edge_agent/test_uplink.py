@@ -13,7 +13,9 @@ import pytest
 from edge_agent import commands, events
 from edge_agent.capture import Written
 from edge_agent.commands import SetMode, Snapped
+from edge_agent.errors import OutboxDamaged
 from edge_agent.events import SetWanted
+from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
 from edge_agent.rows import position_of
 from edge_agent.uplink import Leaving, Uplink, Waits
@@ -92,6 +94,24 @@ async def test_the_outbox_is_sent_acknowledged_and_left_with_goodbye(outbox):
         assert agent.asked[0] == SetMode(Mode.ONLINE)
         assert agent.asked[-1] == SetMode(Mode.OFFLINE)
         assert agent.uplink.link.acked_at_ns
+
+
+async def test_damage_that_a_conversation_meets_is_of_the_file_that_it_reads(outbox, monkeypatch):
+    """Though another one has taken its place meanwhile, which is sound."""
+    fresh, fetch = replace(IDENTITY, outbox_id=bytes([7] * 16)), OutboxReader.fetch
+    async with peer() as (_, port):
+        agent = Agent(outbox, port)
+
+        def damaged(*_, **__):
+            monkeypatch.setattr(OutboxReader, "fetch", fetch)
+            agent.uplink.begin(fresh, 0, Written(position_of(1, 0), 0, START))
+            raise OutboxDamaged("found")
+
+        monkeypatch.setattr(OutboxReader, "fetch", damaged)
+        async with agent.running():
+            await until(lambda: agent.uplink.current_wanted == position_of(0, 5))
+        replaced = [command for command in agent.asked if isinstance(command, commands.ToOutbox)]
+        assert replaced[0] == commands.ToOutbox(IDENTITY.outbox_id, commands.ReplaceFile("found"))
 
 
 async def test_what_was_written_before_goodbye_is_sent_before_goodbye(outbox):

@@ -13,7 +13,6 @@ from collector.items import (
     BatchItem,
     Beat,
     Described,
-    Failed,
     Forked,
     GapItem,
     Greeting,
@@ -80,13 +79,20 @@ def test_outboxes_that_are_out_of_memory_go_on_from_the_store(tmp_path):
 # What no agent sends
 
 
-def test_a_batch_or_gap_of_a_stream_that_was_described_as_empty_is_refused_in_words(bench, connected):
+def test_a_batch_or_gap_of_a_stream_that_was_described_as_empty_is_a_twins(bench, connected):
     batch, gap = connected.drive(), connected.gap(0, 3, 10)
     empty = replace(connected.run(), prev_last_seq=None, prev_digest=0)
     assert bench.take(empty) == Described()
-    says = Failed("a batch of stream 0, which the next stream describes as empty")
-    assert bench.take(batch) == bench.take(gap) == says
+    assert bench.take(batch) == bench.take(gap) == Forked()
     assert bench.take(connected.drive()).stored.stream_no == 1
+
+
+def test_what_goes_on_where_a_twins_next_stream_says_it_ended_is_never_taken_for_stored(bench, connected):
+    """Nothing of that next stream came, so that nothing else tells them apart: it would be sent for ever."""
+    bench.take(connected.drive())
+    more, gap = connected.drive(), connected.gap(1, 3, 70)
+    assert bench.take(replace(connected.run(), prev_last_seq=0, prev_digest=0)) == Described()
+    assert bench.take(more) == bench.take(gap) == Forked()
 
 
 numbers, seqs = st.integers(0, 3), st.integers(0, 5)
