@@ -65,7 +65,7 @@ MUTANTS = (
     Mutant("ticks follow the wall clock", "edge_agent.clock", "return read.boot_ns - min((age for age in ages if 0 <= age <= AGE_MAX_NS), default=0)", "return stamp_ns - self._offsets[0][0]"),
     Mutant("duplicates are applied", "collector.ingest.progress", "if (stream_no, last_seq) < (self.wanted.stream_no, self.wanted.seq):", "if (stream_no, last_seq + 1) < (self.wanted.stream_no, self.wanted.seq):"),
     Mutant("position advances without records", "collector.ingest.blocks", "changes.batches.append(rows.batch(outbox.id, item, decoded, skip))", "changes.batches += [] if item.late else [rows.batch(outbox.id, item, decoded, skip)]"),
-    Mutant("a gap counts the block after it, too", "edge_agent.outbox", "after.first_tick, after.end_record - after.record_count\n", "after.first_tick, after.end_record\n"),
+    Mutant("a gap counts the block after it, too", "edge_agent.outbox", "end_tick, record_count = after.first_tick, after.end_record - after.record_count", "end_tick, record_count = after.first_tick, after.end_record"),
     Mutant("quota evicts, and the next block builds on what is gone", "edge_agent.capture",
            "if self.outbox.commit(self._unwritten, limit_bytes=self._limit_bytes()):", "if self.outbox.commit(self._unwritten, limit_bytes=self._limit_bytes()) and False:"),
     Mutant("a fork keeps its outbox_id", "edge_agent.outbox", "outbox_id = self._new_id(OUTBOX_ID_BYTES)\n            self._facts.name(", "outbox_id = self.outbox_id\n            self._facts.name("),
