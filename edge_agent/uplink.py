@@ -112,7 +112,7 @@ class Uplink:
         if spent is not None and self.allowance.spent == Spent():
             self.allowance.spent = spent
         if self._conversation is not None:
-            self._conversation.wanted, self._conversation.forked = wanted, False
+            self._conversation.wanted = wanted
             self._conversation.put(LinkDownError("the outbox was exchanged"))
         self._try_at_once()
 
@@ -205,7 +205,7 @@ class Uplink:
                     if self._leaving is not None:
                         conversation.put(events.Ending(parked=self._leaving is Leaving.PARK))
                     await conversation.run(identity)
-            if conversation.forked:
+            if conversation.forked or self._identity is not identity:
                 raise LinkDownError("the outbox had a twin; it goes on under a name of its own")
         except OutboxBusy as error:
             raise LinkDownError(str(error)) from error
@@ -215,22 +215,19 @@ class Uplink:
             self._post(commands.ToOutbox(identity.outbox_id, commands.ReplaceFile(str(error))))
             raise LinkDownError(str(error)) from error
         finally:
-            self._part()
+            self._part(identity)
 
-    def _part(self) -> None:
-        if self._conversation is not None:
-            self.wanted = self._conversation.wanted
-            if self._conversation.welcomed:
-                self._retry.succeeded()
-            if self._conversation.forked:
-                self._identity = None
-            if self._conversation.guards_hash is not None and self._identity is not None:
-                self._identity = dataclasses.replace(
-                    self._identity, guards_hash=self._conversation.guards_hash
-                )
-            if self._conversation.prior_hash is not None and self._identity is not None:
-                self._identity = dataclasses.replace(self._identity, prior_hash=self._conversation.prior_hash)
-            self._conversation = None
+    def _part(self, identity: events.Identity) -> None:
+        """A conversation under that identity is over; another outbox may have taken its place meanwhile."""
+        over, self._conversation = self._conversation, None
+        if over is not None and over.welcomed:
+            self._retry.succeeded()
+        if over is not None and self._identity is identity:
+            self.wanted = over.wanted
+            guards_hash = identity.guards_hash if over.guards_hash is None else over.guards_hash
+            prior_hash = identity.prior_hash if over.prior_hash is None else over.prior_hash
+            renewed = dataclasses.replace(identity, guards_hash=guards_hash, prior_hash=prior_hash)
+            self._identity = None if over.forked else renewed
         self._post(commands.SetMode(Mode.OFFLINE))
         if self.link.state != "offline":
             self.link.state, self.link.since_ns = "offline", time.time_ns()

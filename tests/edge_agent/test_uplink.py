@@ -40,7 +40,8 @@ class Agent:
 
     def begin(self) -> None:
         written = Written(position_of(self.outbox.next_stream_no(), 0), 0, START)
-        self.uplink.begin(IDENTITY, self.outbox.wanted, written)
+        identity = replace(IDENTITY, outbox_id=self.outbox.outbox_id)
+        self.uplink.begin(identity, self.outbox.wanted, written)
 
     def post(self, command: commands.Command) -> None:
         self.asked.append(command)
@@ -202,6 +203,34 @@ async def test_a_twin_is_asked_only_once_to_become_another(outbox):
             await until(lambda: outbox.wanted == position_of(0, 5))
         asked = [command.command for command in agent.asked if isinstance(command, commands.ToOutbox)]
         assert asked.count(events.BecomeFork()) == 1
+
+
+async def test_a_parked_vehicle_that_finds_its_twin_sends_everything_before_it_sleeps(outbox):
+    """Its fork may be there before the conversation is over that ends for it."""
+    async with peer() as (collector, port):
+        stored = pb.Position(stream_no=0, seq=2)
+        collector.welcome = pb.Welcome(
+            window_bytes=1 << 20, max_block_version=255, stored=stored, stored_stream_id=b"a twin's"
+        )
+        agent = Agent(outbox, port)
+        agent.uplink.leave(Leaving.PARK)
+        async with agent.running():
+            await until(lambda: collector.conversations == 1)
+            collector.welcome.ClearField("stored")
+            await until(lambda: agent.uplink.link.state == "parked")
+        assert collector.places == [(0, seq) for seq in range(5)]
+
+
+async def test_a_fork_that_comes_once_the_file_was_replaced_is_not_the_new_ones(outbox):
+    async with peer() as (collector, port):
+        agent = Agent(outbox, port)
+        fresh = replace(IDENTITY, outbox_id=bytes([7] * 16))
+        agent.uplink._post = agent.asked.append  # capture: asked to fork a file that it has no more
+        async with agent.running():
+            await until(lambda: collector.places[4:])
+            agent.uplink.put(events.Received(pb.Down(fork=pb.Fork()), 0))
+            agent.uplink.begin(fresh, 0, Written(position_of(1, 0), 0, START))
+            await until(lambda: fresh.outbox_id in [up.hello.outbox_id for up in collector.received])
 
 
 async def test_broken_rows_are_mended_on_the_way(outbox):
