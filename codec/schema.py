@@ -68,6 +68,10 @@ class Signal:
             raise SchemaError(
                 f"signal {self.name}: factor, offset, threshold, resolution and circular must be finite, factor not 0"
             )
+        if not all(math.isfinite(x / self.factor) for x in (self.threshold, self.resolution, self.circular)):
+            raise SchemaError(
+                f"signal {self.name}: threshold, resolution or circular is more counts of {self.factor} than there are numbers"
+            )
         if min(self.threshold, self.resolution, self.circular) < 0:
             raise SchemaError(f"signal {self.name}: threshold, resolution and circular cannot be negative")
         if self.threshold and self.kind in (Kind.WIDE_UNSIGNED, Kind.WIDE_SIGNED):

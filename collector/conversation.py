@@ -18,7 +18,7 @@ Rules
   unless it is this side that has not got round to listening.
 - A hole is answered with one Rewind for each place that is wanted. What still arrives from beyond it is left alone.
   An agent that knows more to be durable than is here is rewound at once: it may have nothing new to send.
-- What is asked for (blobs, groups) is asked for once.
+- What is asked for (blobs, groups) is asked for once. A vehicle that said goodbye before it heard of that is heard until all is here.
 - Guards that change are told at once, or right after Welcome where that was on its way with the old ones.
 """
 
@@ -33,16 +33,12 @@ from codec.stream import BLOCK_VERSION
 from collector import wire
 from collector.items import (
     BatchItem,
-    Beat,
-    BlobItem,
     Damaged,
     Described,
     Description,
     Failed,
     Farewell,
     Forked,
-    GapItem,
-    Greeting,
     Hole,
     Ignored,
     Item,
@@ -56,6 +52,8 @@ from collector.items import (
     Resend,
     Stored,
     Welcomed,
+    held_bytes,
+    window_bytes,
 )
 from protos import telemetry_pb2 as pb
 
@@ -72,8 +70,6 @@ ANSWERED = frozenset({"batch", "gap", "heartbeat"})
 HELLO_NS = 20 * NS  # whoever says nothing for so long is no agent, and takes the place of one
 HELD_BYTES_MAX = 2 << 20
 ALIASES_MAX = 4096  # streams described in one conversation
-GAP_BYTES = 32  # what a gap counts in the window
-ITEM_BYTES = 256  # what any item costs while it waits for ingest
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +141,8 @@ class Conversation:
         self._guards_hash = self._prior_hash = b""  # the agent's
         self._newer_guards: GuardSet | None = None  # than ingest may have known when it was greeted
         self._agent_acked: Position | None = None  # as it says in Hello
-        self._parting = False  # goodbye is with ingest
+        self._last: Position | None = None  # of what came
+        self._parting: Farewell | None = None  # goodbye was said
 
     @property
     def due_ns(self) -> int | None:
@@ -178,7 +175,7 @@ class Conversation:
     def ingested(self, outcome: Outcome, now_ns: int) -> list[Action]:
         """Ingest is done with the oldest item that was submitted."""
         item = self._submitted.popleft()
-        self.in_ingest_bytes -= _held_bytes(item) + ITEM_BYTES
+        self.in_ingest_bytes -= held_bytes(item)
         if self.state is State.ENDED:
             return []
         return self._answered(self._ingested(item, outcome, now_ns))
@@ -211,9 +208,9 @@ class Conversation:
 
     def replaced(self) -> list[Action]:
         """A newer conversation of the same outbox began."""
+        self.key = None  # the vehicle is online still: no farewell
         if self.state is State.ENDED:
             return []
-        self.key = None  # the vehicle is online still: no farewell
         return self._refuse(pb.Refuse.CODE_REPLACED, "a newer conversation of this outbox began")
 
     def closing(self) -> list[Action]:
@@ -232,8 +229,10 @@ class Conversation:
 
     def _received(self, up: pb.Up) -> list[Action]:
         kind = up.WhichOneof("message")
-        if self.state is State.ENDED or self._parting or kind is None:
+        if self.state is State.ENDED or kind is None:
             return []  # kind None: of a newer agent, which cannot count on it
+        if self._parting is not None:
+            return self._after_goodbye(self._parting.key, kind, up)
         if kind == "hello":
             if self.state is not State.NEW:
                 return self._refuse(pb.Refuse.CODE_PROTOCOL, "a second Hello")
@@ -273,19 +272,32 @@ class Conversation:
                     return self._refuse(
                         pb.Refuse.CODE_PROTOCOL, f"a batch of the undescribed stream {up.batch.alias}"
                     )
-                return [self._submit(wire.batch(key, up.batch, facts))]
+                batch = wire.batch(key, up.batch, facts)
+                return self._sent(batch, Position(batch.stream_no, batch.seq))
             case "gap":
                 facts = self._aliases.get(up.gap.alias)
                 if facts is None:
                     return self._refuse(
                         pb.Refuse.CODE_PROTOCOL, f"a gap of the undescribed stream {up.gap.alias}"
                     )
-                return [self._submit(wire.gap(key, up.gap, facts))]
+                gap = wire.gap(key, up.gap, facts)
+                return self._sent(gap, Position(gap.stream_no, gap.last_seq))
             case "goodbye":
-                self._parting, self.key = True, None
-                return [self._submit(Farewell(key, wire.REASONS.get(up.goodbye.reason, "offline")))]
+                state = wire.REASONS.get(up.goodbye.reason, "offline")
+                self._parting, self.key = Farewell(key, state, self._last), None
+                return [self._submit(self._parting)]
             case other:
                 return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{other} is out of place")
+
+    def _sent(self, item: Item, position: Position) -> list[Action]:
+        self._last = position if self._last is None else max(self._last, position)
+        return [self._submit(item)]
+
+    def _after_goodbye(self, key: OutboxKey, kind: str, up: pb.Up) -> list[Action]:
+        """The answer to what was asked for, which the vehicle may have heard too late to wait with its goodbye."""
+        if kind == "blob":
+            return self._blob(key, up.blob)
+        return self._in_order(key, up) if kind in ("stream", "batch", "gap") else []
 
     def _hold(self, up: pb.Up) -> list[Action]:
         size = up.ByteSize()
@@ -324,9 +336,11 @@ class Conversation:
                 return self._stored_one(item, outcome, now_ns)
             case Repeated(stored):
                 self._stored = stored
+                if self._parting is not None:
+                    return self._part(self._parting, stored)
                 if self._acked != stored:
                     return self._ack()
-                return self._count(_size(item), now_ns)
+                return self._count(window_bytes(item), now_ns)
             case Hole(wanted):
                 return self._rewind(wanted)
             case Lacking(kind, name, wanted):
@@ -349,7 +363,7 @@ class Conversation:
             case Failed(text):
                 return self._refuse(pb.Refuse.CODE_MALFORMED, text)
             case Ignored():
-                return []
+                return self._ack() if isinstance(item, Farewell) else []
             case _:
                 assert_never(outcome)
 
@@ -397,10 +411,20 @@ class Conversation:
         if outcome.guards_wanted:
             actions += self._want(pb.BLOB_KIND_GUARDS, outcome.guards_wanted)
         actions += self._resend(outcome.resend)
+        if self._parting is not None:
+            return [*actions, *self._part(self._parting, outcome.stored)]
         caught_up = isinstance(item, BatchItem) and self._draining and not outcome.late
         if isinstance(item, BatchItem):
             self._draining = outcome.late
-        return [*actions, *(self._ack() if caught_up else self._count(_size(item), now_ns))]
+        return [*actions, *(self._ack() if caught_up else self._count(window_bytes(item), now_ns))]
+
+    def _part(self, farewell: Farewell, stored: Position) -> list[Action]:
+        """More is here than when the vehicle said goodbye. What was ignored meanwhile it sends in a conversation of its own."""
+        if self._submitted:
+            return []
+        if farewell.last is not None and stored < farewell.last:
+            return [*self._ack(), *self._rewind(Position(stored.stream_no, stored.seq + 1))]
+        return [self._submit(farewell)]
 
     def _count(self, size: int, now_ns: int) -> list[Action]:
         """So many bytes more are durable and not acked."""
@@ -452,7 +476,7 @@ class Conversation:
 
     def _submit(self, item: Item) -> Action:
         self._submitted.append(item)
-        self.in_ingest_bytes += _held_bytes(item) + ITEM_BYTES
+        self.in_ingest_bytes += held_bytes(item)
         return Submit(item)
 
     def _refuse(self, code: pb.Refuse.Code.ValueType, text: str) -> list[Action]:
@@ -462,27 +486,3 @@ class Conversation:
     def _end(self) -> list[Action]:
         self.state = State.ENDED
         return [End()]
-
-
-def _held_bytes(item: Item) -> int:
-    """What it occupies while it waits for ingest."""
-    match item:
-        case BlobItem():
-            return len(item.content)
-        case Beat():
-            return len(item.record) + len(item.guard_states) + len(item.guard_lasted)
-        case _:
-            return _size(item)
-
-
-def _size(item: Item) -> int:
-    """What it counts in the window."""
-    match item:
-        case BatchItem():
-            return item.size_bytes
-        case GapItem():
-            return GAP_BYTES
-        case Greeting() | Description() | BlobItem() | Beat() | Farewell():
-            return 0
-        case _:
-            assert_never(item)

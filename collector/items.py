@@ -6,10 +6,13 @@ Both sides are pure and know nothing of threads, so that a simulator can carry i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from codec.stream import StreamFacts
+
+GAP_BYTES = 32  # what a gap counts in the window
+ITEM_BYTES = 256  # what any item costs while it waits for ingest
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,13 +117,40 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """A conversation ended. `state` is what the vehicle is shown as: offline or parked."""
+    """A conversation ended. `state` is what the vehicle is shown as: offline or parked. `last` of what it sent; None: nothing."""
 
     key: OutboxKey
     state: str
+    last: Position | None = None
 
 
 Item = Greeting | Description | BatchItem | GapItem | BlobItem | Beat | Farewell
+
+
+def window_bytes(item: Item) -> int:
+    """What it counts in a conversation's window."""
+    match item:
+        case BatchItem():
+            return item.size_bytes
+        case GapItem():
+            return GAP_BYTES
+        case Greeting() | Description() | BlobItem() | Beat() | Farewell():
+            return 0
+        case _:
+            assert_never(item)
+
+
+def held_bytes(item: Item) -> int:
+    """What it occupies while it waits for ingest."""
+    match item:
+        case BlobItem():
+            return ITEM_BYTES + len(item.content)
+        case Beat():
+            states = len(item.guard_states) + len(item.guard_lasted)
+            return ITEM_BYTES + len(item.record) + states + len(repr(item.health))
+        case _:
+            return ITEM_BYTES + window_bytes(item)
+
 
 # Outcomes. All of them are durable by the time a conversation hears of them.
 
@@ -180,7 +210,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing to say: what was asked for before is still on its way."""
+    """Nothing to say: what was asked for before is still on its way. Of a Farewell, too, which is then said again."""
 
 
 @dataclass(frozen=True, slots=True)

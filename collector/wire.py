@@ -30,6 +30,7 @@ RECORD_BYTES_MAX = 1 << 16
 BLOB_BYTES_MAX = 4 << 20
 TEXT_MAX = 200  # characters of a model or version
 BUSES_MAX = 64
+HEALTH_CHARACTERS_MAX = 500  # of what a vehicle says of a bus
 NUMBER_MAX = 1 << 62  # sequence numbers and counts; beyond lies damage
 OFFSET_NS_MAX = 1 << 62
 
@@ -184,10 +185,16 @@ def unpack_schema(content: bytes) -> bytes:
 
 def _health(health: pb.Health) -> dict[str, object]:
     """As JSON can have it."""
-    buses = [{field.name: value for field, value in bus.ListFields()} for bus in health.buses[:BUSES_MAX]]
+    buses = [
+        {field.name: _cut(value) for field, value in bus.ListFields()} for bus in health.buses[:BUSES_MAX]
+    ]
     figures = {field.name: value for field, value in health.ListFields() if field.name != "buses"}
     finite = {name: value for name, value in figures.items() if value == value and abs(value) != float("inf")}  # noqa: PLR0124
     return {**finite, **({"buses": buses} if buses else {})}
+
+
+def _cut(value: object) -> object:
+    return value[:HEALTH_CHARACTERS_MAX] if isinstance(value, str) else value
 
 
 def _check_bytes(name: str, value: bytes, sizes: tuple[int, ...]) -> None:

@@ -113,7 +113,7 @@ class Blocks:
                 pass
         stream = outbox.wanted_stream(self._ledger)
         if stream is None:
-            return Hole(outbox.progress.wanted)
+            return self._undescribed(outbox)
         if outbox.progress.open_gap_seq is not None and not is_keyframe(item.content):
             return self._quarantine(outbox, item, "builds on a block that was quarantined")
         digest = stream.group_digest(outbox.progress)
@@ -256,6 +256,11 @@ class Blocks:
         stream_no = outbox.progress.wanted.stream_no
         row = rows.gap(outbox.id, stream_no, first_seq, last_seq, records, end_tick, reason, self._now)
         self._ledger.changes.gaps[outbox.id, stream_no, first_seq] = row
+
+    def _undescribed(self, outbox: Outbox) -> Outcome:
+        wanted = outbox.progress.wanted
+        known = outbox.descriptions.get(wanted.stream_no)
+        return Hole(wanted) if known is None else Lacking(pb.BLOB_KIND_SCHEMA, known.schema_hash, wanted)
 
     # What came out wrong
 

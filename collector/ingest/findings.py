@@ -141,8 +141,15 @@ class Findings:
                 if row["evidence"] == rows.AS_BEFORE:
                     row["evidence"] = before["evidence"]
             faults[key] = row
+            self._goes_on(outbox.id, span)
         self._pager.found(outbox, of_rules, (stream.stream_no, surveyed.records.first_tick), late=late)
         return spans
+
+    def _goes_on(self, outbox: int, span: FaultSpan) -> None:
+        """What was taken back in this transaction, and opened again at the same tick, did not end."""
+        place = {"of_outbox": outbox, "of_stream_no": span.stream_no, "of_first_tick": span.first_tick}
+        changes, wanted = self._ledger.changes, {**place, "of_code": span.code}
+        changes.faults_ended = [one for one in changes.faults_ended if not wanted.items() <= one.items()]
 
     def _spans(self, outbox: Outbox, stream: ActiveStream, surveyed: Surveyed) -> list[FaultSpan]:
         """Records before these are read from the store where they are not here: for windows, and where a fault opens."""

@@ -40,6 +40,7 @@ from collector.items import (
     Forked,
     GapItem,
     Greeting,
+    Ignored,
     Item,
     Kept,
     Lacking,
@@ -178,15 +179,7 @@ class _Group:
             case Beat():
                 return self._beat(outbox, item)
             case Farewell():
-                if self._findings.left(outbox):
-                    # With its position, which tells if another process knows more of it.
-                    self._blocks.save(outbox)
-                if item.state == "parked":  # it has sent everything
-                    self._pager.backlog_over(outbox)
-                row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}
-                self._ledger.changes.vehicle_states[item.key.vehicle] = row
-                self._note_health(item.key, "farewell")
-                return Noted()
+                return self._farewell(outbox, item)
             case _:
                 assert_never(item)
 
@@ -196,6 +189,8 @@ class _Group:
         if outbox is None:
             outbox = Outbox.load(key, self._ledger, self._ingest.readings, self._now)
             self._keep_guards()
+            if self._pager.forgotten(outbox):
+                self._blocks.save(outbox)
             self._withdraw(outbox)
         self._ingest.outboxes[key] = outbox
         return outbox
@@ -265,8 +260,9 @@ class _Group:
                 self._replace(OutboxKey(item.key.vehicle, old), successor)
         if item.forked_from and stored is None:
             self._leave(OutboxKey(item.key.vehicle, item.forked_from))
-        for key in self._ledger.with_provisional(item.key.vehicle):
-            if key != item.key:  # the vehicle shows under this name what is now
+        # The vehicle shows under this name what is now; a recording that is imported shows nothing.
+        for key in self._ledger.with_provisional(item.key.vehicle) if item.state else ():
+            if key != item.key:
                 self._pager.withdraw(self._outbox(key), everything=True)
         content = self._keep_guards()
         block = self._ledger.block(outbox.id, stored.stream_no, stored.seq) if stored else None
@@ -285,12 +281,26 @@ class _Group:
             prior=prior,
         )
 
+    def _farewell(self, outbox: Outbox, item: Farewell) -> Outcome:
+        if self._findings.left(outbox):
+            # With its position, which tells if another process knows more of it.
+            self._blocks.save(outbox)
+        stored = outbox.progress.stored
+        is_here = item.last is None or (stored is not None and stored >= item.last)
+        if is_here and item.state == "parked":  # it has sent everything
+            self._pager.backlog_over(outbox)
+        row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}
+        self._ledger.changes.vehicle_states[item.key.vehicle] = row
+        self._note_health(item.key, "farewell")
+        return Noted() if is_here else Ignored()
+
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
         """End an outbox with an open-ended gap: nobody knows what else it held, least of all where it never called.
 
         Its open faults end where they were last seen to hold: if they still do, the successor's records say so.
         """
         saved = self._outbox(old)
+        self._blocks.save(saved)  # with its position, which tells if another process knows more of it
         stream_no, seq = saved.progress.wanted.stream_no, saved.progress.wanted.seq
         self._ledger.changes.replaced[saved.id] = {"of_id": saved.id, "replaced_by": successor}
         self._pager.lost(saved, "outbox lost")
@@ -300,7 +310,9 @@ class _Group:
     def _leave(self, old: OutboxKey) -> None:
         """A fork began: perhaps nobody has its former name any more. If a twin has, and a fault still holds there, it goes on."""
         if old in self._ledger.with_open_faults():
-            self._pager.lost(self._outbox(old), "outbox forked")
+            left = self._outbox(old)
+            self._blocks.save(left)  # as above
+            self._pager.lost(left, "outbox forked")
 
     def _description(self, outbox: Outbox, item: Description) -> Outcome:
         stream_no = item.facts.stream_no
@@ -313,6 +325,9 @@ class _Group:
             return Lacking(pb.BLOB_KIND_SCHEMA, item.schema_hash, outbox.progress.wanted)
         if known is None:
             self._ledger.changes.streams[outbox.id, stream_no] = rows.stream(outbox.id, item)
+            self._blocks.save(
+                outbox
+            )  # of two processes that describe one, as for a clone, the second one finds the other's
             for other in self._ingest.outboxes.values():
                 if other.key.vehicle == item.key.vehicle:
                     other.forget_elsewhere()

@@ -28,7 +28,7 @@ class Label:
 
     stream_no: int
     boot_id: bytes
-    period_ns: int
+    period_ns: int  # 0: its schema is damaged
     end_tick: int | None  # after its last record; None: it has none
     offset_ns: int
     synchronised: bool

@@ -181,7 +181,10 @@ class Outbox:
     def place_in_time(self, stream: ActiveStream, seq: int, keyframe: Keyframe, ledger: Ledger) -> None:
         """At each keyframe: put the times of a boot right, and of those before it that had none, once they are known."""
         offset_ns = keyframe.clock_offset_ns if keyframe.clock_synchronised else None
-        if stream.synchronised or (offset_ns is None and seq > 0):
+        asked = (
+            seq > 0 and self.progress.group_seq is not None
+        )  # an earlier one was placed by what its boot knows
+        if stream.synchronised or (offset_ns is None and asked):
             return
         self._label(stream, relabelled(self._labels(stream, ledger), stream.stream_no, offset_ns), ledger)
 
@@ -222,7 +225,7 @@ class Outbox:
     def _label(self, stream: ActiveStream, changed: Sequence[Label], ledger: Ledger) -> None:
         for label in changed:
             ledger.changes.stream_labels[self.id, label.stream_no] = rows.stream_label(self.id, label)
-            if label.end_tick is not None:
+            if label.end_tick is not None and label.period_ns:
                 ledger.changes.times.append(rows.times_of(self.id, label))
             for one in (stream, self.stream, self._live):
                 if one is not None and label.stream_no == one.stream_no:
@@ -234,7 +237,10 @@ class Outbox:
         return active is not None and active.synchronised
 
     def wall_ns(self, stream_no: int, tick: int, ledger: Ledger) -> int:
-        """Wall time of a tick of a stored stream."""
+        """Wall time of a tick of a stored stream. Where its schema is damaged, by the ticks of the stream that is wanted."""
         active = self.any_stream(stream_no, ledger)
-        assert active is not None, "faults and anomalies belong to stored streams"
-        return tick * active.schema.period_ns + active.offset_ns
+        if active is not None:
+            return tick * active.schema.period_ns + active.offset_ns
+        wanted = self.activate(self.progress.wanted.stream_no, ledger)
+        period_ns = 0 if wanted is None else wanted.schema.period_ns
+        return tick * period_ns + ledger.label(self.id, stream_no)[0]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from codec.guards import Guard
     from collector.ingest.changes import Ledger, Row
     from collector.ingest.outbox import Outbox
-    from collector.ingest.paging import Notice, Paging, Place, Provisional
+    from collector.ingest.paging import FaultKey, Notice, Paging, Place, Provisional
     from collector.rules import FaultSpan, Known, Rule
     from collector.rules.evaluate import Episode
 
@@ -70,12 +70,25 @@ class Pager:
             if (episode.stream_no, episode.first_tick, code) in outbox.paging.open:
                 self.ended(outbox, code, episode, why)
 
+    def forgotten(self, outbox: Outbox) -> bool:
+        """Open faults of which its rules know nothing end where they were detected. Whether there were any.
+
+        Both are written in one transaction: what the rules carried was damaged.
+        """
+        known = {(e.stream_no, e.first_tick, code) for code, e in outbox.rule_state.episodes.items()}
+        unknown = [fault for key, fault in outbox.paging.open.items() if key not in known]
+        for fault in unknown:
+            self._ended(outbox, fault.key, (fault.stream_no, fault.detected_tick), "state damaged")
+        return bool(unknown)
+
     def ended(self, outbox: Outbox, code: str, episode: Episode, why: str) -> None:
         """An open fault ended otherwise than by its rule."""
-        at = (episode.seen_stream_no, episode.seen_tick)
-        row = rows.fault_ended(outbox.id, code, episode, outbox.wall_ns(*at, self._ledger), why)
-        self._ledger.changes.faults_ended.append(row)
         key = (episode.stream_no, episode.first_tick, code)
+        self._ended(outbox, key, (episode.seen_stream_no, episode.seen_tick), why)
+
+    def _ended(self, outbox: Outbox, key: FaultKey, at: Place, why: str) -> None:
+        row = rows.fault_ended(outbox.id, key, at, outbox.wall_ns(*at, self._ledger), why)
+        self._ledger.changes.faults_ended.append(row)
         self._take(outbox, paging.ended(outbox.paging, key, at))
 
     def _take(self, outbox: Outbox, decided: tuple[list[Notice], Paging]) -> None:

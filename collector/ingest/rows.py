@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collector.ingest.changes import Row
     from collector.ingest.labels import Label
     from collector.ingest.minutes import Summary
-    from collector.ingest.paging import Notice, Provisional
+    from collector.ingest.paging import FaultKey, Notice, Place, Provisional
     from collector.items import BatchItem, Beat, Description, Greeting
     from collector.rules import FaultSpan, Rule
-    from collector.rules.evaluate import Episode
 
 
 def vehicle(item: Greeting, now: str) -> Row:
@@ -287,17 +286,18 @@ def _evidence(rule: Rule, span: FaultSpan, rate_hz: int, digits: Mapping[str, in
     return to_json({"when": rule.when, "at_detection": at_detection, "window": window})
 
 
-def fault_ended(outbox: int, code: str, episode: Episode, wall_ns: int, why: str) -> Row:
-    """A fault that ended otherwise than by its rule."""
+def fault_ended(outbox: int, key: FaultKey, at: Place, wall_ns: int, why: str) -> Row:
+    """A fault that ended otherwise than by its rule. `at`: where it was last seen to hold."""
+    stream_no, first_tick, code = key
     return {
         "of_outbox": outbox,
-        "of_stream_no": episode.stream_no,
-        "of_first_tick": episode.first_tick,
+        "of_stream_no": stream_no,
+        "of_first_tick": first_tick,
         "of_code": code,
         "ended_at": times.to_text(wall_ns),
         "end_reason": why,
-        "last_stream_no": episode.seen_stream_no,
-        "last_tick": episode.seen_tick,
+        "last_stream_no": at[0],
+        "last_tick": at[1],
     }
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, func, select, update
 
-from codec.errors import CodecError
 from codec.schema import Schema
+from collector.store.ledger import sound_blob
 from collector.store.tables import batches, blobs, gaps, outboxes, streams
 from collector.times import to_text
 from protos import telemetry_pb2 as pb
@@ -134,10 +134,8 @@ def _period_ns(connection: Connection, schema_hash: bytes, known: dict[bytes, in
             blobs.c.kind == pb.BLOB_KIND_SCHEMA, blobs.c.hash == schema_hash
         )
         content = connection.execute(wanted).scalar_one_or_none()
-        try:
-            known[schema_hash] = Schema.from_bytes(content or b"").period_ns
-        except CodecError:
-            known[schema_hash] = 0
+        sound = sound_blob(content or b"", schema_hash)
+        known[schema_hash] = 0 if sound is None else Schema.from_bytes(sound).period_ns
     return known[schema_hash]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import and_, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -43,12 +43,14 @@ from collector.store.tables import (
 from protos import telemetry_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Select
 
     from collector.detectors.episodes import Episode
+
+_State = TypeVar("_State")
 
 CLAIMED_MAX = 500  # outboxes in one statement
 _WRITTEN = "another process wrote to the same outbox; reading it again"
@@ -99,6 +101,7 @@ class Transaction:
         self._connection = connection
         self._dialect = connection.dialect.name
         self._claimed: set[int] = set()
+        self._periods: dict[bytes, int] = {}  # by schema
         self.changes = Changes()
 
     def open_outbox(self, key: OutboxKey, now: str) -> SavedOutbox:
@@ -120,7 +123,7 @@ class Transaction:
         had = {row[0]: int(row[1]) for row in self._connection.execute(counted.group_by(faults.c.code))}
         of_others = select(outboxes.c.rule_state).where(outboxes.c.vin == vehicle)
         for text in self._connection.execute(of_others).scalars():
-            opened = RuleState.from_text(text).opened
+            opened = (_readable(RuleState.from_text, text) or RuleState()).opened
             had |= {code: max(count, had.get(code, 0)) for code, count in opened.items()}
         return had
 
@@ -142,14 +145,15 @@ class Transaction:
             group_seq=row.group_seq,
             open_gap_seq=row.open_gap_seq,
         )
+        rules = _readable(RuleState.from_text, row.rule_state)  # None: they begin anew
         return SavedOutbox(
             row.id,
             row.revision,
             progress,
-            RuleState.from_text(row.rule_state),
+            rules or RuleState(opened=self._occurrences(key.vehicle)),
             self.changes.vehicles.get(key.vehicle, {}).get("model") or row.model,
-            BatteryState.from_text(row.battery_state),
-            DiagnosisState.from_text(row.diagnosis_state),
+            _readable(BatteryState.from_text, row.battery_state) or BatteryState(),
+            _readable(DiagnosisState.from_text, row.diagnosis_state) or DiagnosisState(),
             row.full_rate_until,
         )
 
@@ -210,10 +214,15 @@ class Transaction:
         return [self._label(row) for row in self._connection.execute(wanted)]
 
     def _label(self, row: Any) -> Label:
-        content = self.blob(pb.BLOB_KIND_SCHEMA, row.schema_hash)
-        assert content is not None, "a stream is stored after its schema"
-        period_ns = Schema.from_bytes(content).period_ns
+        period_ns = self._period_ns(row.schema_hash)
         return Label(row.stream_no, row.boot_id, period_ns, row.end_tick, row.offset_ns, row.synchronised)
+
+    def _period_ns(self, schema_hash: bytes) -> int:
+        """Of the ticks of a schema; 0 where it is damaged."""
+        if schema_hash not in self._periods:
+            content = self.blob(pb.BLOB_KIND_SCHEMA, schema_hash)
+            self._periods[schema_hash] = 0 if content is None else Schema.from_bytes(content).period_ns
+        return self._periods[schema_hash]
 
     def paging(self, outbox: int) -> Paging:
         self._write(*statements.OF_FAULTS)
@@ -430,6 +439,14 @@ class Transaction:
         if rows and rowwise.execute(self._connection, statements.SET_OUTBOX, rows) != len(rows):
             raise StoreBusy(_WRITTEN)
         self._claimed.update(changes.outboxes)
+
+
+def _readable(read: Callable[[str], _State], text: str) -> _State | None:
+    """What was written down; None where it is damaged: JSON no more, or of other names and types."""
+    try:
+        return read(text)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def _description(row: Any, key: OutboxKey) -> Description:

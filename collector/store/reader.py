@@ -11,6 +11,7 @@ import json
 import weakref
 import zlib
 from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Select
+    from sqlalchemy import Column, Select
 
 
 PAGE_BATCHES = 256  # blocks fetched in one transaction
@@ -112,8 +113,9 @@ class Store:
         newest: dict[str, int] = {}
         for row in self._fetch(wanted_rows.newest()):
             if row.end_tick is not None:
-                at = (row.end_tick - 1) * self.schema(row.schema_hash).period_ns + row.offset_ns
-                newest[row.vin] = max(at, newest.get(row.vin, at))
+                with suppress(StoreError):  # a damaged schema, of one vehicle
+                    at = (row.end_tick - 1) * self.schema(row.schema_hash).period_ns + row.offset_ns
+                    newest[row.vin] = max(at, newest.get(row.vin, at))
         return newest
 
     def vins(self) -> list[str]:
@@ -138,7 +140,7 @@ class Store:
     ) -> list[dict[str, Any]]:
         """One row per fault, in the order in which they were detected. `after_id`: those that are open or came later."""
         wanted = wanted_faults(vin, severity, only_open=only_open, after_id=after_id)
-        rows = self._rows(wanted)
+        rows = self._paged(wanted, faults.c.id)
         for row in rows:
             row["evidence"] = json.loads(row["evidence"])
         return rows
@@ -182,11 +184,10 @@ class Store:
     def anomalies(self, vin: str | None = None, *, only_open: bool = False) -> list[dict[str, Any]]:
         """One row per episode of a detector, in the order in which they began."""
         wanted = select(anomalies).order_by(anomalies.c.started_at, anomalies.c.id)
-        if vin is not None:
-            wanted = wanted.where(anomalies.c.vin == vin)
+        wanted = wanted if vin is None else wanted.where(anomalies.c.vin == vin)
         if only_open:
             wanted = wanted.where(anomalies.c.ended_at.is_(None))
-        return self._rows(wanted)
+        return self._paged(wanted, anomalies.c.id)
 
     def gaps(self, vin: str | None = None) -> list[dict[str, Any]]:
         """One row per gap. `records` is None where nobody knows."""
@@ -404,11 +405,14 @@ class Store:
         return int(found[0].id) if found else 0
 
     def schema(self, schema_hash: bytes) -> Schema:
-        """A schema that some stored stream has."""
+        """A schema that some stored stream has. Raises StoreError where it is damaged."""
         if schema_hash not in self._schemas:
-            self._schemas[schema_hash] = Schema.from_bytes(
-                self._fetch(wanted_blob(pb.BLOB_KIND_SCHEMA, schema_hash))[0].content
-            )
+            found = self._fetch(wanted_blob(pb.BLOB_KIND_SCHEMA, schema_hash))
+            content = sound_blob(found[0].content, schema_hash) if found else None
+            if content is None:
+                damaged = f"schema {schema_hash.hex()} is damaged; take its row of `blobs` from a backup"
+                raise StoreError(f"{self.address}: {damaged}")
+            self._schemas[schema_hash] = Schema.from_bytes(content)
         return self._schemas[schema_hash]
 
     def schemas(self) -> list[Schema]:
@@ -466,6 +470,15 @@ class Store:
     def _fetch(self, statement: Select[Any]) -> list[Any]:
         with explained(self.address), self._engine.begin() as connection:
             return list(connection.execute(statement))
+
+    def _paged(self, wanted: Select[Any], number: Column[int]) -> list[dict[str, Any]]:
+        """Rows with much in each: which ones in one transaction, and what is in them page by page."""
+        found = [row[0] for row in self._fetch(wanted.with_only_columns(number, maintain_column_froms=True))]
+        rows: dict[int, dict[str, Any]] = {}
+        for at in range(0, len(found), PAGE_ROWS):
+            page = wanted.order_by(None).where(number.in_(found[at : at + PAGE_ROWS]))
+            rows.update((row[number.key], row) for row in self._rows(page))
+        return [rows[one] for one in found if one in rows]
 
     def _rows(self, statement: Select[Any]) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in self._fetch(statement)]  # noqa: SLF001

@@ -235,7 +235,8 @@ provisional_faults = Table(
 
 # What there is to tell people, for whoever sends it on: written in the transaction that decided it, never changed. A sender reads
 # `id > last ORDER BY id`, keeps the last id that it is done with, and after a restart goes on from there: ids only grow, are
-# never given twice, and one writer commits them in their order. What it sent twice a receiver tells by (page, kind).
+# never given twice (but for a store that is restored from a backup), and one writer commits them in their order. What it sent
+# twice a receiver tells by (page, kind).
 #   opened     page somebody, now; once for each page. A provisional one may still be withdrawn
 #   confirmed  the fault of a provisional page is here: nobody is paged again
 #   closed     the fault of a page has ended, by its rule or not

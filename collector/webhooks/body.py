@@ -27,7 +27,8 @@ NEVER_ENDED = "0001-01-01T00:00:00Z"  # Alertmanager's word for an alert that fi
 
 
 def delivery_name(target: Target, notices: Sequence[Notice]) -> str:
-    return f"{target.name}-{notices[0].id}-{notices[-1].id}"
+    """The same for a delivery that is told again. In a store that was restored from a backup numbers come again, and times do not."""
+    return f"{target.name}-{notices[0].id}-{notices[-1].id}-{notices[-1].noted_ns // 1_000_000:x}"
 
 
 def body_of(target: Target, notices: Sequence[Notice]) -> bytes:

@@ -12,12 +12,20 @@ SIGNED = replace(TARGET, secret=b"s3cret")
 
 
 def test_a_delivery_is_named_by_its_webhook_and_notices():
-    assert delivery_name(TARGET, [notice(7), notice(9)]) == "ops-7-9"
+    name = delivery_name(TARGET, [notice(7), notice(9)])
+    assert name.startswith("ops-7-9-")
+    assert name == delivery_name(TARGET, [notice(7), notice(9)])
+
+
+def test_other_notices_under_the_same_numbers_as_after_a_restored_backup_are_another_delivery():
+    later = notice(9, noted_ns=notice(9).noted_ns + 60_000_000_000)
+    assert delivery_name(TARGET, [notice(7), notice(9)]) != delivery_name(TARGET, [notice(7), later])
 
 
 def test_in_our_own_words():
     told = json.loads(body_of(TARGET, [notice(7, peak=46.5), notice(8, "closed", "x")]))
-    assert (told["version"], told["webhook"], told["delivery"]) == (1, "ops", "ops-7-8")
+    named = delivery_name(TARGET, [notice(7), notice(8)])
+    assert (told["version"], told["webhook"], told["delivery"]) == (1, "ops", named)
     assert [(one["id"], one["kind"], one["peak"]) for one in told["notices"]] == [
         (7, "opened", 46.5),
         (8, "closed", None),
