@@ -229,6 +229,8 @@ class _Group:
     def _blob(self, outbox: Outbox, item: BlobItem) -> Outcome:
         if item.content:
             self._keep(item.kind, item.hash, item.content)
+            if outbox.stream is not None and outbox.stream.unread is not None:
+                outbox.stream = None  # it may be what could not be read
         elif item.kind == pb.BLOB_KIND_PRIOR:
             outbox.priors_gone.add(item.hash)
         else:

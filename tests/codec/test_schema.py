@@ -127,3 +127,9 @@ def test_a_schema_that_could_not_be_sent_is_none():
     labels = tuple((count, "x" * 1000) for count in range(SCHEMA_BYTES_MAX // 1000))
     with pytest.raises(SchemaError, match=r"value tables; at most 4194304: leave signals out"):
         Schema(50, (Signal("a", labels=labels),))
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 1e300}, {"resolution": 1e300}, {"circular": 1e300}])
+def test_numbers_that_are_too_large_for_their_factor_are_refused(wrong):
+    with pytest.raises(SchemaError, match="more counts of 1e-300 than there are numbers"):
+        Signal("x", factor=1e-300, **wrong)

@@ -407,6 +407,9 @@ def test_the_newer_conversation_ends_the_older_which_says_no_farewell():
     one = streaming()
     assert refused(one.replaced())[0] == pb.Refuse.CODE_REPLACED
     assert one.lost() == []
+    over = streaming()
+    over.closing()
+    assert (over.replaced(), over.lost()) == ([], [])
 
 
 def test_a_lost_connection_is_a_farewell():

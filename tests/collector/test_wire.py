@@ -138,3 +138,9 @@ def test_a_conversation_of_every_version_that_is_taken_is_stored(version, bench)
     assert [len(run.records) for run in store.runs("asset:one")] == [20] * 6
     assert gaps(bench) == [(0, 4, 4, 20, "quota")]
     assert [fault["code"] for fault in store.faults()] == ["HOT"]
+
+
+def test_what_a_vehicle_says_of_its_buses_is_cut():
+    buses = [pb.BusHealth(name="can0", trouble="x" * 5000)]
+    beat = wire.beat(KEY, pb.Heartbeat(health=pb.Health(buses=buses)))
+    assert len(beat.health["buses"][0]["trouble"]) == wire.HEALTH_CHARACTERS_MAX

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import random
 import resource
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
+from codec.schema import Schema, Signal
 from collector.ingest.ingest import Ingest
 from collector.items import BatchItem, Failed, Noted, Position, Repeated, Stored, Welcomed
+from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.ledger import StoreLedger
-from collector.writer import GROUP_MAX, Turns, Writer
-from tests.collector.vehicle import NOW_NS, RULES, Vehicle, within_bounds
+from collector.writer import GROUP_MAX, Turns, Writer, commit
+from tests.collector.vehicle import NOW_NS, RULES, SCHEMA, Bench, Vehicle, within_bounds
 
 LONG_S = 60  # kernels may be compiling
 FULL_BYTES = 16 << 10
+FLIPS = int(os.environ.get("FLIPS", "100"))
+OTHER_RULES = load_rules('[[rule]]\ncode="HOT"\nwhen="Temp > 40"\nseverity="INFO"\ndescription="warm"')
 
 
 class Agent:
@@ -219,3 +226,65 @@ def test_a_transaction_is_bounded_by_what_its_items_decode_to(path, vehicle, mon
     assert writer.stop(LONG_S)
     assert groups == [3 + 1 + 5, 5, 2]
     assert [agent.hears() for _ in range(15)][3:] == [Stored(Position(0, seq)) for seq in range(12)]
+
+
+TEXTS = {
+    "outboxes": ("rule_state", "battery_state", "diagnosis_state", "received_at"),
+    "vehicles": ("model", "state", "first_seen", "heartbeat", "health"),
+    "faults": ("description", "severity", "page", "evidence", "detected_at"),
+    "provisional_faults": ("description", "severity", "page", "detected_at"),
+    "blobs": ("content",),
+}
+
+
+def damaged_fleet(path, rng):
+    """Two vehicles. Of the first one, of which something is open or shown, one bit of a row is another. Which."""
+    bench, bad, good = Bench(path), Vehicle("asset:bad"), Vehicle("asset:good", outbox=2)
+    bad.signals = Schema(10, (*SCHEMA.signals[:2], Signal("Gear", labels=((0, "P"), (1, "Drive")))))
+    first = bad.signals.hash
+    bench.take(good.greeting, good.schema, good.run(), good.drive())
+    bench.take(bad.greeting, bad.schema, bad.run(), bad.drive(temp=rng.choice([20.0, 46.0])))
+    bad.signals = SCHEMA
+    bench.take(bad.run(), bad.drive(temp=46.0), bad.drive(temp=20.0))
+    waits = bad.drive(temp=46.0)
+    bench.take(bad.beat())
+    bench.ledger.close()
+    table, column = rng.choice([(table, column) for table, columns in TEXTS.items() for column in columns])
+    mine = {"blobs": f"hash = x'{first.hex()}'", "outboxes": "id = 2", "provisional_faults": "outbox = 2"}
+    where = mine.get(table, "vin = 'asset:bad'")
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE {where}").fetchone()
+        other = bytearray(found[0] or b"0")
+        bit = rng.randrange(8 * len(other))
+        other[bit // 8] ^= 1 << bit % 8
+        kind = "BLOB" if table == "blobs" else "TEXT"
+        db.execute(f"UPDATE {table} SET {column} = CAST(? AS {kind}) WHERE {where}", (bytes(other),))
+        db.commit()
+    return bad, waits, good, f"{table}.{column}, bit {bit}"
+
+
+@pytest.mark.parametrize("rules", [RULES, OTHER_RULES])
+def test_whichever_bit_of_a_vehicles_rows_is_flipped_all_vehicles_are_acknowledged(tmp_path, rules):
+    rng = random.Random(1)
+    for number in range(FLIPS):
+        path = tmp_path / f"{number}.db"
+        bad, waits, good, what = damaged_fleet(path, rng)
+        ledger, ingest = StoreLedger(path), Ingest(rules, settled=False)
+        items = [good.greeting, good.drive(), bad.greeting, waits, bad.drive(temp=20.0)]
+        outcomes = [commit(ledger, ingest, [item], NOW_NS)[0] for item in items]
+        assert [type(outcomes[at]) for at in (1, 3, 4)] == [Stored] * 3, what
+        ledger.close()
+
+
+def test_what_rules_carried_that_cannot_be_read_any_more_ends_its_open_faults(path):
+    bench, vehicle = Bench(path), Vehicle()
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(temp=46.0))
+    bench.ledger.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE outboxes SET rule_state = '[' || substr(rule_state, 2)")
+        db.commit()
+    bench.restart()
+    bench.take(vehicle.drive(temp=46.0), vehicle.drive(temp=20.0))
+    before, after = open_store(path).faults()
+    assert (before["end_reason"], after["end_reason"]) == ("state damaged", "cleared")
+    assert after["occurrence"] == before["occurrence"] + 1

@@ -124,8 +124,9 @@ class Collector:
 class Link:
     """One conversation, from Hello to wherever `run` leaves it."""
 
-    def __init__(self, agent: Agent, collector: Collector) -> None:
+    def __init__(self, agent: Agent, collector: Collector, on_the_way=lambda up: up) -> None:
         self.agent, self.collector = agent, collector
+        self._on_the_way = on_the_way
         self.reader = OutboxReader(str(agent.path))
         self.session = Session(rate_hz=50, heartbeat_ns=10**9, backlog_heartbeat_ns=10**9)
         self.conversation = Conversation()
@@ -164,7 +165,7 @@ class Link:
                 break
             if self.up:
                 batches -= self.up[0].HasField("batch")
-                self._collector(self.conversation.received(self.up.popleft(), now_ns))
+                self._collector(self.conversation.received(self._on_the_way(self.up.popleft()), now_ns))
             elif self.down:
                 self._agent(events.Received(self.down.popleft()))
             elif self.conversation.due_ns is not None:
@@ -241,6 +242,13 @@ class Link:
                     todo.extend(self.conversation.ingested(outcome, 0))
                 case End():
                     self.session.phase = Phase.CLOSED if not self.down else self.session.phase
+
+
+def park(agent: Agent, collector: Collector, link: Link | None = None) -> None:
+    """Converse once, with nothing more to come: goodbye follows what is left at once."""
+    link = link or Link(agent, collector)
+    link._agent(events.Ending(parked=True))
+    link.run()
 
 
 def synchronise(agent: Agent, collector: Collector, conversations: int = 6) -> None:

@@ -13,8 +13,9 @@ import pytest
 from codec.records import Availability, Records
 from codec.schema import Schema, Signal
 from collector.store import open_store
-from edge_agent.rows import Reason, position_of
-from tests.e2e.pair import CLOCK, VIN, Agent, Collector, Link, synchronise
+from edge_agent.outbox_reader import OutboxReader
+from edge_agent.rows import Reason, position_of, split_position
+from tests.e2e.pair import CLOCK, VIN, Agent, Collector, Link, park, synchronise
 from tests.edge_agent.samples import everything
 
 
@@ -138,6 +139,29 @@ def test_a_parked_vehicle_fills_a_store_again_that_was_restored_from_a_backup(tm
     Link(agent, collector).run()  # and nothing new to say
     all_stored_once(collector, agent)
     agent.finish()
+
+
+def test_a_parked_vehicle_with_a_block_that_nobody_can_read_sends_all_that_is_after_it(tmp_path, collector):
+    agent = Agent(tmp_path, "a.db")
+    agent.drive(100)
+    synchronise(agent, collector)
+    bad = split_position(agent.wanted)
+    agent.drive(200)
+    agent.capture.flush(CLOCK)
+    for _ in range(3):
+        link = Link(agent, collector, on_the_way=lambda up: _spoilt(up, bad[1]))
+        park(agent, collector, link)
+    with OutboxReader(str(agent.path)) as reader:
+        assert agent.wanted == reader.extent(agent.wanted).last + 1
+    assert [reason for *_, reason in collector.gaps()] == ["quarantine"]
+    agent.finish()
+
+
+def _spoilt(up, seq):
+    if up.HasField("batch") and up.batch.seq == seq:
+        block = up.batch.block
+        up.batch.block = block[:1] + bytes([block[1] ^ 0x41]) + block[2:]
+    return up
 
 
 def test_suppressed_dead_and_gap_are_three_things_in_the_store(tmp_path, collector):

@@ -11,7 +11,7 @@ from collector.__main__ import main
 from collector.store import open_store
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.rows import BatchRow, position_of
-from tests.e2e.pair import CLOCK, VIN, Agent, Collector, Link, synchronise
+from tests.e2e.pair import CLOCK, VIN, Agent, Collector, Link, park, synchronise
 from tests.e2e.test_pair import all_stored_once
 
 
@@ -231,3 +231,16 @@ def test_priors_that_nothing_names_any_more_go(agent, collector, trained):
 
 def agent_schema(collector):
     return open_store(collector.path).streams(VIN)[0].schema
+
+
+def test_a_parked_vehicle_gives_the_collector_the_prior_that_it_lost(agent, collector, trained):
+    adopt(agent, collector, trained)
+    agent.drive(100)
+    synchronise(agent, collector)
+    forget_blobs(collector.path, trained)
+    collector.restart()
+    agent.drive(300)
+    agent.capture.flush(CLOCK)
+    for _ in range(2):  # it asks after goodbye, and what it could not take comes in the next conversation
+        park(agent, collector)
+    all_stored_once(collector, agent)

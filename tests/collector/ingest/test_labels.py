@@ -256,3 +256,13 @@ def test_a_time_that_comes_back_with_its_group_is_that_of_later_streams_of_the_b
     right = vehicle.drive(25)
     bench.take(other.drive(25, temp=50.0), boot(vehicle, 7, UNSET), vehicle.drive(25), right)
     assert {(s.offset_ns, s.synchronised) for s in open_store(bench.path).streams()} == {(3_600 * NS, True)}
+
+
+def test_a_stream_whose_first_block_is_lost_gets_the_time_of_its_boot_too(bench, vehicle):
+    bench.take(vehicle.greeting, vehicle.schema, vehicle.run(), vehicle.drive(40))
+    again = vehicle.run(clock=Clock(-NS, synchronised=False))
+    vehicle.drive(40, keyframe=True)
+    bench.take(again, vehicle.gap(0, 0, 40), vehicle.drive(40, keyframe=True))
+    assert {(stream.offset_ns, stream.synchronised) for stream in open_store(bench.path).streams()} == {
+        (0, True)
+    }

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.items import Farewell, Greeting, OutboxKey
+from collector.items import Farewell, Greeting, Ignored, Noted, OutboxKey, Position
 from collector.rules import load_rules
 from collector.store import open_store
-from tests.collector.vehicle import NOW_NS, SCHEMA, START_TICK, Bench, Vehicle
+from tests.collector.vehicle import NOW_NS, SCHEMA, START_TICK, Bench, Vehicle, spoiled
 
 
 def told(bench) -> list[tuple[str, bool]]:
@@ -93,6 +93,32 @@ def test_a_vehicle_that_parks_has_sent_everything(bench, connected):
     assert told(bench) == [], "a link that broke says nothing of the backlog"
     bench.take(Farewell(connected.key, "parked"), Farewell(connected.key, "parked"))
     assert told(bench) == [OPENED]
+
+
+def test_a_vehicle_that_parks_before_everything_is_here_is_still_behind(bench, connected):
+    hot, bad = connected.drive(temp=46.0, late=True), connected.drive(temp=46.0, late=True)
+    cold = connected.drive(temp=20.0, late=True)
+    parked = Farewell(connected.key, "parked", Position(0, cold.seq))
+    outcomes = [bench.take(item) for item in (hot, spoiled(bad), cold, parked)]
+    assert (outcomes[2], outcomes[3]) == (Ignored(), Ignored())
+    assert told(bench) == []
+    assert bench.take(connected.greeting, bad, cold, parked) == Noted()
+    assert told(bench) == [DIGEST]
+
+
+def test_a_recording_that_is_imported_says_nothing_of_what_its_vehicle_shows_now(bench, connected):
+    bench.take(connected.drive())
+    waits = connected.drive(temp=46.0)
+    bench.take(connected.beat())
+    assert told(bench) == [RAISED]
+    recording = OutboxKey(connected.key.vehicle, b"i" * 16)
+    other = Bench(
+        bench.path, load_rules('[[rule]]\ncode="COLD"\nwhen="Temp < 0"\nseverity="INFO"\ndescription="cold"')
+    )
+    other.take(Greeting(recording, state=""))
+    other.ledger.close()
+    bench.take(waits)
+    assert told(bench) == [RAISED, CONFIRMED]
 
 
 def test_whoever_was_paged_is_told_of_the_end_however_late_it_comes(bench, connected):

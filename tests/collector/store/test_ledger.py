@@ -11,8 +11,10 @@ from collector.items import OutboxKey, Position, Stored
 from collector.rules import RuleState
 from collector.store import StoreUnavailable, open_store
 from collector.store.ledger import StoreLedger
+from tests.collector.vehicle import Vehicle
 
 KEY = OutboxKey("asset:one", b"o" * 16)
+KEPT = Vehicle().key.outbox_id
 NAME = sha256(b"c").digest()[:16]
 
 
@@ -68,6 +70,24 @@ def test_a_damaged_blob_counts_as_missing_and_is_written_over(ledger):
         assert transaction.blob(1, NAME) is None
         keep_blob(transaction, b"c")
         assert transaction.blob(1, NAME) == b"c"
+
+
+def test_an_outbox_that_is_replaced_or_left_is_read_again_where_another_process_has_more_of_it(
+    bench, connected
+):
+    bench.take(connected.drive(temp=46.0))
+    other = type(bench)(bench.path)
+    other.take(connected.drive(temp=20.0), connected.drive(temp=46.0))
+    for number, named in enumerate(({"replaces": (KEPT,)}, {"forked_from": KEPT})):
+        newer = replace(Vehicle(outbox=2 + number).greeting, **named)
+        if not number:
+            with pytest.raises(StoreUnavailable, match="another process wrote"):
+                bench.take(newer)
+        bench.take(newer)
+    first, second = open_store(bench.path).faults()
+    assert (first["end_reason"], second["end_reason"]) == ("cleared", "outbox lost")
+    assert [gap["first_seq"] for gap in open_store(bench.path).gaps()] == [3]
+    other.ledger.close()
 
 
 def test_two_writers_of_one_outbox_see_each_other(bench, connected):

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import postgresql
 from collector.ingest.ingest import Ingest
-from collector.items import Farewell, Position, Repeated, Stored, Welcomed
+from collector.items import Farewell, Forked, Position, Repeated, Stored, Welcomed
 from collector.store import StoreBusy, StoreError, StoreUnavailable, address_of, open_store
 from collector.store.engine import bring_up_to_date, explained, open_engine
 from collector.store.ledger import StoreLedger
@@ -262,6 +262,25 @@ def test_a_farewell_to_a_process_that_was_overtaken_spoils_no_minute(bench, conn
         bench.take(late)
     bench.take(late)
     assert minutes(bench) == of_the_stored_records(bench)
+    other.ledger.close()
+
+
+def test_a_stream_that_two_clones_describe_at_once_in_two_processes_is_one_of_them(bench, vehicle):
+    clone, other = Vehicle(), Bench(bench.path)
+    bench.take(vehicle.greeting, vehicle.schema)
+    other.take(clone.greeting)
+    described = clone.run(stream_id=2)
+
+    def at_once():
+        with other.ledger.transaction() as transaction:
+            other.ingest.apply(transaction, [described], NOW_NS)
+            bench.take(vehicle.run(stream_id=1))
+            transaction.finish("2027-01-15T08:00:00.000Z")
+
+    with pytest.raises(StoreBusy):
+        at_once()
+    other.ingest.forget()
+    assert other.take(described) == Forked()
     other.ledger.close()
 
 

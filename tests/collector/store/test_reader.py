@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from collector.store import open_store
+from collector.store import StoreError, open_store
 from collector.store.reader import PAGE_BATCHES
 from collector.store.stored import wall_ns
-from collector.store.tables import batches
+from collector.store.tables import batches, blobs
 from tests.collector.vehicle import SCHEMA, START_TICK, Vehicle
 
 PERIOD_NS = SCHEMA.period_ns
@@ -102,6 +102,29 @@ def test_faults_are_found_by_vehicle_severity_and_whether_they_are_open(bench, c
     assert len(store.faults("asset:one")) == len(store.faults(severity="CRITICAL")) == 2
     assert len(store.faults(only_open=True)) == 1
     assert store.faults("asset:two") == store.faults(severity="INFO") == []
+
+
+def test_many_faults_are_read_in_pages_in_the_order_in_which_they_were_detected(
+    bench, connected, monkeypatch
+):
+    for number in range(7):
+        bench.take(connected.drive(temp=20.0 + 30 * (number % 2)))
+    whole = open_store(bench.path).faults()
+    monkeypatch.setattr("collector.store.reader.PAGE_ROWS", 2)
+    assert len(whole) == 3
+    assert open_store(bench.path).faults() == whole
+
+
+def test_a_damaged_schema_is_named(bench, filled):
+    with bench.ledger.transaction() as transaction:
+        damaged = (
+            update(blobs).where(blobs.c.hash == SCHEMA.hash).values(content=SCHEMA.to_bytes()[:-1] + b" ")
+        )
+        transaction._connection.execute(damaged)
+    store = open_store(bench.path)
+    assert store.newest_ns() == {}
+    with pytest.raises(StoreError, match=f"schema {SCHEMA.hash.hex()} is damaged"):
+        store.streams()
 
 
 def test_the_three_statements_of_the_readme_run_in_the_shell(bench, connected, shell):
