@@ -143,6 +143,7 @@ class Conversation:
         self._agent_acked: Position | None = None  # as it says in Hello
         self._last: Position | None = None  # of what came
         self._parting: Farewell | None = None  # goodbye was said
+        self._parted_ns: int | None = None  # when it is over whatever was asked for
 
     @property
     def due_ns(self) -> int | None:
@@ -152,9 +153,8 @@ class Conversation:
         if self.state is not State.OPEN:
             return None
         gone_ns = self._heard_ns + self._patience_ns if self._patience_ns else None
-        return min(
-            (due for due in (self._ack_due_ns, self._answer_due_ns, gone_ns) if due is not None), default=None
-        )
+        dues = (self._ack_due_ns, self._answer_due_ns, self._parted_ns, gone_ns)
+        return min((due for due in dues if due is not None), default=None)
 
     # Events
 
@@ -186,6 +186,10 @@ class Conversation:
             return []
         if self.state is State.NEW:
             return self._refuse(pb.Refuse.CODE_PROTOCOL, f"no Hello within {HELLO_NS // NS} s")
+        if self._parted_ns is not None and now_ns >= self._parted_ns:
+            if not self._submitted:
+                return [*self._ack(), *self._end()]
+            self._parted_ns = now_ns + self._ack_within_ns
         if self._patience_ns and now_ns - self._heard_ns >= self._patience_ns:
             if not self._submitted:
                 return [Report("agent has fallen silent", {"for_s": self._patience_ns // NS}), *self._end()]
@@ -285,6 +289,7 @@ class Conversation:
             case "goodbye":
                 state = wire.REASONS.get(up.goodbye.reason, "offline")
                 self._parting, self.key = Farewell(key, state, self._last), None
+                self._parted_ns = self._heard_ns + self._ack_within_ns
                 return [self._submit(self._parting)]
             case other:
                 return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{other} is out of place")
@@ -342,7 +347,12 @@ class Conversation:
                     return self._ack()
                 return self._count(window_bytes(item), now_ns)
             case Hole(wanted):
-                return self._rewind(wanted)
+                if not isinstance(item, Farewell):
+                    return self._rewind(wanted)
+                if self._rewind_after:  # that comes after what was asked for
+                    return self._ack()
+                self._rewound_to = None
+                return [*self._ack(), *self._rewind(wanted)]
             case Lacking(kind, name, wanted):
                 if not isinstance(item, Description):
                     self._rewind_after[kind, name] = wanted
@@ -463,11 +473,9 @@ class Conversation:
 
     def _kept(self, kind: int, name: bytes) -> list[Action]:
         self._asked_blobs.discard((kind, name))
-        if self._describing is not None and (kind, name) == (
-            pb.BLOB_KIND_SCHEMA,
-            self._describing.schema_hash,
-        ):
-            return [self._submit(self._describing)]
+        describing = self._describing
+        if describing is not None and (kind, name) == (pb.BLOB_KIND_SCHEMA, describing.schema_hash):
+            return [self._submit(describing)]
         wanted = self._rewind_after.pop((kind, name), None)
         if wanted is None:
             return []

@@ -210,7 +210,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing to say: what was asked for before is still on its way. Of a Farewell, too, which is then said again."""
+    """Nothing to say: what was asked for before is still on its way. Of a Farewell, too, which comes again after it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from collector.items import (
     Forked,
     GapItem,
     Greeting,
+    Hole,
     Ignored,
     Item,
     Kept,
@@ -294,7 +295,9 @@ class _Group:
         row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}
         self._ledger.changes.vehicle_states[item.key.vehicle] = row
         self._note_health(item.key, "farewell")
-        return Noted() if is_here else Ignored()
+        if is_here:
+            return Noted()
+        return Ignored() if outbox.repair else Hole(outbox.progress.wanted)
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
         """End an outbox with an open-ended gap: nobody knows what else it held, least of all where it never called.
