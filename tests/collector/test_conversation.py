@@ -310,6 +310,15 @@ def test_goodbye_is_answered_with_the_last_ack():
     assert one.lost() == []
 
 
+def test_goodbye_before_all_is_here_is_answered_by_what_is_wanted_and_waited_with_for_an_ack_s_time():
+    one = streaming()
+    one.received(batch(5), 0)
+    one.ingested(Ignored(), 0)
+    one.received(pb.Up(goodbye=pb.Goodbye()), 0)
+    assert said(one.ingested(Hole(Position(0, 5)), 0)) == ["rewind"]
+    assert isinstance(one.wake(one.due_ns)[-1], End)
+
+
 def test_a_collector_that_ends_acks_what_is_durable():
     one = streaming()
     fed(one, 2)

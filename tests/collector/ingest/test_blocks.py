@@ -6,6 +6,7 @@ import json
 import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sqlalchemy import select, update
 
@@ -30,6 +31,7 @@ from collector.rules import load_rules
 from collector.store import open_store
 from collector.store.tables import batches, telemetry_logs
 from protos import telemetry_pb2 as pb
+from tests.collector import vehicle as vehicle_module
 from tests.collector.vehicle import SCHEMA, START_TICK, Bench, Vehicle, gaps, spoiled, stored, within_bounds
 
 # Gaps
@@ -395,3 +397,28 @@ def test_a_guard_set_that_is_not_here_is_asked_for_and_faults_are_approximate(be
     assert [fault["approximate"] for fault in open_store(bench.path).faults()] == [True]
     bench.take(BlobItem(vehicle.key, pb.BLOB_KIND_GUARDS, guards.hash, guards.to_bytes()))
     assert bench.take(vehicle.drive(keyframe=True)).guards_wanted == b""
+
+
+def test_a_fault_that_was_taken_back_and_opened_again_at_the_same_tick_is_open(bench, connected, monkeypatch):
+    """A block claimed the ticks of the keyframe after it; both say that the fault begins there."""
+    forger = Vehicle()
+    forger.run()
+    for one in (connected, forger):
+        first = one.drive(100)
+    bench.take(first)
+    connected.drive(20)
+    honest = vehicle_module.ramp
+
+    def ramp(first_tick, count, **how):
+        records = honest(first_tick, count, **how)
+        records.counts[:, 0] = np.where(np.arange(count) < 20, 200, 500)
+        return records
+
+    monkeypatch.setattr(vehicle_module, "ramp", ramp)
+    bench.take(forger.drive(300))
+    monkeypatch.undo()
+    right = connected.drive(20, temp=50.0, keyframe=True)
+    bench.take(right)
+    assert isinstance(bench.take(right), Stored)
+    (fault,) = open_store(bench.path).faults()
+    assert (fault["first_tick"], fault["ended_at"]) == (START_TICK + 120, None)
