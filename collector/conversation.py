@@ -39,6 +39,7 @@ from collector.items import (
     Failed,
     Farewell,
     Forked,
+    GapItem,
     Hole,
     Ignored,
     Item,
@@ -144,6 +145,7 @@ class Conversation:
         self._last: Position | None = None  # of what came
         self._parting: Farewell | None = None  # goodbye was said
         self._parted_ns: int | None = None  # when it is over whatever was asked for
+        self._owed: Position | None = None  # the last of what was asked for again, and has not come
 
     @property
     def due_ns(self) -> int | None:
@@ -276,16 +278,14 @@ class Conversation:
                     return self._refuse(
                         pb.Refuse.CODE_PROTOCOL, f"a batch of the undescribed stream {up.batch.alias}"
                     )
-                batch = wire.batch(key, up.batch, facts)
-                return self._sent(batch, Position(batch.stream_no, batch.seq))
+                return self._sent(wire.batch(key, up.batch, facts))
             case "gap":
                 facts = self._aliases.get(up.gap.alias)
                 if facts is None:
                     return self._refuse(
                         pb.Refuse.CODE_PROTOCOL, f"a gap of the undescribed stream {up.gap.alias}"
                     )
-                gap = wire.gap(key, up.gap, facts)
-                return self._sent(gap, Position(gap.stream_no, gap.last_seq))
+                return self._sent(wire.gap(key, up.gap, facts))
             case "goodbye":
                 state = wire.REASONS.get(up.goodbye.reason, "offline")
                 self._parting, self.key = Farewell(key, state, self._last), None
@@ -294,8 +294,8 @@ class Conversation:
             case other:
                 return self._refuse(pb.Refuse.CODE_PROTOCOL, f"{other} is out of place")
 
-    def _sent(self, item: Item, position: Position) -> list[Action]:
-        self._last = position if self._last is None else max(self._last, position)
+    def _sent(self, item: BatchItem | GapItem) -> list[Action]:
+        self._last = item.last if self._last is None else max(self._last, item.last)
         return [self._submit(item)]
 
     def _after_goodbye(self, key: OutboxKey, kind: str, up: pb.Up) -> list[Action]:
@@ -331,6 +331,15 @@ class Conversation:
     # Outcomes
 
     def _ingested(self, item: Item, outcome: Outcome, now_ns: int) -> list[Action]:
+        if self._owed is None or not (isinstance(item, BatchItem | GapItem) and item.covers(self._owed)):
+            return self._heard(item, outcome, now_ns)
+        self._owed = None
+        actions = self._heard(item, outcome, now_ns)
+        if self._parting is None or self._owed is not None or self._submitted:
+            return actions
+        return [*actions, self._submit(self._parting)]  # which says what else is wanted
+
+    def _heard(self, item: Item, outcome: Outcome, now_ns: int) -> list[Action]:
         match outcome:
             case Welcomed():
                 return self._welcome(outcome)
@@ -341,15 +350,13 @@ class Conversation:
                 return self._stored_one(item, outcome, now_ns)
             case Repeated(stored):
                 self._stored = stored
-                if self._parting is not None:
-                    return self._part(self._parting, stored)
                 if self._acked != stored:
                     return self._ack()
                 return self._count(window_bytes(item), now_ns)
             case Hole(wanted):
                 if not isinstance(item, Farewell):
                     return self._rewind(wanted)
-                if self._rewind_after:  # that comes after what was asked for
+                if self._owed or self._rewind_after:  # first comes what was asked for
                     return self._ack()
                 self._rewound_to = None
                 return [*self._ack(), *self._rewind(wanted)]
@@ -373,7 +380,7 @@ class Conversation:
             case Failed(text):
                 return self._refuse(pb.Refuse.CODE_MALFORMED, text)
             case Ignored():
-                return self._ack() if isinstance(item, Farewell) else []
+                return []
             case _:
                 assert_never(outcome)
 
@@ -421,20 +428,10 @@ class Conversation:
         if outcome.guards_wanted:
             actions += self._want(pb.BLOB_KIND_GUARDS, outcome.guards_wanted)
         actions += self._resend(outcome.resend)
-        if self._parting is not None:
-            return [*actions, *self._part(self._parting, outcome.stored)]
         caught_up = isinstance(item, BatchItem) and self._draining and not outcome.late
         if isinstance(item, BatchItem):
             self._draining = outcome.late
         return [*actions, *(self._ack() if caught_up else self._count(window_bytes(item), now_ns))]
-
-    def _part(self, farewell: Farewell, stored: Position) -> list[Action]:
-        """More is here than when the vehicle said goodbye. What was ignored meanwhile it sends in a conversation of its own."""
-        if self._submitted:
-            return []
-        if farewell.last is not None and stored < farewell.last:
-            return [*self._ack(), *self._rewind(Position(stored.stream_no, stored.seq + 1))]
-        return [self._submit(farewell)]
 
     def _count(self, size: int, now_ns: int) -> list[Action]:
         """So many bytes more are durable and not acked."""
@@ -462,6 +459,7 @@ class Conversation:
     def _resend(self, resend: Resend | None) -> list[Action]:
         if resend is None:
             return []
+        self._owed = Position(resend.stream_no, resend.last_seq)
         message = pb.Resend(stream_no=resend.stream_no, first_seq=resend.first_seq, last_seq=resend.last_seq)
         return [Send(pb.Down(resend=message))]
 

@@ -73,6 +73,13 @@ class BatchItem:
     def size_bytes(self) -> int:
         return len(self.content)
 
+    @property
+    def last(self) -> Position:
+        return Position(self.stream_no, self.seq)
+
+    def covers(self, position: Position) -> bool:
+        return position == self.last
+
 
 @dataclass(frozen=True, slots=True)
 class GapItem:
@@ -85,6 +92,13 @@ class GapItem:
     end_record: int
     end_tick: int
     reason: int
+
+    @property
+    def last(self) -> Position:
+        return Position(self.stream_no, self.last_seq)
+
+    def covers(self, position: Position) -> bool:
+        return Position(self.stream_no, self.first_seq) <= position <= self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +224,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing to say: what was asked for before is still on its way. Of a Farewell, too, which comes again after it."""
+    """Nothing to say: what was asked for before is still on its way."""
 
 
 @dataclass(frozen=True, slots=True)

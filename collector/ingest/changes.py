@@ -112,7 +112,10 @@ class Ledger(Protocol):
         ...
 
     def label(self, outbox: int, stream_no: int) -> tuple[int, bool]:
-        """The stream's wall-clock offset in ns that readers' times are made with, and whether it was synchronised."""
+        """The stream's wall-clock offset in ns that readers' times are made with, and whether it was synchronised.
+
+        (0, False) where it was never described.
+        """
         ...
 
     def labels(self, outbox: int, stream_no: int) -> list[Label]:

@@ -20,6 +20,7 @@ from collector.diagnosis import Stretch, is_condition, watch
 from collector.diagnosis.rows import diagnosis as diagnosis_row
 from collector.ingest import rows
 from collector.ingest.materialised import Materialised
+from collector.ingest.pager import CAME_OUT_WRONG
 from collector.rules import evaluate, taken_back
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Findings:
         gone, outbox.rule_state = taken_back(stream_no, tick, outbox.rule_state)
         for code, episode in gone:
             if not is_condition(code):
-                self._pager.ended(outbox, code, episode, "came out wrong")
+                self._pager.ended(outbox, code, episode, CAME_OUT_WRONG)
 
     def doubt(self, outbox: Outbox, stream_no: int, ticks: range) -> None:
         """What analyses found in this stretch becomes approximate."""
@@ -141,15 +142,9 @@ class Findings:
                 if row["evidence"] == rows.AS_BEFORE:
                     row["evidence"] = before["evidence"]
             faults[key] = row
-            self._goes_on(outbox.id, span)
+        self._pager.go_on(outbox, of_rules)
         self._pager.found(outbox, of_rules, (stream.stream_no, surveyed.records.first_tick), late=late)
         return spans
-
-    def _goes_on(self, outbox: int, span: FaultSpan) -> None:
-        """What was taken back in this transaction, and opened again at the same tick, did not end."""
-        place = {"of_outbox": outbox, "of_stream_no": span.stream_no, "of_first_tick": span.first_tick}
-        changes, wanted = self._ledger.changes, {**place, "of_code": span.code}
-        changes.faults_ended = [one for one in changes.faults_ended if not wanted.items() <= one.items()]
 
     def _spans(self, outbox: Outbox, stream: ActiveStream, surveyed: Surveyed) -> list[FaultSpan]:
         """Records before these are read from the store where they are not here: for windows, and where a fault opens."""

@@ -41,7 +41,6 @@ from collector.items import (
     GapItem,
     Greeting,
     Hole,
-    Ignored,
     Item,
     Kept,
     Lacking,
@@ -62,6 +61,9 @@ if TYPE_CHECKING:
 
 # Of all outboxes in memory, 5 kB each: half a gigabyte, or 2,700 vehicles of 37 signals. To build one again decodes two minutes.
 SIGNALS_MAX = 100_000
+UNREADABLE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip  # what a damaged row may lead to
 VALUES_MAX = 2_000_000  # decoded in one transaction: a hundred blocks of 10 s, or five of the largest
 
 
@@ -214,7 +216,10 @@ class _Group:
 
     def end_faults_of_other_rules(self) -> None:
         for key in self._ledger.with_open_faults():
-            self._outbox(key)
+            try:
+                self._outbox(key)
+            except UNREADABLE:  # a row of it is damaged: it fails with its own items, and nobody else's
+                self._ingest.outboxes.pop(key, None)
 
     def _keep_guards(self) -> bytes:
         """The set that the rules want, for whoever reads blocks that name it; empty: none."""
@@ -295,9 +300,7 @@ class _Group:
         row = {"of_vin": item.key.vehicle, "state": item.state, "last_seen": self._now}
         self._ledger.changes.vehicle_states[item.key.vehicle] = row
         self._note_health(item.key, "farewell")
-        if is_here:
-            return Noted()
-        return Ignored() if outbox.repair else Hole(outbox.progress.wanted)
+        return Noted() if is_here else Hole(outbox.progress.wanted)
 
     def _replace(self, old: OutboxKey, successor: bytes) -> None:
         """End an outbox with an open-ended gap: nobody knows what else it held, least of all where it never called.

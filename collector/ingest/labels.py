@@ -49,6 +49,8 @@ def relabelled(labels: Sequence[Label], stream_no: int, offset_ns: int | None) -
     earlier = [label for label in labels if label.stream_no < mine[0].stream_no]
     for _, of_boot in groupby(reversed(earlier), key=lambda label: label.boot_id):
         boot = list(of_boot)
+        if not all(label.period_ns for label in boot):
+            break  # nobody knows how long it lasted
         ends = [label.end_tick * label.period_ns for label in boot if label.end_tick is not None]
         known = _within(known - max(ends, default=0))
         changed += [replace(label, offset_ns=known) for label in boot if label.offset_ns != known]

@@ -237,7 +237,7 @@ class Outbox:
         return active is not None and active.synchronised
 
     def wall_ns(self, stream_no: int, tick: int, ledger: Ledger) -> int:
-        """Wall time of a tick of a stored stream. Where its schema is damaged, by the ticks of the stream that is wanted."""
+        """Wall time of a tick of a stored stream. Where its schema or its row is damaged, by the ticks of the stream that is wanted."""
         active = self.any_stream(stream_no, ledger)
         if active is not None:
             return tick * active.schema.period_ns + active.offset_ns

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from collector.ingest import paging, rows
+from collector.ingest.paging import Kind
 from collector.rules import lasting
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collector.ingest.paging import FaultKey, Notice, Paging, Place, Provisional
     from collector.rules import FaultSpan, Known, Rule
     from collector.rules.evaluate import Episode
+
+CAME_OUT_WRONG = "came out wrong"  # a fault opened in what a block claimed, and had not
 
 
 class Pager:
@@ -30,6 +34,28 @@ class Pager:
         faults = [(_fault(span, outbox.own.by_code[span.code]), _end(span)) for span in spans]
         if faults or (outbox.paging.open and not late):
             self._take(outbox, paging.found(outbox.paging, faults, since, late=late))
+
+    def go_on(self, outbox: Outbox, spans: Iterable[FaultSpan]) -> None:
+        """Faults that were taken back in this transaction and opened again at the same tick did not end, and nobody is told."""
+        changes = self._ledger.changes
+        ended = {
+            (one["of_stream_no"], one["of_first_tick"], one["of_code"]): one
+            for one in changes.faults_ended
+            if (one["of_outbox"], one["end_reason"]) == (outbox.id, CAME_OUT_WRONG)
+        }
+        for span in spans if ended else ():
+            fault = _fault(span, outbox.own.by_code[span.code])
+            row = ended.get(fault.key)
+            if row is None:
+                continue
+            changes.faults_ended.remove(row)
+            told = next(
+                (one for one in reversed(changes.notices) if _about(one) == (outbox.id, *fault.key)), None
+            )
+            if told is not None:
+                changes.notices.remove(told)
+                fault = replace(fault, page=told["page"] if told["kind"] == Kind.CLOSED.value else "")
+            outbox.paging = replace(outbox.paging, open={**outbox.paging.open, fault.key: fault})
 
     def passed(self, outbox: Outbox) -> None:
         """Ingest has come further."""
@@ -75,7 +101,8 @@ class Pager:
 
         Both are written in one transaction: what the rules carried was damaged.
         """
-        known = {(e.stream_no, e.first_tick, code) for code, e in outbox.rule_state.episodes.items()}
+        episodes = outbox.rule_state.episodes.items()
+        known = {(e.stream_no, e.first_tick, code) for code, e in episodes if e.detected_tick is not None}
         unknown = [fault for key, fault in outbox.paging.open.items() if key not in known]
         for fault in unknown:
             self._ended(outbox, fault.key, (fault.stream_no, fault.detected_tick), "state damaged")
@@ -125,6 +152,10 @@ class Pager:
         tick = fault.detected_tick if isinstance(fault, paging.Fault) else fault.tick
         certain = outbox.is_certain(fault.stream_no, self._ledger)
         return outbox.wall_ns(fault.stream_no, tick, self._ledger), certain
+
+
+def _about(notice: Row) -> tuple[int, int, int, str]:
+    return notice["outbox"], notice["stream_no"], notice["first_tick"], notice["code"]
 
 
 def _fault(span: FaultSpan, rule: Rule) -> paging.Fault:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, func, select, update
 
+from codec.errors import CodecError
 from codec.schema import Schema
 from collector.store.ledger import sound_blob
 from collector.store.tables import batches, blobs, gaps, outboxes, streams
@@ -134,8 +135,10 @@ def _period_ns(connection: Connection, schema_hash: bytes, known: dict[bytes, in
             blobs.c.kind == pb.BLOB_KIND_SCHEMA, blobs.c.hash == schema_hash
         )
         content = connection.execute(wanted).scalar_one_or_none()
-        sound = sound_blob(content or b"", schema_hash)
-        known[schema_hash] = 0 if sound is None else Schema.from_bytes(sound).period_ns
+        try:
+            known[schema_hash] = Schema.from_bytes(sound_blob(content or b"", schema_hash) or b"").period_ns
+        except CodecError:
+            known[schema_hash] = 0
     return known[schema_hash]
 
 

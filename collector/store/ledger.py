@@ -189,8 +189,8 @@ class Transaction:
         wanted = select(streams.c.offset_ns, streams.c.synchronised)
         row = self._connection.execute(
             wanted.where(streams.c.outbox == outbox, streams.c.stream_no == stream_no)
-        ).one()
-        return row.offset_ns, row.synchronised
+        ).one_or_none()
+        return (0, False) if row is None else (row.offset_ns, row.synchronised)
 
     def labels(self, outbox: int, stream_no: int) -> list[Label]:
         self._write("streams", "stream_labels", "batches", "batches_replaced")
@@ -221,7 +221,9 @@ class Transaction:
         """Of the ticks of a schema; 0 where it is damaged."""
         if schema_hash not in self._periods:
             content = self.blob(pb.BLOB_KIND_SCHEMA, schema_hash)
-            self._periods[schema_hash] = 0 if content is None else Schema.from_bytes(content).period_ns
+            if content is None:
+                return 0
+            self._periods[schema_hash] = Schema.from_bytes(content).period_ns
         return self._periods[schema_hash]
 
     def paging(self, outbox: int) -> Paging:

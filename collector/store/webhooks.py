@@ -15,7 +15,7 @@ from collector.store.engine import explained, open_engine
 from collector.store.statements import insert_new
 from collector.store.tables import dead_letters, faults, notices, webhooks
 from collector.webhooks.notice import Notice
-from collector.webhooks.plan import DELIVERY_S_MAX, GROUP_MAX, Standing
+from collector.webhooks.plan import GROUP_MAX, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-LEASE_NS = round(
-    (DELIVERY_S_MAX + 15) * 1e9
-)  # a collector that died keeps its webhooks from others for so long
+LEASE_NS = 15 * 10**9  # a collector that died keeps its webhooks from others for so long
 PAGE_NOTICES = 10 * GROUP_MAX
 DEAD_LETTERS_MAX = 10_000  # of all webhooks; beyond that the oldest go
 

@@ -29,7 +29,6 @@ GROUP_MAX = 100  # notices of one delivery: 50 kB
 HELD_MAX = 1000  # of one target: a weekend of a fleet's warnings; beyond that the oldest become dead letters
 MINUTE_NS = 60 * NS
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 300.0
-DELIVERY_S_MAX = 60.0  # of one try
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from collector.webhooks.body import headers_of
-from collector.webhooks.plan import DELIVERY_S_MAX
 
 if TYPE_CHECKING:
     from collector.webhooks.targets import Target
 
 TIMEOUT_S = 15.0  # of connecting, and of each wait for the receiver
+PATIENCE_S = 60.0  # of all of it
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429})  # and all of 5xx. Source: RFC 9110, RFC 6585, RFC 8470
 WHY_CHARACTERS_MAX = 300
 
@@ -54,7 +54,7 @@ async def post(client: httpx.AsyncClient, target: Target, name: str, body: bytes
     now_s = now_ns // 1_000_000_000
     try:
         async with (
-            asyncio.timeout(DELIVERY_S_MAX),
+            asyncio.timeout(PATIENCE_S),
             client.stream(
                 "POST", target.url, content=body, headers=headers_of(target, name, body, now_s)
             ) as answer,

@@ -6,6 +6,7 @@ A webhook that cannot be reached, a store that cannot be written and a bug of ou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import secrets
@@ -124,10 +125,21 @@ class Sender:
                 return await self._keep(target, after, dead)
             case Deliver(group, after):
                 name = delivery_name(target, group)
-                result = await post(client, target, name, body_of(target, group), self._clock())
+                holding = asyncio.create_task(self._go_on_holding(target))
+                try:
+                    result = await post(client, target, name, body_of(target, group), self._clock())
+                finally:
+                    holding.cancel()
                 return await self._delivered(target, standing, group, after, result)
             case _:
                 assert_never(step)
+
+    async def _go_on_holding(self, target: Target) -> None:
+        """A delivery may take longer than a lease lasts."""
+        while True:
+            await asyncio.sleep(CLAIM_S)
+            with contextlib.suppress(StoreUnavailable):
+                await asyncio.to_thread(self._store.claim, target.name, self._clock())
 
     async def _delivered(
         self, target: Target, standing: Standing, group: Sequence[Notice], after: Standing, result: Result

@@ -363,10 +363,10 @@ class Checker:
             for first, last, records, end_tick in self._db.execute(_TILES, (view.id, stream_no)).fetchall():
                 block = by_place.get((stream_no, first))
                 if block is None and twins and at is not None and end_tick is not None:
-                    told = (
-                        None if bytes(stream_id) in truth.spoiled else records
-                    )  # by a block that was forged
-                    at = self._cross_shared_gap(run, at, told, end_tick, f"{view.vin}: {stream_no}/{first}")
+                    counted = None if bytes(stream_id) in truth.spoiled else records
+                    at = self._cross_shared_gap(
+                        run, at, counted, end_tick, f"{view.vin}: {stream_no}/{first}"
+                    )
                     continue
                 if block is None:
                     at = self._cross_gap(view, run, at, records, (stream_no, first, last))
