@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import random
 import resource
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -23,7 +25,8 @@ from tests.collector.vehicle import NOW_NS, RULES, SCHEMA, Bench, Vehicle, withi
 
 LONG_S = 60  # kernels may be compiling
 FULL_BYTES = 16 << 10
-FLIPS = int(os.environ.get("FLIPS", "100"))
+FLIPS = int(os.environ.get("FLIPS", "40"))
+OTHER_SCHEMA = Schema(10, (*SCHEMA.signals[:2], Signal("Gear", labels=((0, "P"), (1, "Drive")))))
 OTHER_RULES = load_rules('[[rule]]\ncode="HOT"\nwhen="Temp > 40"\nseverity="INFO"\ndescription="warm"')
 
 
@@ -228,52 +231,81 @@ def test_a_transaction_is_bounded_by_what_its_items_decode_to(path, vehicle, mon
     assert [agent.hears() for _ in range(15)][3:] == [Stored(Position(0, seq)) for seq in range(12)]
 
 
-TEXTS = {
-    "outboxes": ("rule_state", "battery_state", "diagnosis_state", "received_at"),
+DAMAGED = {
+    "outboxes": ("rule_state", "rule_state", "battery_state", "diagnosis_state", "received_at"),
     "vehicles": ("model", "state", "first_seen", "heartbeat", "health"),
-    "faults": ("description", "severity", "page", "evidence", "detected_at"),
-    "provisional_faults": ("description", "severity", "page", "detected_at"),
+    "faults": (
+        "description",
+        "severity",
+        "page",
+        "evidence",
+        "detected_at",
+        "stream_no",
+        "first_tick",
+        "detected_tick",
+    ),
+    "provisional_faults": ("description", "severity", "page", "detected_at", "stream_no", "tick"),
     "blobs": ("content",),
 }
 
 
-def damaged_fleet(path, rng):
-    """Two vehicles. Of the first one, of which something is open or shown, one bit of a row is another. Which."""
+def flipped(value, rng):
+    """With one bit changed, of the same type, and which."""
+    if isinstance(value, int):
+        bit = rng.randrange(8)
+        return value ^ 1 << bit, bit
+    other = bytearray(value or b"0")
+    bit = rng.randrange(8 * len(other))
+    other[bit // 8] ^= 1 << bit % 8
+    return bytes(other), bit
+
+
+def fleet(path, earlier, later):
+    """Two vehicles. Of the first one something is open, of this stream, the one before or both, or shown. What comes next."""
     bench, bad, good = Bench(path), Vehicle("asset:bad"), Vehicle("asset:good", outbox=2)
-    bad.signals = Schema(10, (*SCHEMA.signals[:2], Signal("Gear", labels=((0, "P"), (1, "Drive")))))
-    first = bad.signals.hash
+    bad.signals = OTHER_SCHEMA
     bench.take(good.greeting, good.schema, good.run(), good.drive())
-    bench.take(bad.greeting, bad.schema, bad.run(), bad.drive(temp=rng.choice([20.0, 46.0])))
+    bench.take(bad.greeting, bad.schema, bad.run(), bad.drive(temp=earlier))
     bad.signals = SCHEMA
-    bench.take(bad.run(), bad.drive(temp=46.0), bad.drive(temp=20.0))
+    bench.take(bad.run(), bad.drive(temp=46.0), bad.drive(temp=later))
     waits = bad.drive(temp=46.0)
     bench.take(bad.beat())
     bench.ledger.close()
-    table, column = rng.choice([(table, column) for table, columns in TEXTS.items() for column in columns])
-    mine = {"blobs": f"hash = x'{first.hex()}'", "outboxes": "id = 2", "provisional_faults": "outbox = 2"}
+    return [good.greeting, good.drive(), bad.greeting, waits, bad.drive(temp=20.0)]
+
+
+def damage(path, rng):
+    """One bit of a row of the first vehicle is another. Which."""
+    table, column = rng.choice([(table, column) for table, columns in DAMAGED.items() for column in columns])
+    mine = {
+        "blobs": f"hash = x'{OTHER_SCHEMA.hash.hex()}'",
+        "outboxes": "id = 2",
+        "provisional_faults": "outbox = 2",
+    }
     where = mine.get(table, "vin = 'asset:bad'")
     with closing(sqlite3.connect(path)) as db:
-        found = db.execute(f"SELECT CAST({column} AS BLOB) FROM {table} WHERE {where}").fetchone()
-        other = bytearray(found[0] or b"0")
-        bit = rng.randrange(8 * len(other))
-        other[bit // 8] ^= 1 << bit % 8
-        kind = "BLOB" if table == "blobs" else "TEXT"
-        db.execute(f"UPDATE {table} SET {column} = CAST(? AS {kind}) WHERE {where}", (bytes(other),))
+        db.text_factory = bytes
+        found = db.execute(f"SELECT {column} FROM {table} WHERE {where}").fetchone()
+        value, bit = flipped(found[0] if found else b"", rng)
+        kind = "INTEGER" if isinstance(value, int) else "BLOB" if table == "blobs" else "TEXT"
+        db.execute(f"UPDATE {table} SET {column} = CAST(? AS {kind}) WHERE {where}", (value,))
         db.commit()
-    return bad, waits, good, f"{table}.{column}, bit {bit}"
+    return f"{table}.{column}, bit {bit}"
 
 
 @pytest.mark.parametrize("rules", [RULES, OTHER_RULES])
 def test_whichever_bit_of_a_vehicles_rows_is_flipped_all_vehicles_are_acknowledged(tmp_path, rules):
     rng = random.Random(1)
-    for number in range(FLIPS):
-        path = tmp_path / f"{number}.db"
-        bad, waits, good, what = damaged_fleet(path, rng)
-        ledger, ingest = StoreLedger(path), Ingest(rules, settled=False)
-        items = [good.greeting, good.drive(), bad.greeting, waits, bad.drive(temp=20.0)]
-        outcomes = [commit(ledger, ingest, [item], NOW_NS)[0] for item in items]
-        assert [type(outcomes[at]) for at in (1, 3, 4)] == [Stored] * 3, what
-        ledger.close()
+    for whole, temps in enumerate(itertools.product((20.0, 46.0), repeat=2)):
+        items = fleet(tmp_path / f"{whole}.db", *temps)
+        for number in range(FLIPS):
+            path = tmp_path / f"{whole}-{number}.db"
+            shutil.copy(tmp_path / f"{whole}.db", path)
+            what = damage(path, rng)
+            ledger, ingest = StoreLedger(path), Ingest(rules, settled=False)
+            outcomes = [commit(ledger, ingest, [item], NOW_NS)[0] for item in items]
+            ledger.close()
+            assert [type(outcomes[at]) for at in (1, 3, 4)] == [Stored] * 3, what
 
 
 def test_what_rules_carried_that_cannot_be_read_any_more_ends_its_open_faults(path):

@@ -422,3 +422,4 @@ def test_a_fault_that_was_taken_back_and_opened_again_at_the_same_tick_is_open(b
     assert isinstance(bench.take(right), Stored)
     (fault,) = open_store(bench.path).faults()
     assert (fault["first_tick"], fault["ended_at"]) == (START_TICK + 120, None)
+    assert [one["kind"] for one in open_store(bench.path).notices()] == ["opened"]

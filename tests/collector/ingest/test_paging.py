@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.items import Farewell, Greeting, Ignored, Noted, OutboxKey, Position
+from collector.items import Farewell, Greeting, Hole, Ignored, Noted, OutboxKey, Position
 from collector.rules import load_rules
 from collector.store import open_store
 from tests.collector.vehicle import NOW_NS, SCHEMA, START_TICK, Bench, Vehicle, spoiled
@@ -100,7 +100,7 @@ def test_a_vehicle_that_parks_before_everything_is_here_is_still_behind(bench, c
     cold = connected.drive(temp=20.0, late=True)
     parked = Farewell(connected.key, "parked", Position(0, cold.seq))
     outcomes = [bench.take(item) for item in (hot, spoiled(bad), cold, parked)]
-    assert (outcomes[2], outcomes[3]) == (Ignored(), Ignored())
+    assert (outcomes[2], outcomes[3]) == (Ignored(), Hole(Position(0, bad.seq)))
     assert told(bench) == []
     assert bench.take(connected.greeting, bad, cold, parked) == Noted()
     assert told(bench) == [DIGEST]

@@ -9,11 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
-    """`answers` are (status, headers, text) of the next requests; then 204. `received`: (headers, body) of each."""
+    """`answers` are (status, headers, text) of the next requests; then 204. `received`: (headers, body) of each.
+
+    Nobody is answered while `answering` is not set.
+    """
 
     def __init__(self) -> None:
         self.answers: deque[tuple[int, dict[str, str], str]] = deque()
         self.received: list[tuple[dict[str, str], bytes]] = []
+        self.answering = threading.Event()
+        self.answering.set()
         self.port = 0
 
     @property
@@ -30,6 +35,7 @@ def receiving():
             body = self.rfile.read(int(self.headers["content-length"]))
             status, headers, text = receiver.answers.popleft() if receiver.answers else (204, {}, "")
             receiver.received.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            receiver.answering.wait(60)
             self.send_response(status)
             for key, value in ({"content-length": str(len(text))} | headers).items():
                 self.send_header(key, value)

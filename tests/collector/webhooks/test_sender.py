@@ -11,8 +11,10 @@ from dataclasses import replace
 
 import pytest
 import structlog
+from sqlalchemy import select
 
 from collector.store.ledger import StoreLedger
+from collector.store.tables import webhooks
 from collector.store.webhooks import LEASE_NS, WebhookStore
 from collector.webhooks import sender
 from collector.webhooks.plan import Standing
@@ -172,3 +174,25 @@ async def test_a_store_that_is_busy_when_the_collector_starts_is_waited_for(tmp_
             await until(lambda: any(one["event"] == "telling webhooks" for one in logs))
         running.cancel()
         await asyncio.wait({running})
+
+
+def held_until_ns(store):
+    with store._reading.begin() as connection:
+        return connection.execute(select(webhooks.c.held_until_ns)).scalar_one()
+
+
+async def test_a_webhook_is_held_for_as_long_as_a_delivery_takes(bench, connected, opened, monkeypatch):
+    monkeypatch.setattr(sender, "CLAIM_S", 0.05)
+    store, other = opened("here"), opened("there")
+    with receiving() as receiver:
+        async with telling(store, replace(TARGET, url=receiver.url)):
+            await until(lambda: "ops" in store.standings())
+            receiver.answering.clear()
+            drive_hot(bench, connected)
+            await until(lambda: receiver.received)
+            later_ns = time.time_ns() + LEASE_NS
+            await until(lambda: held_until_ns(store) > later_ns)
+            assert other.claim("ops", later_ns) is None
+            receiver.answering.set()
+            await until(lambda: store.standings()["ops"].done == 2)
+    assert [one["id"] for one in told(receiver)] == [1, 2]
