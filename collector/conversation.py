@@ -300,6 +300,7 @@ class Conversation:
 
     def _after_goodbye(self, key: OutboxKey, kind: str, up: pb.Up) -> list[Action]:
         """The answer to what was asked for, which the vehicle may have heard too late to wait with its goodbye."""
+        self._parted_ns = self._heard_ns + self._ack_within_ns
         if kind == "blob":
             return self._blob(key, up.blob)
         return self._in_order(key, up) if kind in ("stream", "batch", "gap") else []
@@ -376,7 +377,9 @@ class Conversation:
             case Kept(kind, name):
                 return self._kept(kind, name)
             case Noted():
-                return [*self._ack(), *self._end()] if isinstance(item, Farewell) else []
+                if not isinstance(item, Farewell):
+                    return []
+                return [*self._ack(), *([] if self._owed else self._end())]
             case Failed(text):
                 return self._refuse(pb.Refuse.CODE_MALFORMED, text)
             case Ignored():

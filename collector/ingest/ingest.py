@@ -235,6 +235,7 @@ class _Group:
     def _blob(self, outbox: Outbox, item: BlobItem) -> Outcome:
         if item.content:
             self._keep(item.kind, item.hash, item.content)
+            outbox.priors_gone.discard(item.hash)
             if outbox.stream is not None and outbox.stream.unread is not None:
                 outbox.stream = None  # it may be what could not be read
         elif item.kind == pb.BLOB_KIND_PRIOR:
@@ -257,7 +258,6 @@ class _Group:
         self._note_health(item.key, "greeting")
         outbox.forget_repairs()
         stored = outbox.progress.stored
-        outbox.priors_gone = set()
         if outbox.is_now(item.model):
             self._withdraw(outbox)
             for other in list(self._ingest.outboxes.values()):

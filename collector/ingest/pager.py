@@ -55,7 +55,7 @@ class Pager:
             if told is not None:
                 changes.notices.remove(told)
                 fault = replace(fault, page=told["page"] if told["kind"] == Kind.CLOSED.value else "")
-            outbox.paging = replace(outbox.paging, open={**outbox.paging.open, fault.key: fault})
+                outbox.paging = replace(outbox.paging, open={**outbox.paging.open, fault.key: fault})
 
     def passed(self, outbox: Outbox) -> None:
         """Ingest has come further."""

@@ -72,6 +72,17 @@ class WebhookStore:
             wanted = select(webhooks.c.standing).where(webhooks.c.name == name)
             return _standing(connection.execute(wanted).scalar_one())
 
+    def renew(self, name: str, now_ns: int) -> bool:
+        """Hold on to what is held. False: it is not, any more."""
+        with self._transaction() as connection:
+            held = and_(
+                webhooks.c.name == name,
+                webhooks.c.holder == self._holder,
+                webhooks.c.held_until_ns > now_ns,
+            )
+            longer = update(webhooks).where(held).values(held_until_ns=now_ns + LEASE_NS)
+            return bool(connection.execute(longer).rowcount)
+
     def notices(self, standing: Standing) -> list[Notice]:
         """Those that are held, and the next ones, in the order of their numbers."""
         about = and_(

@@ -136,10 +136,11 @@ class Sender:
 
     async def _go_on_holding(self, target: Target) -> None:
         """A delivery may take longer than a lease lasts."""
-        while True:
+        held = True
+        while held:
             await asyncio.sleep(CLAIM_S)
             with contextlib.suppress(StoreUnavailable):
-                await asyncio.to_thread(self._store.claim, target.name, self._clock())
+                held = await asyncio.to_thread(self._store.renew, target.name, self._clock())
 
     async def _delivered(
         self, target: Target, standing: Standing, group: Sequence[Notice], after: Standing, result: Result
