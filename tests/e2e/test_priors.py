@@ -244,3 +244,19 @@ def test_a_parked_vehicle_gives_the_collector_the_prior_that_it_lost(agent, coll
     for _ in range(2):  # it asks after goodbye, and what it could not take comes in the next conversation
         park(agent, collector)
     all_stored_once(collector, agent)
+
+
+def test_a_parked_vehicle_that_lost_it_too_sends_the_rest(agent, collector, trained):
+    adopt(agent, collector, trained)
+    agent.drive(240)
+    agent.capture.flush(CLOCK)
+    forget_blobs(collector.path, trained)
+    damage_blobs(agent.path, trained)
+    agent.restart()
+    collector.restart()
+    agent.drive(100)
+    agent.capture.flush(CLOCK)
+    for _ in range(4):
+        park(agent, collector)
+    with OutboxReader(str(agent.path)) as reader:
+        assert agent.wanted == reader.extent(agent.wanted).last + 1
