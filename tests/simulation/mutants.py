@@ -45,8 +45,8 @@ class Mutant:
 
 MUTANTS = (
     Mutant("ack before commit", "collector.conversation",
-           "return [self._submit(wire.batch(key, up.batch, facts))]",
-           "self._stored = Position(facts.stream_no, up.batch.seq); return [self._submit(wire.batch(key, up.batch, facts)), *self._ack()]"),
+           "return self._sent(wire.batch(key, up.batch, facts))",
+           "self._stored = Position(facts.stream_no, up.batch.seq); return [*self._sent(wire.batch(key, up.batch, facts)), *self._ack()]"),
     Mutant("the store does not sync its log", "collector.store.sqlite", '"PRAGMA synchronous=FULL"', '"PRAGMA synchronous=OFF"'),
     Mutant("the outbox does not sync its log", "edge_agent.outbox",
            'self._db.execute(f"PRAGMA synchronous = {synchronous}")', 'self._db.execute("PRAGMA synchronous = OFF")'),
