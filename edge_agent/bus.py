@@ -126,8 +126,17 @@ class BusReader:
                 log.debug("bus did not close", bus=self._config.name, error=str(error))
 
     def _gather(self, bus: can.BusABC) -> Frames:
-        """What comes within GATHER_NS of the first frame."""
+        """What comes within GATHER_NS of the first frame. Where the driver fails meanwhile, what came before goes on its way."""
         rows: list[tuple[int, int, int, bytes]] = []
+        try:
+            self._receive(bus, rows)
+        except Exception:
+            if rows:
+                self._inbox.put(self._index, Frames.from_rows(rows))
+            raise
+        return Frames.from_rows(rows)
+
+    def _receive(self, bus: can.BusABC, rows: list[tuple[int, int, int, bytes]]) -> None:
         read = clock.now()
         until_ns = read.boot_ns + int(RECEIVE_S * NS)
         first = True
@@ -150,7 +159,6 @@ class BusReader:
                 self.state.read(1, read.boot_ns)  # one by one: what comes after an error frame counts as such
         if not rows:
             self.state.read(0, read.boot_ns)
-        return Frames.from_rows(rows)
 
     def _end(self, trouble: str = "") -> None:
         self.state.ended(trouble)

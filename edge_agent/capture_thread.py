@@ -203,14 +203,21 @@ class CaptureThread:
 
     def _work(self, capture: Capture) -> None:
         while not self._stop_taking.is_set():
-            items = self._inbox.take(PARKED_IDLE_S if self._parked else IDLE_S) if not capture.full else []
+            if capture.full:  # what comes waits in the inbox, or is dropped there and counted
+                self._stop_taking.wait(IDLE_S)
+                self._serve(capture)
+                continue
+            items = self._inbox.take(PARKED_IDLE_S if self._parked else IDLE_S)
+            until_ns = (
+                clock.now().boot_ns - HOLD_NS
+            )  # up to which everything is here, however long it takes to store it
             for bus, frames in items:
                 if frames is None:
                     self._merge.end(bus)
                     self._running -= 1
                 else:
                     self._merge.add(bus, frames)
-            self._take(capture)
+            self._take(capture, until_ns)
             self._serve(capture)
             if self._running == 0:
                 break
@@ -225,12 +232,11 @@ class CaptureThread:
         if capture.waiting:
             log.error("the outbox could not be written to the end; the newest records are lost")
 
-    def _take(self, capture: Capture) -> None:
+    def _take(self, capture: Capture, until_ns: int) -> None:
         clock_now = self._wall()
         capture.take(self._merge.take(), clock_now)
         if self._own_clock:
             return
-        until_ns = clock.now().boot_ns - HOLD_NS
         capture.advance(until_ns, clock_now)
         parked = capture.parked(until_ns)
         if parked != self._parked:

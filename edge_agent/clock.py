@@ -77,15 +77,19 @@ class Door:
 
 def wall_clock() -> Clock:
     """What a keyframe says of the time now."""
+    disciplined = (
+        _disciplined()
+    )  # asked first: who sets the clock right and says so at once does it before both, or after
     instant = now()
     offset_ns = instant.wall_ns - instant.boot_ns
-    return Clock(offset_ns, synchronised=instant.wall_ns > YEAR_2020_NS and _disciplined())
+    return Clock(offset_ns, synchronised=instant.wall_ns > YEAR_2020_NS and disciplined)
 
 
 def synchronised_ns() -> int | None:
     """Unix time, if the clock is right as far as anybody knows."""
+    disciplined = _disciplined()  # as above
     instant = now()
-    return instant.wall_ns if instant.wall_ns > YEAR_2020_NS and _disciplined() else None
+    return instant.wall_ns if instant.wall_ns > YEAR_2020_NS and disciplined else None
 
 
 def boot_id() -> bytes:

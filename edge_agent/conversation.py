@@ -82,6 +82,7 @@ class Conversation:
         self._items: deque[Item] = deque()
         self._wake = asyncio.Event()
         self._written: Written | None = None
+        self._heard_at = time.monotonic()
         self._watched_until_ns = 0
         self._over: events.Close | None = None
         self._outbox_id = b""
@@ -152,6 +153,7 @@ class Conversation:
         """Everything the collector says, and how it ends."""
         try:
             async for message in self._call:
+                self._heard_at = time.monotonic()
                 self.put(events.Received(message, time.monotonic_ns()))
             self.put(LinkDownError("the collector ended the conversation"))
         except grpc.aio.AioRpcError as error:
@@ -159,10 +161,25 @@ class Conversation:
         except Exception as error:  # noqa: BLE001  # whatever it was, whoever waits for the end has to hear of it
             self.put(LinkDownError(f"{type(error).__name__}: {error}"))
 
+    @property
+    def behind(self) -> bool:
+        """Whether more was written than was sent."""
+        return self._session.behind or self._written is not None
+
     async def _send(self, message: pb.Up) -> None:
-        # Why a call ended is what reading says, after all that the collector said before; writing only notices.
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await self._call.write(message)
+        """Raises LinkDownError where the link takes nothing, and nothing comes, for as long as the collector may be silent."""
+        writing = asyncio.ensure_future(self._call.write(message))
+        began = time.monotonic()
+        patience_s = self._session.patience_s or WELCOME_S
+        try:
+            while not (await asyncio.wait({writing}, timeout=TICK_S))[0]:
+                if time.monotonic() - max(began, self._heard_at) > patience_s:
+                    raise LinkDownError(f"the link has taken nothing for {patience_s:g} s")
+            # Why a call ended is what reading says, after all that the collector said before; writing only notices.
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                writing.result()
+        finally:
+            writing.cancel()
 
     async def _part(self, reading: asyncio.Task[None]) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):

@@ -336,8 +336,7 @@ class Session:
         """The next step of sending, if there is one."""
         if self.phase is not Phase.STREAMING or self._busy:
             return self._left() if self.phase is Phase.LEAVING else []
-        stays = self._holding or (self._ending is not None and self.allowance.used_up)
-        if self._cursor < self._end and not stays:
+        if self._cursor < self._end and not self._stays:
             room, allowed = self._flight.room_bytes(late=self.draining), self.allowance.room_bytes
             if (room <= 0 and self._flight) or not allowed:
                 return []
@@ -409,6 +408,21 @@ class Session:
         return row.stream_no < self._stream_no or self._newest_tick - end_tick > self._late_ticks
 
     # Time, and the end
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to send than was sent."""
+        return self._cursor < self._end and not self._stays
+
+    @property
+    def _stays(self) -> bool:
+        """Nothing of the outbox is sent before goodbye."""
+        return self._holding or (self._ending is not None and self.allowance.used_up)
+
+    @property
+    def patience_s(self) -> float:
+        """For the collector to say something; 0: it promised nothing."""
+        return self._patience_ns / NS
 
     @property
     def speaks_within_s(self) -> int:

@@ -118,6 +118,7 @@ class Uplink:
 
     def written(self, news: Written) -> None:
         self._written = news
+        self._changed.set()
         if self._conversation is not None:
             self._conversation.written(news)
 
@@ -154,9 +155,10 @@ class Uplink:
                 await self._pause(NS)
                 continue
             left = await self._connect()
+            sent = self._written, self._identity
             if left and self._leaving in (Leaving.STOP, Leaving.DRAIN):
                 return
-            while left and self._leaving is Leaving.PARK:
+            while left and self._leaving is Leaving.PARK and sent == (self._written, self._identity):
                 self.link.state = "parked"
                 await self._pause(NS)
             while (wait_s := self._retry.due_s - time.monotonic()) > 0:
@@ -207,6 +209,8 @@ class Uplink:
                     await conversation.run(identity)
             if conversation.forked or self._identity is not identity:
                 raise LinkDownError("the outbox had a twin; it goes on under a name of its own")
+            if conversation.behind:
+                raise LinkDownError("more was written since goodbye")
         except OutboxBusy as error:
             raise LinkDownError(str(error)) from error
         except OutboxDamaged as error:

@@ -130,6 +130,14 @@ def test_an_adapter_that_is_pulled_out_and_plugged_in_again_goes_on(wire, code):
         assert (reader.state.times_down, reader.state.trouble, reader.state.frames) == (1, "", 3)
 
 
+def test_what_came_right_before_the_adapter_was_pulled_out_is_kept(wire):
+    wire.carry(FRAME, FRAME, lost(errno.ENODEV))
+    with reading(LIVE, own_clock=False) as (reader, inbox):
+        assert len(collected(inbox, count=2)) == 2
+        until(lambda: reader.state.times_down == 1)
+        assert reader.state.frames == 2
+
+
 def test_an_interface_that_is_down_is_told_once_and_tried_until_it_is_up(wire):
     """Its socket opens, and fails at its first read."""
     with structlog.testing.capture_logs() as lines, reading(LIVE, own_clock=False) as (reader, inbox):

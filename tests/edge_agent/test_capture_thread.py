@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import queue
 import secrets
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from decoder.frames import Frames
+from decoder.sampler import Sampler
 from edge_agent import commands, events
+from edge_agent.app import settings_of
 from edge_agent.capture import Capture, FileReplaced, Settings, Trouble, open_outbox
-from edge_agent.capture_thread import Begun, CaptureThread
+from edge_agent.capture_thread import Begun, CaptureThread, ParkedChanged
+from edge_agent.choices import make_plan
+from edge_agent.clock import now
+from edge_agent.config_file import load_config
 from edge_agent.errors import OutboxDamaged
 from edge_agent.inbox import Inbox
-from edge_agent.outbox import PAGE_BYTES
+from edge_agent.outbox import PAGE_BYTES, Outbox
 from edge_agent.outbox_check import check
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import BlockTicks
@@ -188,3 +196,63 @@ def test_guards_whose_writing_met_the_damage_are_in_force_in_the_fresh_file(tmp_
     assert capture.outbox.outbox_id != outbox.outbox_id
     assert capture.outbox.guards_hash == capture.pipeline.guards.hash == HOT.hash
     capture.close()
+
+
+DBC = """VERSION ""
+NS_ :
+BS_:
+BU_: ECU
+BO_ 256 M: 8 ECU
+ SG_ T : 0|32@1+ (1,0) [0|4294967295] "ms" ECU
+"""
+
+
+@contextlib.contextmanager
+def live(folder, **changes):
+    """A capture thread of one bus, with its inbox, its sampler and its news."""
+    (folder / "car.dbc").write_text(DBC)
+    (folder / "agent.toml").write_text(
+        '[vehicle]\nid="asset:x"\n[[bus]]\ninterface="virtual"\nchannel="x"\ndbc=["car.dbc"]\n[signals]\nT=0\n'
+    )
+    config = load_config(folder / "agent.toml", {"DEADRECKON_OUTBOX_PATH": str(folder / "outbox.db")})
+    plan, _ = make_plan(config)
+    sampler, inbox, news = Sampler(plan), Inbox(), queue.Queue()
+    chosen = dataclasses.replace(settings_of(config), synchronous="OFF", **changes)
+    thread = CaptureThread(
+        plan.schema, sampler, chosen, inbox, 1, own_clock=False, new_id=secrets.token_bytes, tell=news.put
+    )
+    thread.start()
+    assert isinstance(news.get(timeout=WAIT_S), Begun)
+    yield inbox, sampler, news
+    thread.stop(WAIT_S)
+
+
+def test_a_disk_that_takes_its_time_moves_no_record(tmp_path, monkeypatch):
+    """Frames that come while a commit is under way are of their own ticks, and not late."""
+    commit, commits = Outbox.commit, []
+
+    def slow(self, *arguments, **named):
+        time.sleep(0.25)
+        commits.append(1)
+        return commit(self, *arguments, **named)
+
+    monkeypatch.setattr(Outbox, "commit", slow)
+    fed = 0
+    with live(tmp_path) as (inbox, sampler, _):
+        while len(commits) < 4:
+            stamp_ns = now().boot_ns
+            inbox.put(0, Frames.from_rows([(stamp_ns, 0, 256, fed.to_bytes(8, "little"))]))
+            fed += 1
+            time.sleep(0.005)
+    assert sampler.late_frames * 20 < fed
+
+
+def test_while_there_is_no_room_nothing_is_taken_and_nobody_parks(tmp_path, monkeypatch):
+    asked = threading.Semaphore(0)
+    monkeypatch.setattr(Capture, "full", property(lambda _: True))
+    monkeypatch.setattr(Capture, "retry", lambda _: asked.release())
+    with live(tmp_path, park_after_ns=1) as (_, _, news):
+        for _ in range(5):
+            assert asked.acquire(timeout=WAIT_S)
+    told = [news.get_nowait() for _ in range(news.qsize())]
+    assert not any(isinstance(one, ParkedChanged) for one in told)

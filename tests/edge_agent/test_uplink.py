@@ -13,11 +13,13 @@ import pytest
 from edge_agent import commands, events
 from edge_agent.capture import Written
 from edge_agent.commands import SetMode, Snapped
+from edge_agent.conversation import NS, Conversation, LinkDownError, LinkState
 from edge_agent.errors import OutboxDamaged
 from edge_agent.events import SetWanted
 from edge_agent.outbox_reader import OutboxReader
 from edge_agent.pipeline import Mode
 from edge_agent.rows import position_of
+from edge_agent.session import Session
 from edge_agent.uplink import Leaving, Uplink, Waits
 from protos import telemetry_pb2 as pb
 from tests.edge_agent.peer import peer
@@ -252,6 +254,41 @@ async def test_a_parked_vehicle_says_goodbye_sleeps_and_comes_back(outbox):
             assert collector.received[-1].goodbye.reason == pb.Goodbye.REASON_PARKED
             agent.uplink.leave(None)
             await until(lambda: collector.kinds().count("hello") == 2)
+
+
+async def test_what_is_written_while_the_vehicle_is_parked_is_sent_too(outbox):
+    """Its disk took nothing as it parked."""
+    async with peer() as (collector, port):
+        agent = Agent(outbox, port)
+        async with agent.running():
+            agent.uplink.leave(Leaving.PARK)
+            await until(lambda: agent.uplink.link.state == "parked")
+            fill(outbox, 2, stream_no=1)
+            agent.uplink.written(Written(position_of(1, 2), 1, START))
+            await until(lambda: outbox.wanted == position_of(1, 2) and agent.uplink.link.state == "parked")
+        assert collector.kinds().count("goodbye") == 2
+
+
+async def test_a_link_that_takes_nothing_for_too_long_is_given_up(outbox, monkeypatch):
+    class Call:
+        async def write(self, _message):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("edge_agent.conversation.TICK_S", 0.01)
+    monkeypatch.setattr("edge_agent.conversation.WELCOME_S", 0.05)
+    with OutboxReader(outbox.path) as reader:
+        session = Session(rate_hz=RATE_HZ, heartbeat_ns=NS, backlog_heartbeat_ns=NS)
+        one = Conversation(
+            Call(),
+            reader,
+            session,
+            LinkState(),
+            wanted=0,
+            post=lambda _: None,
+            compose_heartbeat=lambda _: pb.Heartbeat(),
+        )
+        with pytest.raises(LinkDownError, match="taken nothing for"):
+            await one._send(pb.Up())
 
 
 async def test_stopping_does_not_wait_for_a_collector_that_is_not_there(outbox):
