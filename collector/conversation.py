@@ -17,7 +17,7 @@ Rules
   link that leads nowhere from one on which nothing happens. An agent that says less than it promised in its heartbeat is gone,
   unless it is this side that has not got round to listening.
 - A hole is answered with one Rewind for each place that is wanted. What still arrives from beyond it is left alone.
-  An agent that knows more to be durable than is here is rewound at once: it may have nothing new to send.
+  An agent that knows more to be durable than is here hears so in Welcome: it may have nothing new to send, and leave.
 - What is asked for (blobs, groups) is asked for once. A vehicle that said goodbye before it heard of that is heard until all is here.
 - Guards that change are told at once, or right after Welcome where that was on its way with the old ones.
 """
@@ -401,6 +401,9 @@ class Conversation:
             stored_stream_id=outcome.stored_stream_id,
             stored_crc=outcome.stored_crc,
         )
+        wanted = outcome.wanted
+        if self._agent_acked is not None and self._agent_acked >= wanted:
+            welcome.wanted.CopyFrom(wire.position(wanted.stream_no, wanted.seq))
         actions: list[Action] = [Send(pb.Down(welcome=welcome))]
         if outcome.guards:
             actions += self._tell_guards(outcome.guards_hash, outcome.guards)
@@ -411,8 +414,6 @@ class Conversation:
         if outcome.prior and outcome.prior_hash != self._prior_hash:
             blob = pb.Blob(kind=pb.BLOB_KIND_PRIOR, hash=outcome.prior_hash, content=outcome.prior)
             actions.append(Send(pb.Down(blob=blob)))
-        if self._agent_acked is not None and self._agent_acked >= outcome.wanted:
-            actions += self._rewind(outcome.wanted)
         return [*actions, *self._release()]
 
     def _tell_guards(self, name: bytes, content: bytes) -> list[Action]:

@@ -123,6 +123,7 @@ class Session:
         self._stream_no = 0  # of this run
         self._newest_tick = 0
         self._claimed = (0, b"", 0)  # what Welcome says is stored: position, stream_id, CRC
+        self._asked_back: int | None = None  # where Welcome says to go on
         self._flight = Flight() if flight is None else flight
         self._now_ns = 0  # as last told
         self._aliases: dict[int, int] = {}  # by stream_no
@@ -198,8 +199,10 @@ class Session:
         if not welcome.guards_hash and self._guards_hash:
             self._guards_hash = b""
             actions.append(SetGuards(b"", b""))
+        if welcome.HasField("wanted"):
+            self._asked_back = _position(welcome.wanted)
         if not welcome.HasField("stored"):
-            return actions + self._go_on()
+            return actions + self._begin()
         if welcome.stored.stream_no > STREAM_NO_MAX:
             return actions + self._fork("the collector has more of this outbox than there is")
         self.phase = Phase.CHECKING
@@ -218,8 +221,15 @@ class Session:
             return self._fork(f"the collector has another block {stream_no}/{seq} of this outbox")
         self.phase = Phase.STREAMING
         if stored < self._wanted:
-            return self._go_on()
+            return self._begin()
         self._wanted = self._cursor = stored + 1
+        return [SetWanted(self._wanted), *self._go_on()]
+
+    def _begin(self) -> list[Action]:
+        """Where the collector has less than it acknowledged, what it had is sent again, before anything else and any goodbye."""
+        if self._asked_back is None or self._asked_back >= self._wanted:
+            return self._go_on()
+        self._wanted = self._cursor = self._asked_back
         return [SetWanted(self._wanted), *self._go_on()]
 
     # What the collector says

@@ -615,6 +615,7 @@ class Welcome(_message.Message):
     STORED_STREAM_ID_FIELD_NUMBER: _builtins.int
     STORED_CRC_FIELD_NUMBER: _builtins.int
     ANSWER_WITHIN_S_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
     max_block_version: _builtins.int
     window_bytes: _builtins.int
     """unacknowledged bytes in flight, at most; one batch always may be"""
@@ -633,6 +634,10 @@ class Welcome(_message.Message):
     def stored(self) -> Global___Position:
         """last batch that is durable here; absent: none"""
 
+    @_builtins.property
+    def wanted(self) -> Global___Position:
+        """where to go on, where Hello's `acked` is beyond it, as by Rewind; absent: after that"""
+
     def __init__(
         self,
         *,
@@ -645,10 +650,11 @@ class Welcome(_message.Message):
         stored_stream_id: _builtins.bytes = ...,
         stored_crc: _builtins.int = ...,
         answer_within_s: _builtins.int = ...,
+        wanted: Global___Position | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["stored", b"stored"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stored", b"stored", "wanted", b"wanted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_s", b"answer_within_s", "config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_crc", b"stored_crc", "stored_stream_id", b"stored_stream_id", "window_bytes", b"window_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_within_s", b"answer_within_s", "config", b"config", "guards_hash", b"guards_hash", "max_block_version", b"max_block_version", "prior_hash", b"prior_hash", "stored", b"stored", "stored_crc", b"stored_crc", "stored_stream_id", b"stored_stream_id", "wanted", b"wanted", "window_bytes", b"window_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -351,13 +351,14 @@ def test_a_hole_is_answered_once_for_each_place_that_is_wanted():
 
 
 @pytest.mark.parametrize(("acked", "rewound"), [((0, 4), False), ((0, 5), True), ((7, 0), True)])
-def test_an_agent_that_knows_more_to_be_durable_is_rewound_before_it_says_anything(acked, rewound):
+def test_an_agent_that_knows_more_to_be_durable_is_told_in_welcome_where_to_go_on(acked, rewound):
     one = Conversation()
     up = hello()
     up.hello.acked.CopyFrom(pb.Position(stream_no=acked[0], seq=acked[1]))
     one.received(up, 0)
-    _, *others = one.ingested(Welcomed(Position(0, 4), Position(0, 5), b"", b""), 0)
-    assert [action.message for action in others] == [pb.Down(rewind=pb.Rewind(stream_no=0, seq=5))] * rewound
+    (send,) = one.ingested(Welcomed(Position(0, 4), Position(0, 5), b"", b""), 0)
+    assert send.message.welcome.HasField("wanted") == rewound
+    assert send.message.welcome.wanted == pb.Position(stream_no=0, seq=5 * rewound)
 
 
 def test_damage_is_asked_for_with_its_group():

@@ -123,7 +123,8 @@ def test_what_two_clones_both_hold_is_stored_once_whoever_sends_it(tmp_path, col
         agent.finish()
 
 
-def test_a_parked_vehicle_fills_a_store_again_that_was_restored_from_a_backup(tmp_path, collector):
+@pytest.mark.parametrize("leaving", [False, True])
+def test_a_parked_vehicle_fills_a_store_again_that_was_restored_from_a_backup(tmp_path, collector, leaving):
     agent = Agent(tmp_path, "a.db")
     agent.drive(100)
     synchronise(agent, collector)
@@ -136,7 +137,10 @@ def test_a_parked_vehicle_fills_a_store_again_that_was_restored_from_a_backup(tm
     collector.ledger.close()
     shutil.copy(tmp_path / "backup", collector.path)
     collector.start()
-    Link(agent, collector).run()  # and nothing new to say
+    if leaving:  # its goodbye is on its way as soon as it is welcome
+        park(agent, collector)
+    else:
+        Link(agent, collector).run()  # and nothing new to say
     all_stored_once(collector, agent)
     agent.finish()
 

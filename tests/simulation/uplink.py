@@ -286,8 +286,9 @@ class _Talk:
         self._agent.post(commands.ToOutbox(self._identity.outbox_id, command))
 
     def _heard(self, message: pb.Down) -> None:
-        if message.HasField("rewind"):
-            self._rewound = (message.rewind.stream_no, message.rewind.seq)
+        if message.HasField("rewind") or (message.HasField("welcome") and message.welcome.HasField("wanted")):
+            place = message.rewind if message.HasField("rewind") else message.welcome.wanted
+            self._rewound = (place.stream_no, place.seq)
             self._back_to = min(self._back_to, position_of(*self._rewound))
         if message.HasField("ack"):
             self._acked = max(self._acked, position_of(message.ack.stream_no, message.ack.seq) + 1)
