@@ -357,10 +357,8 @@ def test_an_agent_that_knows_more_to_be_durable_is_told_in_welcome_where_to_go_o
     up.hello.acked.CopyFrom(pb.Position(stream_no=acked[0], seq=acked[1]))
     one.received(up, 0)
     (send,) = one.ingested(Welcomed(Position(0, 4), Position(0, 5), b"", b""), 0)
-    assert (send.message.welcome.HasField("wanted"), send.message.welcome.wanted.seq) == (
-        rewound,
-        5 * rewound,
-    )
+    told = send.message.welcome
+    assert (told.HasField("wanted"), told.wanted.seq) == (rewound, 5 * rewound)
 
 
 def test_damage_is_asked_for_with_its_group():
@@ -421,8 +419,7 @@ def test_the_newer_conversation_ends_the_older_which_says_no_farewell():
     one = streaming()
     assert refused(one.replaced())[0] == pb.Refuse.CODE_REPLACED
     assert one.lost() == []
-    over = streaming()
-    over.closing()
+    (over := streaming()).closing()
     assert (over.replaced(), over.lost()) == ([], [])
 
 
