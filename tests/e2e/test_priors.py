@@ -133,6 +133,16 @@ def damage_blobs(path, name):
     db.close()
 
 
+def lose_on_both_sides(agent, collector, name):
+    """While blocks that start from it wait in the outbox."""
+    adopt(agent, collector, name)
+    agent.drive(240)
+    agent.capture.flush(CLOCK)
+    forget_blobs(collector.path, name)
+    damage_blobs(agent.path, name)
+    agent.restart()
+
+
 @pytest.mark.parametrize("harm", [forget_blobs, damage_blobs])
 def test_a_collector_that_lost_it_asks_the_vehicle_for_it(agent, collector, trained, harm):
     adopt(agent, collector, trained)
@@ -149,12 +159,7 @@ def test_a_collector_that_lost_it_asks_the_vehicle_for_it(agent, collector, trai
 def test_what_starts_from_a_prior_that_both_sides_lost_is_a_gap_and_the_rest_goes_on(
     agent, collector, trained
 ):
-    adopt(agent, collector, trained)
-    agent.drive(240)
-    agent.capture.flush(CLOCK)
-    forget_blobs(collector.path, trained)
-    damage_blobs(agent.path, trained)
-    agent.restart()
+    lose_on_both_sides(agent, collector, trained)
     assert agent.capture.prior_hash == b""
     assert agent.capture.priors_refused == 1
     collector.restart()
@@ -247,12 +252,7 @@ def test_a_parked_vehicle_gives_the_collector_the_prior_that_it_lost(agent, coll
 
 
 def test_a_parked_vehicle_that_lost_it_too_sends_the_rest(agent, collector, trained):
-    adopt(agent, collector, trained)
-    agent.drive(240)
-    agent.capture.flush(CLOCK)
-    forget_blobs(collector.path, trained)
-    damage_blobs(agent.path, trained)
-    agent.restart()
+    lose_on_both_sides(agent, collector, trained)
     collector.restart()
     agent.drive(100)
     agent.capture.flush(CLOCK)
