@@ -208,9 +208,8 @@ class CaptureThread:
                 self._serve(capture)
                 continue
             items = self._inbox.take(PARKED_IDLE_S if self._parked else IDLE_S)
-            until_ns = (
-                clock.now().boot_ns - HOLD_NS
-            )  # up to which everything is here, however long it takes to store it
+            # Read before anything is stored: that may take a while, and what comes meanwhile is not taken yet.
+            until_ns = clock.now().boot_ns - HOLD_NS
             for bus, frames in items:
                 if frames is None:
                     self._merge.end(bus)

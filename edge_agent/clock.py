@@ -77,9 +77,8 @@ class Door:
 
 def wall_clock() -> Clock:
     """What a keyframe says of the time now."""
-    disciplined = (
-        _disciplined()
-    )  # asked first: who sets the clock right and says so at once does it before both, or after
+    # Asked first: whoever sets the clock right and says so at once may do it in between, and the old time is not right then.
+    disciplined = _disciplined()
     instant = now()
     offset_ns = instant.wall_ns - instant.boot_ns
     return Clock(offset_ns, synchronised=instant.wall_ns > YEAR_2020_NS and disciplined)
