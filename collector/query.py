@@ -295,7 +295,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Row], units: Mapping[str,
             style=_STYLES.get(row.get("severity", ""), ""),
         )
     if not table.row_count:
-        console.print("nothing is stored that answers this")
+        console.print("none are stored")
         return
     # Wider than the terminal rather than without the end of a VIN or whole columns: lines are then continued on the next.
     least = Measurement.get(console, console.options.update(max_width=WIDEST_COLUMNS), table).minimum

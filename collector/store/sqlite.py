@@ -37,7 +37,9 @@ def engine(address: Address, *, write: bool) -> Engine:
     path = address.path
     assert path is not None
     if not write and not path.exists():
-        raise StoreError(f"{path}: there is no store; `collector serve` or `collector import` makes one")
+        raise StoreError(
+            f"{path}: there is no store; `--store F` names another, `collector serve` or `collector import` makes one"
+        )
     if path.is_dir():
         raise StoreError(f"{path}: is a folder; name a file")
     made = create_engine(address.engine_url, connect_args={"timeout": LOCK_WAIT_S}, poolclass=NullPool)

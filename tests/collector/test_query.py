@@ -105,7 +105,7 @@ def test_what_heartbeats_show_is_marked_as_provisional_and_has_its_time(bench, a
 
 def test_faults_by_severity(ask):
     assert json.loads(ask("faults", "--severity", "INFO", "--format", "json")) == []
-    assert "nothing is stored" in ask("faults", "--open")
+    assert "none are stored" in ask("faults", "--open")
 
 
 def test_where_there_is_no_fault_it_says_how_to_see_which_rules_fit(bench, connected, capsys):
