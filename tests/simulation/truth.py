@@ -71,7 +71,6 @@ class Truth:
     forks: dict[bytes, bytes] = field(
         default_factory=dict
     )  # outbox_id: its former name, which has what was acknowledged
-    taken_back: bool = False  # one of their outboxes was, by an image, or a power cut under NORMAL
 
 
 class Recorder:

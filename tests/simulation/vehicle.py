@@ -183,7 +183,7 @@ class Vehicle:
                 self.world.note(self.name, f"lost power, and {lost} writes")
                 self.boot(in_1970="1970" in fate)
                 if self.synchronous != "FULL":
-                    self.lenient = self.truth.taken_back = True
+                    self.lenient = True
             elif fate == "schema":
                 self.variant = 1 - self.variant
             else:
@@ -215,7 +215,6 @@ class Vehicle:
 
     def restore(self, folder: Path) -> None:
         """Nobody is using the disk."""
-        self.truth.taken_back = True
         self.disk.close()
         for file in self.disk.folder.glob("outbox.db*"):
             file.unlink()

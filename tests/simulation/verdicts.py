@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from collector.rules.evaluate import RuleState, bind, evaluate
 from collector.store import open_store
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from tests.simulation.invariants import _View
     from tests.simulation.truth import Truth
     from tests.simulation.world import World
-
-_DOUBTFUL = """SELECT stream_no, first_tick, first_tick + record_count FROM batches
-WHERE outbox = ? AND doubtful"""
 
 
 def check_reader(world: World, vin: str, truth: Truth, unconfirmed: set[int]) -> None:
@@ -65,24 +62,9 @@ def check_faults(world: World, db: sqlite3.Connection | None, view: _View) -> No
         "WHERE outbox = ?",
         (view.id,),
     ).fetchall()
-    doubtful = db.execute(_DOUBTFUL, (view.id,)).fetchall() if truth.taken_back else []
     # An outbox that was lost ended what was open in it.
     ends = [(None, None) if row[7] in ("outbox lost", "outbox forked") else row[4:6] for row in rows]
-    stored = {
-        row[:3]: (row[3], *end, bool(row[6]) and not _excused(row, doubtful))
-        for row, end in zip(rows, ends, strict=True)
-    }
+    stored = {row[:3]: (row[3], *end, bool(row[6])) for row, end in zip(rows, ends, strict=True)}
     if stored != expected:
         differing = sorted(stored.items() ^ expected.items(), key=str)
         world.violation(f"{view.vin}: faults of the store and of the sampled records differ: {differing[:4]}")
-
-
-def _excused(fault: tuple[Any, ...], doubtful: list[tuple[int, int, int]]) -> bool:
-    """Whether it lies in what nobody can tell to be right.
-
-    An outbox that was taken back makes another block in the place of one that is stored. Where it drops that one before it
-    can be compared, its digest is all there is: the block that is stored, and right, is doubted for good.
-    """
-    begin, end = (fault[1], fault[2]), (fault[4], fault[5])
-    lasts = end == (None, None)
-    return any(begin < (no, stop) and (lasts or end >= (no, start)) for no, start, stop in doubtful)
