@@ -219,6 +219,9 @@ class Session:
             return self._fork(f"the collector has another stream {stream_no} of this outbox")
         if crc and found.crc and crc != found.crc:
             return self._fork(f"the collector has another block {stream_no}/{seq} of this outbox")
+        if crc and not found.crc and stored >= self._wanted:
+            # It was dropped before it was acknowledged: its ack was lost, or a twin sent another one. A fork is right for both.
+            return self._fork(f"the collector has block {stream_no}/{seq}, and this outbox no more")
         self.phase = Phase.STREAMING
         if stored < self._wanted:
             return self._begin()

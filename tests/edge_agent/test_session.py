@@ -261,6 +261,24 @@ def test_a_twin_makes_a_fork_and_its_acks_count_for_nothing(outbox, known):
     assert side.batches() == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "crc", "forks"),
+    [
+        (position_of(0, 2), 1, True),
+        (position_of(1, 0), 1, False),  # it was acknowledged before it was dropped
+        (position_of(0, 2), 0, False),  # the collector has a gap there, too
+    ],
+    ids=["block", "acknowledged", "gap"],
+)
+def test_a_block_that_was_dropped_before_its_ack_may_be_a_twins_and_makes_a_fork(outbox, wanted, crc, forks):
+    fill(outbox, 1, stream_no=2, limit_bytes=1)
+    side = Side(outbox.path, wanted=wanted)
+    assert side.reader.stored(position_of(0, 3))[2] == 0
+    side.welcome(stored=position(0, 3), stored_crc=crc)
+    side.reader.close()
+    assert bool(side.of(events.BecomeFork)) is forks
+
+
 def test_a_refusal_ends_the_conversation_with_its_reason(side):
     side.hear(pb.Down(refuse=pb.Refuse(code=pb.Refuse.CODE_IDENTITY, text="not you")))
     assert side.of(Close) == [Close("refused: not you")]
