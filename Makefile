@@ -64,7 +64,7 @@ FIRST ?= 0
 simulate: $(READY)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
 
-simulate-mutants: SEEDS = 60
+simulate-mutants: SEEDS = 250
 simulate-mutants: $(READY)
 	$(BIN)/python -m tests.simulation --mutants --seeds $(SEEDS)
 
